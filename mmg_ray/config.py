@@ -1,0 +1,219 @@
+"""One YAML -> frozen dataclasses. Every field has a one-line description, shown by `mmg-ray config`.
+
+Unknown keys are errors that name the nearest known one. Defaults are resolved here, once; the
+resolved configuration is what a run stores and what its fingerprint covers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from mmg_ray.errors import ConfigError
+
+_STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class DataConfig:
+    path: str = Field(description="input file or folder; any fsspec URL")
+    format: str = Field("auto", description="auto (by file ending), or a name from SOURCES")
+    transpose: bool = Field(False, description="true when the file holds variables x samples")
+    layer: str | None = Field(None, description="h5ad: layer name, or 'raw'; default X")
+    key: str | None = Field(None, description="npz or zarr: name of the array inside the file")
+    index_column: str | None = Field(
+        None, description="csv/tsv/parquet: column of sample names (found by itself when unnamed)"
+    )
+    metadata: tuple[str, ...] = Field(
+        (), description="csv/tsv/parquet: columns that describe samples and are not variables"
+    )
+    variables: tuple[str, ...] = Field(("*",), description="names or * patterns to keep")
+    exclude: tuple[str, ...] = Field((), description="names or * patterns to leave out")
+    samples: dict[str, str | tuple[str, ...]] = Field(
+        default_factory=dict, description="keep samples whose metadata column has this value"
+    )
+    groups: str | None = Field(
+        None, description="table with columns variable, group: members form one vector variable"
+    )
+    missing: Literal["pairwise", "error"] = Field(
+        "pairwise", description="drop a pair's incomplete samples, or refuse missing values"
+    )
+    duplicate_names: Literal["error", "number"] = Field(
+        "error", description="refuse repeated variable names, or append -1, -2, ..."
+    )
+
+
+@dataclass(frozen=True, config=_STRICT)
+class PairsConfig:
+    mode: Literal["all", "bipartite", "list"] = Field(
+        "all", description="all pairs, sources x all, or the pairs of a table"
+    )
+    sources: tuple[str, ...] = Field(
+        (), description="bipartite: names or * patterns of the sources"
+    )
+    sources_file: str | None = Field(
+        None, description="bipartite: text file with one source name a line"
+    )
+    path: str | None = Field(None, description="list: table with columns source, target")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class SNRConfig:
+    sampler: Literal["adaptive", "uniform", "logistic"] = Field(
+        "adaptive", description="density of the noise levels; logistic is the MMG paper's rule"
+    )
+    n_draws: int = Field(16, ge=1, description="noise draws per held-out sample and network")
+    logsnr_max: float = Field(
+        10.0, ge=2, le=20, description="highest logsnr of the learned part (its tail is added)"
+    )
+    n_bins: int = Field(16, ge=4, description="bins of the adaptive density")
+    floor: float = Field(
+        0.25, gt=0, le=1, description="share of the draws spread over the whole range"
+    )
+
+
+@dataclass(frozen=True, config=_STRICT)
+class NetworkConfig:
+    width: int = Field(32, ge=4, description="units per hidden layer")
+    n_layers: int = Field(3, ge=1, description="hidden layers")
+    n_steps: int = Field(1500, ge=1, description="optimiser steps")
+    batch_size: int = Field(256, ge=8, description="samples per step and pair")
+    learning_rate: float = Field(1e-2, gt=0, description="peak of the cosine schedule")
+    weight_decay: float = Field(1e-2, ge=0, description="decoupled weight decay")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class EstimatorConfig:
+    denoiser: str = Field("neural", description="a name from DENOISERS")
+    seed: int = Field(0, ge=0, description="key of every random stream")
+    min_samples: int = Field(
+        30, ge=8, description="pairs with fewer complete samples get a status, not a number"
+    )
+    n_folds: int = Field(2, ge=2, description="folds of the cross-fit")
+    snr: SNRConfig = Field(default_factory=SNRConfig, description="integration over noise levels")
+    network: NetworkConfig = Field(
+        default_factory=NetworkConfig, description="the neural denoiser of a tile"
+    )
+
+
+@dataclass(frozen=True, config=_STRICT)
+class PlanConfig:
+    tile_variables: int | None = Field(
+        None, ge=1, description="variables per side of a tile; default by denoiser"
+    )
+    shard_s: float = Field(30.0, gt=0, description="projected seconds of work per shard")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ExecuteConfig:
+    executor: Literal["ray", "serial"] = Field("ray", description="where shards run")
+    address: str = Field(
+        "local", description="Ray: local (starts one here), auto, or host:port of a cluster"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto uses the GPU that a task has been given"
+    )
+    num_cpus: float = Field(1.0, gt=0, description="Ray: CPUs reserved by a task")
+    num_gpus: float = Field(0.0, ge=0, description="Ray: share of a GPU reserved by a task")
+    max_in_flight: int | None = Field(
+        None, ge=1, description="shards submitted at once; default twice what fits"
+    )
+    max_retries: int = Field(
+        3, ge=0, description="attempts after a lost worker or node (never after a bad pair)"
+    )
+
+
+@dataclass(frozen=True, config=_STRICT)
+class OutputConfig:
+    url: str = Field("runs/run", description="where the run is stored; any fsspec URL")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Config:
+    data: DataConfig = Field(description="the samples x variables table")
+    pairs: PairsConfig = Field(default_factory=PairsConfig, description="which pairs")
+    estimator: EstimatorConfig = Field(
+        default_factory=EstimatorConfig, description="how MI is estimated"
+    )
+    plan: PlanConfig = Field(default_factory=PlanConfig, description="how work is cut")
+    execute: ExecuteConfig = Field(
+        default_factory=ExecuteConfig, description="where work runs; never changes a result"
+    )
+    output: OutputConfig = Field(default_factory=OutputConfig, description="where results go")
+
+
+# Sections that change what is computed. `execute` and `output` only say where.
+RESULT_SECTIONS = ("data", "pairs", "estimator", "plan")
+
+
+def from_dict(tree: Mapping[str, Any]) -> Config:
+    """Build the frozen configuration, or raise ConfigError naming key, value and way out."""
+    try:
+        return TypeAdapter(Config).validate_python(dict(tree))
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
+
+
+def load(path_or_text: str, overrides: Iterable[str] = ()) -> Config:
+    """Read YAML text (as held by a file) and apply `a.b=value` overrides, in order."""
+    try:
+        tree = yaml.safe_load(path_or_text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"the configuration is not valid YAML: {error}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(
+            f"the configuration must be a mapping of sections, got {type(tree).__name__}; "
+            "start it with 'data:'"
+        )
+    for override in overrides:
+        _set(tree, override)
+    return from_dict(tree)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The resolved configuration as plain types, ready for JSON or YAML."""
+    return TypeAdapter(type(config)).dump_python(config, mode="json")
+
+
+def _set(tree: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"--set {override!r}: write it as section.key=value")
+    *sections, leaf = key.split(".")
+    node = tree
+    for section in sections:
+        node = node.setdefault(section, {})
+        if not isinstance(node, dict):
+            raise ConfigError(f"--set {override!r}: {section!r} holds a value, not a section")
+    node[leaf] = yaml.safe_load(text)
+
+
+def _explain(error: ValidationError) -> str:
+    return "; ".join(_explain_one(item) for item in error.errors())
+
+
+def _explain_one(item: Mapping[str, Any]) -> str:
+    path = [str(part) for part in item["loc"]]
+    key = ".".join(path)
+    if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        known = known_keys(path[:-1])
+        near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.0)
+        return f"unknown key '{key}': did you mean '{near[0]}'? Known here: {', '.join(known)}"
+    if item["type"] == "missing":
+        return f"'{key}' is required and was not given"
+    return f"'{key}' is {item['input']!r}: {item['msg']}"
+
+
+def known_keys(path: Iterable[str]) -> list[str]:
+    """Field names of the section at `path` (empty: the sections)."""
+    section: Any = Config
+    for part in path:
+        kinds = {f.name: f.type for f in dataclasses.fields(section)}
+        section = globals()[str(kinds[part])] if part in kinds else section
+    return [f.name for f in dataclasses.fields(section)]

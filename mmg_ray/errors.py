@@ -1,0 +1,21 @@
+"""Errors a user can act on: each says the value, the reason and the way out."""
+
+
+class MMGError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class ConfigError(MMGError):
+    """The configuration does not say what can be run."""
+
+
+class DataError(MMGError):
+    """The input table cannot be read as samples x variables."""
+
+
+class StoreError(MMGError):
+    """A run's storage cannot be read or written, or holds something else than expected."""
+
+
+class FingerprintError(StoreError):
+    """The URL holds a run of another fingerprint; nothing was touched."""

@@ -1,0 +1,1 @@
+"""The estimator: pure mathematics on tensors; no Ray, no files."""

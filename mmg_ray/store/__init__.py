@@ -1,0 +1,1 @@
+"""Everything that touches storage: sources, prepared variables, shards, manifests, matrices."""

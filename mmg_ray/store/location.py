@@ -1,0 +1,110 @@
+"""A place in storage: one small class over fsspec, with whole-object atomic writes.
+
+file://, s3://, gs://, az://, memory:// and plain paths all work. Credentials and endpoints come from
+fsspec's own configuration and environment; they are never stored by a run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from mmg_ray.errors import StoreError
+
+
+class Location:
+    """An fsspec URL and the file system behind it. Cheap to make, safe to pickle as its URL."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        try:
+            self.fs, self.path = fsspec.core.url_to_fs(self.url)
+        except (ValueError, ImportError) as error:
+            raise StoreError(f"cannot open {url!r}: {error}") from None
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        return (Location, (self.url,))
+
+    def __truediv__(self, name: str) -> Location:
+        return Location(f"{self.url}/{name}")
+
+    def __repr__(self) -> str:
+        return f"Location({self.url!r})"
+
+    @property
+    def name(self) -> str:
+        return self.url.rsplit("/", 1)[-1]
+
+    def exists(self) -> bool:
+        with self._errors("look at"):
+            return bool(self.fs.exists(self.path))
+
+    def read_bytes(self) -> bytes:
+        with self._errors("read"):
+            data: bytes = self.fs.cat_file(self.path)
+            return data
+
+    def read_json(self) -> Any:
+        try:
+            return json.loads(self.read_bytes())
+        except json.JSONDecodeError as error:
+            raise StoreError(
+                f"{self.url} is not valid JSON ({error}); it was truncated or changed by hand. "
+                "Restore it, or start the run at another URL"
+            ) from None
+
+    def write_bytes(self, data: bytes) -> None:
+        """Write the whole object at once: a reader sees the old bytes or the new, never a part."""
+        with self._errors("write"):
+            if isinstance(self.fs, LocalFileSystem):
+                self._replace_local(data)
+            else:
+                self.fs.pipe_file(self.path, data)
+
+    def write_json(self, value: Any) -> None:
+        self.write_bytes(json.dumps(value, indent=2, sort_keys=True).encode() + b"\n")
+
+    def names(self) -> list[str]:
+        """Names directly under this place, sorted; empty when there is none."""
+        with self._errors("list"):
+            try:
+                # an object store's listing is cached by fsspec; another process may have written
+                self.fs.invalidate_cache(self.path)
+                found = self.fs.ls(self.path, detail=False)
+            except FileNotFoundError:
+                return []
+        return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in found)
+
+    def _replace_local(self, data: bytes) -> None:
+        os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        # the pid keeps two writers of one object apart; the last replace wins, both wrote the same
+        temporary = f"{self.path}.{os.getpid()}.tmp"
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self.path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.remove(temporary)
+            raise
+
+    @contextlib.contextmanager
+    def _errors(self, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise StoreError(f"cannot {verb} {self.url}: no such file or bucket") from None
+        except PermissionError as error:
+            raise StoreError(
+                f"cannot {verb} {self.url}: access denied ({error}); check the credentials or rights"
+            ) from None
+        except OSError as error:
+            raise StoreError(f"cannot {verb} {self.url}: {error}") from None
