@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -68,9 +69,9 @@ class SNRConfig:
     sampler: Literal["adaptive", "uniform", "logistic"] = Field(
         "adaptive", description="density of the noise levels; logistic is the MMG paper's rule"
     )
-    n_draws: int = Field(16, ge=1, description="noise draws per held-out sample and network")
+    n_draws: int = Field(16, ge=1, description="noise levels per sample in the final integral")
     logsnr_max: float = Field(
-        10.0, ge=2, le=20, description="highest logsnr of the learned part (its tail is added)"
+        10.0, ge=2, le=20, description="top of the learned range at least; its tail is added"
     )
     n_bins: int = Field(16, ge=4, description="bins of the adaptive density")
     floor: float = Field(
@@ -80,11 +81,15 @@ class SNRConfig:
 
 @dataclass(frozen=True, config=_STRICT)
 class NetworkConfig:
-    width: int = Field(32, ge=4, description="units per hidden layer")
+    width: int | None = Field(
+        None, ge=4, description="units per hidden layer; default 32, and 64 with a group"
+    )
     n_layers: int = Field(3, ge=1, description="hidden layers")
     n_steps: int = Field(1500, ge=1, description="optimiser steps")
     batch_size: int = Field(256, ge=8, description="samples per step and pair")
-    learning_rate: float = Field(1e-2, gt=0, description="peak of the cosine schedule")
+    learning_rate: float | None = Field(
+        None, gt=0, description="peak of the cosine schedule; default 0.01, and 0.003 with a group"
+    )
     weight_decay: float = Field(1e-2, ge=0, description="decoupled weight decay")
 
 
@@ -95,7 +100,6 @@ class EstimatorConfig:
     min_samples: int = Field(
         30, ge=8, description="pairs with fewer complete samples get a status, not a number"
     )
-    n_folds: int = Field(2, ge=2, description="folds of the cross-fit")
     snr: SNRConfig = Field(default_factory=SNRConfig, description="integration over noise levels")
     network: NetworkConfig = Field(
         default_factory=NetworkConfig, description="the neural denoiser of a tile"
@@ -160,10 +164,10 @@ def from_dict(tree: Mapping[str, Any]) -> Config:
         raise ConfigError(_explain(error)) from None
 
 
-def load(path_or_text: str, overrides: Iterable[str] = ()) -> Config:
-    """Read YAML text (as held by a file) and apply `a.b=value` overrides, in order."""
+def load(text: str, overrides: Iterable[str] = ()) -> Config:
+    """Parse YAML text and apply `a.b=value` overrides, in order."""
     try:
-        tree = yaml.safe_load(path_or_text) or {}
+        tree = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
         raise ConfigError(f"the configuration is not valid YAML: {error}") from None
     if not isinstance(tree, dict):
@@ -217,3 +221,24 @@ def known_keys(path: Iterable[str]) -> list[str]:
         kinds = {f.name: f.type for f in dataclasses.fields(section)}
         section = globals()[str(kinds[part])] if part in kinds else section
     return [f.name for f in dataclasses.fields(section)]
+
+
+def documented_yaml() -> str:
+    """Every field with its default below its description: a configuration to start from."""
+    return "\n".join(_document(Config, "")) + "\n"
+
+
+def _document(section: Any, indent: str) -> list[str]:
+    lines = []
+    for name, field in section.__pydantic_fields__.items():
+        lines.append(f"{indent}# {field.description}")
+        if dataclasses.is_dataclass(field.annotation):
+            lines += [f"{indent}{name}:", *_document(field.annotation, indent + "  ")]
+        else:
+            value = (
+                "data.csv" if field.is_required() else field.get_default(call_default_factory=True)
+            )
+            lines.append(f"{indent}{name}: {json.dumps(value)}")
+        if not indent:
+            lines.append("")
+    return lines

@@ -27,6 +27,16 @@ class Directions(NamedTuple):
         """(S, N) true where a sample is present."""
         return torch.arange(self.x.shape[1], device=self.n.device) < self.n[:, None]
 
+    def select(self, rows: list[int]) -> Directions:
+        """The directions numbered `rows`, in that order."""
+        return Directions(
+            self.x[rows],
+            self.y[rows],
+            self.n[rows],
+            tuple(self.target[s] for s in rows),
+            tuple(self.source[s] for s in rows),
+        )
+
 
 class Estimates(NamedTuple):
     """What a denoiser says of S directions; MI in nats, not finite where it diverged.

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from mmg_ray.config import EstimatorConfig
 from mmg_ray.errors import ConfigError
-from mmg_ray.estimator import gaussian
+from mmg_ray.estimator import gaussian, neural
 from mmg_ray.estimator.batch import Directions, Estimates
 from mmg_ray.schema import Cost
 
@@ -22,10 +22,11 @@ class Denoiser(NamedTuple):
 
 DENOISERS: dict[str, Denoiser] = {
     "gaussian": Denoiser(
-        estimate=lambda batch, cfg: gaussian.estimate(batch),
-        cost=lambda n, dx, dy, cfg: gaussian.cost(n, dx, dy),
+        estimate=lambda batch, _cfg: gaussian.estimate(batch),
+        cost=lambda n, dx, dy, _cfg: gaussian.cost(n, dx, dy),
         tile_variables=64,
     ),
+    "neural": Denoiser(estimate=neural.estimate, cost=neural.cost, tile_variables=4),
 }
 
 

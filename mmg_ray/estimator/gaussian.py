@@ -31,13 +31,14 @@ class Canonical(NamedTuple):
     Attributes:
         x: (S, N, Dx) target, y: (S, N, Dy) source; both with unit covariance.
         rho: (S, Dx) correlation of x_k with y_k; 0 where Dy < k.
-        to_x: (S, Dx, Dx) with x = centred target @ to_x.
+        rotation: (S, Dx, Dx) orthogonal, white target @ rotation = x. The white target depends
+            on the target alone; only the rotation depends on the pair.
     """
 
     x: torch.Tensor
     y: torch.Tensor
     rho: torch.Tensor
-    to_x: torch.Tensor
+    rotation: torch.Tensor
 
 
 def canonical(batch: Directions) -> Canonical:
@@ -48,16 +49,14 @@ def canonical(batch: Directions) -> Canonical:
     y = (batch.y - (batch.y * mask).sum(1, keepdim=True) / n) * mask
     white_x = _inverse_sqrt(x.mT @ x / n)
     white_y = _inverse_sqrt(y.mT @ y / n)
-    left, rho, right_t = torch.linalg.svd(white_x @ (x.mT @ y / n) @ white_y)
-    to_x = white_x @ left
-    to_y = white_y @ right_t.mT
+    left, rho, right_t = torch.linalg.svd(white_x.mT @ (x.mT @ y / n) @ white_y)
     short = x.shape[-1] - rho.shape[-1]
     rho = torch.nn.functional.pad(rho.clamp(max=_MAX_RHO2**0.5), (0, max(short, 0)))
-    return Canonical(x @ to_x, y @ to_y, rho[:, : x.shape[-1]], to_x)
+    return Canonical(x @ (white_x @ left), y @ (white_y @ right_t.mT), rho[:, : x.shape[-1]], left)
 
 
 def _inverse_sqrt(covariance: torch.Tensor) -> torch.Tensor:
-    """Whitening matrix of (S, D, D) covariances; directions without variance are left at 0."""
+    """W with W^T C W = I for (S, D, D) covariances C; directions without variance are left at 0."""
     values, vectors = torch.linalg.eigh(covariance)
     keep = values > 1e-8 * values[..., -1:]
     scale = torch.where(keep, values, torch.ones_like(values)).rsqrt() * keep
@@ -119,4 +118,6 @@ def estimate(batch: Directions) -> Estimates:
 def cost(n_samples: int, dim_x: int, dim_y: int) -> Cost:
     """Projected cost of one pair: covariances and their decompositions, both directions."""
     dim = dim_x + dim_y
-    return Cost(flops=2.0 * (n_samples * dim**2 * 4 + 30 * dim**3), peak_bytes=64.0 * n_samples * dim)
+    return Cost(
+        flops=2.0 * (n_samples * dim**2 * 4 + 30 * dim**3), peak_bytes=64.0 * n_samples * dim
+    )

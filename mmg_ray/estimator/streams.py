@@ -7,6 +7,7 @@ worker, in any order, in any tile.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -23,6 +24,25 @@ def numpy_stream(seed: int, *key: object) -> np.random.Generator:
     return np.random.default_rng(stream_seed(seed, *key))
 
 
-def torch_stream(seed: int, *key: object, device: str = "cpu") -> torch.Generator:
-    """Torch generator of the stream named by `key`, on `device`."""
-    return torch.Generator(device=device).manual_seed(stream_seed(seed, *key))
+class Streams:
+    """S torch streams drawn side by side: row s of every draw comes from key s alone."""
+
+    def __init__(self, seed: int, keys: Sequence[tuple[object, ...]], device: torch.device) -> None:
+        self.device = device
+        self._generators = [
+            torch.Generator(device=device).manual_seed(stream_seed(seed, *key)) for key in keys
+        ]
+
+    def uniform(self, *shape: int) -> torch.Tensor:
+        """(S, *shape) float32 in [0, 1)."""
+        out = torch.empty(len(self._generators), *shape, device=self.device)
+        for row, generator in zip(out, self._generators, strict=True):
+            row.uniform_(generator=generator)
+        return out
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        """(S, *shape) float32 standard normal."""
+        out = torch.empty(len(self._generators), *shape, device=self.device)
+        for row, generator in zip(out, self._generators, strict=True):
+            row.normal_(generator=generator)
+        return out

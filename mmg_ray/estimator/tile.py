@@ -133,21 +133,25 @@ def _combine(
     """Both directions -> one estimate with its standard error."""
     if not np.isfinite([ij.mi, ji.mi]).all():
         return PairEstimate(
-            Status.DIVERGED, n, cfg.denoiser, message=f"{a.name} - {b.name}: {Status.DIVERGED.remedy}"
+            Status.DIVERGED,
+            n,
+            cfg.denoiser,
+            message=f"{a.name} - {b.name}: {Status.DIVERGED.remedy}",
         )
-    influence = 0.5 * (ij.influence + ji.influence)
+    # the direction that shows more: both are low where the fit falls short, seldom high
+    better = ij if ij.mi >= ji.mi else ji
     scalar = a.dim == b.dim == 1
     complete = _complete(a, b)
     return PairEstimate(
         Status.OK,
         n,
         cfg.denoiser,
-        mi_nats=max(0.0, 0.5 * (ij.mi + ji.mi)),
-        se_nats=float(influence.std(ddof=1) / np.sqrt(n)),
+        mi_nats=max(0.0, better.mi),
+        se_nats=float(better.influence.std(ddof=1) / np.sqrt(n)),
         mi_ij=ij.mi,
         mi_ji=ji.mi,
-        gap=0.5 * (ij.direct + ji.direct),
-        orthogonal=0.5 * (ij.orthogonal + ji.orthogonal),
+        gap=better.direct,
+        orthogonal=better.orthogonal,
         spearman=marginals.spearman(a.codes[complete, 0], b.codes[complete, 0]) if scalar else None,
-        ess=min(ij.ess, ji.ess),
+        ess=better.ess,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import fsspec
@@ -72,14 +72,39 @@ class Location:
 
     def names(self) -> list[str]:
         """Names directly under this place, sorted; empty when there is none."""
+        return sorted(self.sizes())
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each object directly under this place, by name, from one listing."""
         with self._errors("list"):
             try:
                 # an object store's listing is cached by fsspec; another process may have written
                 self.fs.invalidate_cache(self.path)
-                found = self.fs.ls(self.path, detail=False)
+                found = self.fs.ls(self.path, detail=True)
             except FileNotFoundError:
-                return []
-        return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in found)
+                return {}
+        return {
+            str(entry["name"]).rstrip("/").rsplit("/", 1)[-1]: int(entry["size"] or 0)
+            for entry in found
+        }
+
+    def read_tails(self, sizes: Mapping[str, int], n_bytes: int) -> dict[str, bytes]:
+        """The last `n_bytes` of the objects of these names and sizes; those gone are left out.
+
+        An object store is asked for many at a time.
+        """
+        with self._errors("read"):
+            tails = self.fs.cat_ranges(
+                [f"{self.path}/{name}" for name in sizes],
+                [max(0, size - n_bytes) for size in sizes.values()],
+                list(sizes.values()),
+                on_error="return",
+            )
+            found = dict(zip(sizes, tails, strict=True))
+            for tail in found.values():
+                if isinstance(tail, Exception) and not isinstance(tail, FileNotFoundError):
+                    raise tail
+        return {name: tail for name, tail in found.items() if isinstance(tail, bytes)}
 
     def _replace_local(self, data: bytes) -> None:
         os.makedirs(os.path.dirname(self.path), exist_ok=True)
@@ -106,5 +131,6 @@ class Location:
             raise StoreError(
                 f"cannot {verb} {self.url}: access denied ({error}); check the credentials or rights"
             ) from None
-        except OSError as error:
-            raise StoreError(f"cannot {verb} {self.url}: {error}") from None
+        except Exception as error:
+            # every backend has errors of its own (no credentials, no endpoint): here they end
+            raise StoreError(f"cannot {verb} {self.url}: {error}") from error

@@ -1,0 +1,176 @@
+"""What every denoiser must hold, and what the neural one must learn. Known MI, nulls, twins."""
+
+import numpy as np
+import pytest
+
+from mmg_ray import known_mi
+from mmg_ray.config import EstimatorConfig, NetworkConfig
+from mmg_ray.estimator.denoisers import DENOISERS
+from mmg_ray.estimator.marginals import ordinal_codes
+from mmg_ray.estimator.tile import estimate_tile
+from mmg_ray.schema import Status, Variable
+
+FAST = NetworkConfig(n_steps=300)
+QUADRATIC = known_mi.location_scale("x^2 + e", lambda x: x**2, lambda x: 1.0 + 0 * x)
+
+
+def variable(name: str, values: np.ndarray, status: Status = Status.OK) -> Variable:
+    values = values.reshape(len(values), -1)
+    codes = np.stack([ordinal_codes(column) for column in values.T], axis=1)
+    return Variable(name, codes, status)
+
+
+def config(denoiser: str, **settings) -> EstimatorConfig:
+    return EstimatorConfig(denoiser=denoiser, network=FAST, **settings)
+
+
+def pair(x: np.ndarray, y: np.ndarray, cfg: EstimatorConfig):
+    (result,) = estimate_tile({0: variable("x", x), 1: variable("y", y)}, [(0, 1)], cfg)
+    return result
+
+
+@pytest.fixture(scope="module")
+def gaussian_pair():
+    return known_mi.gaussian(0.8).sample(np.random.default_rng(0), 600)
+
+
+@pytest.mark.parametrize("name", DENOISERS)
+class TestEveryDenoiser:
+    def test_gaussian_pair_within_its_error(self, name, gaussian_pair):
+        result = pair(*gaussian_pair, config(name))
+        assert result.status is Status.OK
+        assert result.mi_nats == pytest.approx(known_mi.gaussian(0.8).mi_nats, abs=0.1)
+        assert 0.01 < result.se_nats < 0.06
+        assert result.spearman == pytest.approx(0.785, abs=0.05)
+
+    def test_independent_pairs_read_zero(self, name):
+        rng = np.random.default_rng(1)
+        variables = {k: variable(f"v{k}", rng.standard_normal(600)) for k in range(4)}
+        pairs = [(i, j) for i in range(4) for j in range(i + 1, 4)]
+        results = estimate_tile(variables, pairs, config(name))
+        assert np.abs([r.mi_nats for r in results]).mean() < 0.003
+
+    def test_monotone_maps_change_nothing(self, name, gaussian_pair):
+        x, y = gaussian_pair
+        assert pair(x, y, config(name)) == pair(np.exp(x), y**3, config(name))
+
+    def test_the_order_of_a_pair_changes_nothing(self, name, gaussian_pair):
+        x, y = gaussian_pair
+        variables = {0: variable("x", x), 1: variable("y", y)}
+        forward, backward = estimate_tile(variables, [(0, 1), (1, 0)], config(name))
+        assert forward.mi_nats == pytest.approx(backward.mi_nats, abs=1e-4)
+        assert forward.mi_ij == pytest.approx(backward.mi_ji, abs=1e-4)
+
+    def test_the_order_of_samples_changes_little(self, name, gaussian_pair):
+        x, y = gaussian_pair
+        order = np.random.default_rng(2).permutation(len(x))
+        before, after = pair(x, y, config(name)), pair(x[order], y[order], config(name))
+        assert before.mi_nats == pytest.approx(after.mi_nats, abs=before.se_nats)
+
+    def test_a_run_repeats_to_the_bit_and_a_seed_moves_it_little(self, name, gaussian_pair):
+        first = pair(*gaussian_pair, config(name))
+        assert first == pair(*gaussian_pair, config(name))
+        other = pair(*gaussian_pair, config(name, seed=5))
+        assert first.mi_nats == pytest.approx(other.mi_nats, abs=first.se_nats)
+
+    def test_a_pair_does_not_depend_on_its_neighbours(self, name, gaussian_pair):
+        rng = np.random.default_rng(3)
+        variables = {0: variable("x", gaussian_pair[0]), 1: variable("y", gaussian_pair[1])}
+        variables |= {k: variable(f"v{k}", rng.standard_normal(600)) for k in (2, 3)}
+        pairs = [(2, 3), (0, 2), (0, 1), (1, 3)]
+        in_tile = estimate_tile(variables, pairs, config(name))[2]
+        (alone,) = estimate_tile(variables, [(0, 1)], config(name))
+        assert in_tile.mi_nats == pytest.approx(alone.mi_nats, abs=1e-4)
+
+    def test_missing_samples_are_dropped_pair_by_pair(self, name, gaussian_pair):
+        x, y = gaussian_pair
+        holes = x.copy()
+        holes[::3] = np.nan
+        kept = np.isfinite(holes)
+        result = pair(holes, y, config(name))
+        assert result.n_samples == kept.sum()
+        assert result.mi_nats == pytest.approx(pair(x[kept], y[kept], config(name)).mi_nats, 0.05)
+
+    def test_groups_of_gaussians(self, name):
+        rng = np.random.default_rng(4)
+        x = rng.standard_normal((800, 3))
+        y = 0.6 * x[:, :2] + 0.8 * rng.standard_normal((800, 2))
+        result = pair(x, y, config(name))
+        assert result.mi_nats == pytest.approx(-np.log(1 - 0.36), abs=0.08)
+        assert result.spearman is None
+
+
+@pytest.mark.parametrize("name", DENOISERS)
+def test_bad_pairs_get_a_status_and_leave_the_rest_alone(name, gaussian_pair):
+    x, y = gaussian_pair
+    few = x.copy()
+    few[20:] = np.nan
+    variables = {
+        0: variable("x", x),
+        1: variable("y", y),
+        2: variable("flat", np.ones_like(x), Status.CONSTANT),
+        3: variable("few", few),
+        4: variable("flat where few is", np.where(np.arange(600) < 40, 1.0, x)),
+        5: variable("first 40", np.where(np.arange(600) < 40, x, np.nan)),
+        6: variable("nothing", np.full_like(x, np.nan), Status.ALL_MISSING),
+    }
+    pairs = [(0, 2), (0, 3), (4, 5), (0, 6), (0, 1)]
+    results = estimate_tile(variables, pairs, config(name))
+    assert [r.status for r in results] == [
+        Status.CONSTANT,
+        Status.TOO_FEW_SAMPLES,
+        Status.CONSTANT,
+        Status.ALL_MISSING,
+        Status.OK,
+    ]
+    assert all(r.mi_nats is None and r.message for r in results[:4])
+    assert results[4] == pair(x, y, config(name))
+
+
+@pytest.mark.parametrize(
+    ("task", "tolerance"),
+    [
+        (QUADRATIC, 0.06),
+        (known_mi.additive_uniform(0.25), 0.12),
+        (known_mi.location_scale("e exp x/2", lambda x: 0 * x, lambda x: np.exp(x / 2)), 0.06),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_networks_learn_what_the_linear_term_misses(task, tolerance):
+    x, y = task.sample(np.random.default_rng(10), 1500)
+    result = pair(x, y, EstimatorConfig(network=NetworkConfig(n_steps=800)))
+    assert result.mi_nats == pytest.approx(task.mi_nats, abs=tolerance)
+    linear = pair(x, y, config("gaussian"))
+    assert linear.mi_nats < task.mi_nats - tolerance  # so that it would fail here
+    assert result.gap < result.mi_nats + 0.02  # the direct form is a lower bound
+    assert 0.8 < result.ess <= 1.0
+
+
+def test_vectors_learn_a_nonlinear_coordinate():
+    rng = np.random.default_rng(11)
+    x = rng.standard_normal((1500, 2))
+    y = x[:, 0] ** 2 + rng.standard_normal(1500)
+    result = pair(x, y, EstimatorConfig(network=NetworkConfig(n_steps=600)))
+    assert result.mi_nats == pytest.approx(QUADRATIC.mi_nats, abs=0.07)
+
+
+def test_ties_are_handled_on_both_sides():
+    """Two-valued y = [x > 0]: MI is log 2 exactly, for a table of half zeros."""
+    x = np.random.default_rng(12).standard_normal(1500)
+    result = pair(x, (x > 0).astype(float), EstimatorConfig(network=NetworkConfig(n_steps=800)))
+    assert result.mi_nats == pytest.approx(np.log(2), abs=0.06)
+
+
+def test_a_duplicated_variable_is_strong_and_finite(gaussian_pair):
+    x, _ = gaussian_pair
+    result = pair(x, x, config("neural"))
+    assert result.status is Status.OK
+    assert result.mi_nats > 5
+
+
+def test_divergence_is_a_status_not_a_number(gaussian_pair):
+    cfg = EstimatorConfig(network=NetworkConfig(n_steps=60, learning_rate=1e20))
+    result = pair(*gaussian_pair, cfg)
+    assert result.status is Status.DIVERGED
+    assert result.mi_nats is None
+    assert "learning_rate" in result.message
