@@ -1,0 +1,83 @@
+"""NumPy's npy and npz. Nothing is ever unpickled: arrays of objects are refused."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+
+import numpy as np
+
+from mmg_ray.config import DataConfig
+from mmg_ray.errors import DataError
+from mmg_ray.store.location import Location
+from mmg_ray.store.sources.files import open_file, unreadable
+from mmg_ray.store.sources.select import nearest
+from mmg_ray.store.sources.table import Contents, array_contents
+
+NAMES_KEY = "names"
+_BROKEN = (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile, zlib.error)
+
+
+def read_npy(location: Location, cfg: DataConfig) -> Contents:
+    with open_file(location) as file:
+        _require_magic(file.read(6), b"\x93NUMPY", location, "npy")
+        file.seek(0)
+        try:
+            values = np.load(file, allow_pickle=False)
+        except _BROKEN as error:
+            raise _explained(location, "npy", error) from None
+    return array_contents(values.T if cfg.transpose else values, location.url, names=None)
+
+
+def read_npz(location: Location, cfg: DataConfig) -> Contents:
+    """The array data.key, or the only one beside an optional array `names` of variable names."""
+    with open_file(location) as file:
+        _require_magic(file.read(2), b"PK", location, "npz")
+        file.seek(0)
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                key = choose_key(archive.files, cfg.key, location.url)
+                values = archive[key]
+                names = archive[NAMES_KEY] if NAMES_KEY in archive.files else None
+        except _BROKEN as error:
+            raise _explained(location, "npz", error) from None
+    return array_contents(
+        values.T if cfg.transpose else values,
+        location.url,
+        names=None if names is None else as_names(names),
+    )
+
+
+def choose_key(keys: list[str], wanted: str | None, url: str) -> str:
+    """The array to read: data.key, or the only one that is not `names`."""
+    arrays = [key for key in keys if key != NAMES_KEY]
+    if wanted is not None:
+        if wanted not in keys:
+            raise DataError(f"data.key: {url} has no array {wanted!r}{nearest(wanted, keys)}")
+        return wanted
+    if len(arrays) != 1:
+        raise DataError(
+            f"{url} holds {len(arrays)} arrays ({', '.join(sorted(arrays)) or 'none'}); "
+            "name the samples x variables one with data.key"
+        )
+    return arrays[0]
+
+
+def as_names(stored: np.ndarray) -> list[str]:
+    """Variable names from an array of text, bytes or numbers."""
+    flat = stored.ravel().tolist()
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in flat]
+
+
+def _require_magic(start: bytes, magic: bytes, location: Location, kind: str) -> None:
+    if start != magic:
+        raise unreadable(location, kind, f"it starts with {start!r} instead of {magic!r}")
+
+
+def _explained(location: Location, kind: str, error: Exception) -> DataError:
+    if "allow_pickle" in str(error):
+        return DataError(
+            f"{location.url} holds an array of Python objects, which are never unpickled; "
+            "save numbers as x.astype(float) and names as np.array(names, dtype=str)"
+        )
+    return unreadable(location, kind, error)

@@ -1,0 +1,120 @@
+"""What a source gives: a samples x variables table, or the contents it is cut from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from scipy import sparse
+
+from mmg_ray.errors import DataError
+
+Values: TypeAlias = np.ndarray | sparse.csc_matrix
+
+
+@dataclass(frozen=True)
+class Table:
+    """The input of a run, N samples x V variables.
+
+    Attributes:
+        values: (N, V) float64, dense or sparse by column; NaN is missing. A sparse table stays
+            sparse: one column at a time is made dense when it is ranked.
+        names: the V variables, unique.
+        sample_names: the N samples, or None where the file names none.
+        metadata: (N,) columns that describe samples.
+    """
+
+    values: Values
+    names: list[str]
+    sample_names: list[str] | None = None
+    metadata: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def n_samples(self) -> int:
+        return int(self.values.shape[0])
+
+    @property
+    def n_variables(self) -> int:
+        return int(self.values.shape[1])
+
+    def column(self, v: int) -> np.ndarray:
+        """Variable v as a dense (N,) float64 array."""
+        if isinstance(self.values, np.ndarray):
+            return self.values[:, v]
+        start, stop = self.values.indptr[v], self.values.indptr[v + 1]
+        dense = np.zeros(self.n_samples)
+        dense[self.values.indices[start:stop]] = self.values.data[start:stop]
+        return dense
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a file holds before variables and samples are chosen.
+
+    `take(positions)` gives (N, len(positions)) values; only the variables that are kept are
+    converted, so a column of text that the configuration excludes does no harm.
+    """
+
+    names: list[str]
+    n_samples: int
+    take: Callable[[np.ndarray], Values]
+    sample_names: list[str] | None = None
+    metadata: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def default_names(n_variables: int) -> list[str]:
+    """Names for a file that has none: v0, v1, ..."""
+    return [f"v{v}" for v in range(n_variables)]
+
+
+def array_contents(
+    values: np.ndarray | sparse.sparray | sparse.spmatrix,
+    url: str,
+    *,
+    names: list[str] | None,
+    sample_names: list[str] | None = None,
+    metadata: dict[str, np.ndarray] | None = None,
+) -> Contents:
+    """Contents of a (samples, variables) array. Raises DataError unless it is 2-D and numeric."""
+    require_numeric(values.dtype, url)
+    if values.ndim != 2:
+        raise DataError(
+            f"the array of {url} has shape {values.shape}, but samples x variables needs two axes; "
+            "reshape it before saving (one variable: x[:, None])"
+        )
+    n_samples, n_variables = values.shape
+    if names is not None and len(names) != n_variables:
+        raise DataError(
+            f"{url} names {len(names)} variables, but its array has {n_variables} columns "
+            f"(shape {values.shape}); if it holds variables x samples, set data.transpose: true"
+        )
+
+    def take(positions: np.ndarray) -> Values:
+        if isinstance(values, np.ndarray):
+            return np.array(values[:, positions], dtype=np.float64, order="F")
+        columns = sparse.csc_matrix(values)[:, positions].astype(np.float64)
+        columns.sum_duplicates()
+        return columns
+
+    return Contents(
+        names=default_names(n_variables) if names is None else names,
+        n_samples=n_samples,
+        take=take,
+        sample_names=sample_names,
+        metadata=metadata or {},
+    )
+
+
+def require_numeric(dtype: np.dtype, url: str) -> None:
+    """Raise DataError unless `dtype` is a real number (integers and booleans are)."""
+    if dtype.kind in "biuf":
+        return
+    if dtype.kind == "c":
+        reason = "holds complex numbers; save the real and imaginary parts as two variables"
+    elif dtype.hasobject:
+        reason = "holds Python objects, which are never unpickled; save it as x.astype(float)"
+    else:
+        reason = f"holds {dtype}, which is not numeric; save it as numbers (x.astype(float))"
+    raise DataError(f"the array of {url} {reason}")
