@@ -24,81 +24,96 @@ _STRICT = ConfigDict(extra="forbid")
 @dataclass(frozen=True, config=_STRICT)
 class DataConfig:
     path: str = Field(description="input file or folder; any fsspec URL")
-    format: str = Field("auto", description="auto (by file ending), or a name from SOURCES")
-    transpose: bool = Field(False, description="true when the file holds variables x samples")
-    layer: str | None = Field(None, description="h5ad: layer name, or 'raw'; default X")
-    key: str | None = Field(None, description="npz or zarr: name of the array inside the file")
+    format: str = Field(default="auto", description="auto (by file ending), or a name from SOURCES")
+    transpose: bool = Field(
+        default=False, description="true when the file holds variables x samples"
+    )
+    layer: str | None = Field(default=None, description="h5ad: layer name, or 'raw'; default X")
+    key: str | None = Field(
+        default=None, description="npz or zarr: name of the array inside the file"
+    )
     index_column: str | None = Field(
-        None, description="csv/tsv/parquet: column of sample names (found by itself when unnamed)"
+        default=None,
+        description="csv/tsv/parquet: column of sample names (found by itself when unnamed)",
     )
     metadata: tuple[str, ...] = Field(
-        (), description="csv/tsv/parquet: columns that describe samples and are not variables"
+        default=(),
+        description="csv/tsv/parquet: columns that describe samples and are not variables",
     )
-    variables: tuple[str, ...] = Field(("*",), description="names or * patterns to keep")
-    exclude: tuple[str, ...] = Field((), description="names or * patterns to leave out")
+    variables: tuple[str, ...] = Field(default=("*",), description="names or * patterns to keep")
+    exclude: tuple[str, ...] = Field(default=(), description="names or * patterns to leave out")
     samples: dict[str, str | tuple[str, ...]] = Field(
         default_factory=dict, description="keep samples whose metadata column has this value"
     )
     groups: str | None = Field(
-        None, description="table with columns variable, group: members form one vector variable"
+        default=None,
+        description="table with columns variable, group: members form one vector variable",
     )
     missing: Literal["pairwise", "error"] = Field(
-        "pairwise", description="drop a pair's incomplete samples, or refuse missing values"
+        default="pairwise", description="drop a pair's incomplete samples, or refuse missing values"
     )
     duplicate_names: Literal["error", "number"] = Field(
-        "error", description="refuse repeated variable names, or append -1, -2, ..."
+        default="error", description="refuse repeated variable names, or append -1, -2, ..."
     )
 
 
 @dataclass(frozen=True, config=_STRICT)
 class PairsConfig:
     mode: Literal["all", "bipartite", "list"] = Field(
-        "all", description="all pairs, sources x all, or the pairs of a table"
+        default="all", description="all pairs, sources x all, or the pairs of a table"
     )
     sources: tuple[str, ...] = Field(
-        (), description="bipartite: names or * patterns of the sources"
+        default=(), description="bipartite: names or * patterns of the sources"
     )
     sources_file: str | None = Field(
-        None, description="bipartite: text file with one source name a line"
+        default=None, description="bipartite: text file with one source name a line"
     )
-    path: str | None = Field(None, description="list: table with columns source, target")
+    path: str | None = Field(default=None, description="list: table with columns source, target")
 
 
 @dataclass(frozen=True, config=_STRICT)
 class SNRConfig:
     sampler: Literal["adaptive", "uniform", "logistic"] = Field(
-        "adaptive", description="density of the noise levels; logistic is the MMG paper's rule"
+        default="adaptive",
+        description="density of the noise levels; logistic is the MMG paper's rule",
     )
-    n_draws: int = Field(16, ge=1, description="noise levels per sample in the final integral")
+    n_draws: int = Field(
+        default=16, ge=1, description="noise levels per sample in the final integral"
+    )
     logsnr_max: float = Field(
-        10.0, ge=2, le=20, description="top of the learned range at least; its tail is added"
+        default=10.0,
+        ge=2,
+        le=20,
+        description="top of the learned range at least; its tail is added",
     )
-    n_bins: int = Field(16, ge=4, description="bins of the adaptive density")
+    n_bins: int = Field(default=16, ge=4, description="bins of the adaptive density")
     floor: float = Field(
-        0.25, gt=0, le=1, description="share of the draws spread over the whole range"
+        default=0.25, gt=0, le=1, description="share of the draws spread over the whole range"
     )
 
 
 @dataclass(frozen=True, config=_STRICT)
 class NetworkConfig:
     width: int | None = Field(
-        None, ge=4, description="units per hidden layer; default 32, and 64 with a group"
+        default=None, ge=4, description="units per hidden layer; default 32, and 64 with a group"
     )
-    n_layers: int = Field(3, ge=1, description="hidden layers")
-    n_steps: int = Field(1500, ge=1, description="optimiser steps")
-    batch_size: int = Field(256, ge=8, description="samples per step and pair")
+    n_layers: int = Field(default=3, ge=1, description="hidden layers")
+    n_steps: int = Field(default=1500, ge=1, description="optimiser steps")
+    batch_size: int = Field(default=256, ge=8, description="samples per step and pair")
     learning_rate: float | None = Field(
-        None, gt=0, description="peak of the cosine schedule; default 0.01, and 0.003 with a group"
+        default=None,
+        gt=0,
+        description="peak of the cosine schedule; default 0.01, and 0.003 with a group",
     )
-    weight_decay: float = Field(1e-2, ge=0, description="decoupled weight decay")
+    weight_decay: float = Field(default=1e-2, ge=0, description="decoupled weight decay")
 
 
 @dataclass(frozen=True, config=_STRICT)
 class EstimatorConfig:
-    denoiser: str = Field("neural", description="a name from DENOISERS")
-    seed: int = Field(0, ge=0, description="key of every random stream")
+    denoiser: str = Field(default="neural", description="a name from DENOISERS")
+    seed: int = Field(default=0, ge=0, description="key of every random stream")
     min_samples: int = Field(
-        30, ge=8, description="pairs with fewer complete samples get a status, not a number"
+        default=30, ge=8, description="pairs with fewer complete samples get a status, not a number"
     )
     snr: SNRConfig = Field(default_factory=SNRConfig, description="integration over noise levels")
     network: NetworkConfig = Field(
@@ -109,33 +124,33 @@ class EstimatorConfig:
 @dataclass(frozen=True, config=_STRICT)
 class PlanConfig:
     tile_variables: int | None = Field(
-        None, ge=1, description="variables per side of a tile; default by denoiser"
+        default=None, ge=1, description="variables per side of a tile; default by denoiser"
     )
-    shard_s: float = Field(30.0, gt=0, description="projected seconds of work per shard")
+    shard_s: float = Field(default=30.0, gt=0, description="projected seconds of work per shard")
 
 
 @dataclass(frozen=True, config=_STRICT)
 class ExecuteConfig:
-    executor: Literal["ray", "serial"] = Field("ray", description="where shards run")
+    executor: Literal["ray", "serial"] = Field(default="ray", description="where shards run")
     address: str = Field(
-        "local", description="Ray: local (starts one here), auto, or host:port of a cluster"
+        default="local", description="Ray: local (starts one here), auto, or host:port of a cluster"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="auto uses the GPU that a task has been given"
+        default="auto", description="auto uses the GPU that a task has been given"
     )
-    num_cpus: float = Field(1.0, gt=0, description="Ray: CPUs reserved by a task")
-    num_gpus: float = Field(0.0, ge=0, description="Ray: share of a GPU reserved by a task")
+    num_cpus: float = Field(default=1.0, gt=0, description="Ray: CPUs reserved by a task")
+    num_gpus: float = Field(default=0.0, ge=0, description="Ray: share of a GPU reserved by a task")
     max_in_flight: int | None = Field(
-        None, ge=1, description="shards submitted at once; default twice what fits"
+        default=None, ge=1, description="shards submitted at once; default twice what fits"
     )
     max_retries: int = Field(
-        3, ge=0, description="attempts after a lost worker or node (never after a bad pair)"
+        default=3, ge=0, description="attempts after a lost worker or node (never after a bad pair)"
     )
 
 
 @dataclass(frozen=True, config=_STRICT)
 class OutputConfig:
-    url: str = Field("runs/run", description="where the run is stored; any fsspec URL")
+    url: str = Field(default="runs/run", description="where the run is stored; any fsspec URL")
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -19,3 +19,7 @@ class StoreError(MMGError):
 
 class FingerprintError(StoreError):
     """The URL holds a run of another fingerprint; nothing was touched."""
+
+
+class RunError(MMGError):
+    """Some shards of a run failed; the others are stored, and running again tries the rest."""
