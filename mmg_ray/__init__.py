@@ -1,1 +1,37 @@
-"""MI networks with error bars over very many variable pairs (MMG, arXiv 2509.20609)."""
+"""MI networks with error bars over very many variable pairs (MMG, arXiv 2509.20609).
+
+Arrays in this process: `estimate_mi`, `mi_matrix`, `MMGEstimator`. Stored runs: `run`, `open_run`.
+"""
+
+from typing import Any
+
+_HOME = {
+    "estimate_mi": "mmg_ray.api",
+    "mi_matrix": "mmg_ray.api",
+    "MIMatrix": "mmg_ray.api",
+    "MMGEstimator": "mmg_ray.api",
+    "run": "mmg_ray.execute.driver",
+    "plan_run": "mmg_ray.execute.driver",
+    "open_run": "mmg_ray.store.run",
+    "Run": "mmg_ray.store.run",
+    "EstimatorConfig": "mmg_ray.config",
+    "Config": "mmg_ray.config",
+    "Status": "mmg_ray.schema",
+    "MMGError": "mmg_ray.errors",
+}
+
+__all__ = [*_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: torch takes seconds, and reading a run does without it."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'mmg_ray' has no attribute {name!r}")
+    import importlib
+
+    value = globals()[name] = getattr(importlib.import_module(_HOME[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -1,0 +1,212 @@
+"""MI of arrays in this process: no configuration file, no Ray, nothing stored."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from mmg_ray.config import EstimatorConfig
+from mmg_ray.errors import DataError
+from mmg_ray.estimator.denoisers import denoiser as denoiser_named
+from mmg_ray.estimator.marginals import MISSING, ordinal_codes
+from mmg_ray.estimator.tile import estimate_tile
+from mmg_ray.execute.progress import Tally, progress
+from mmg_ray.plan.pairs import all_pairs
+from mmg_ray.plan.tiles import Plan
+from mmg_ray.schema import PairEstimate, Receipt, Status, Variable
+from mmg_ray.store.shards import edge_table
+
+
+def estimate_mi(
+    x: Any,
+    y: Any,
+    *,
+    denoiser: str | None = None,
+    seed: int | None = None,
+    config: EstimatorConfig | None = None,
+) -> PairEstimate:
+    """Mutual information of two variables, in nats.
+
+    Args:
+        x: (n,) samples of a scalar variable or (n, p) of a vector; missing values are NaN.
+        y: (n,) or (n, q), the same samples in the same order.
+        denoiser: a name from `DENOISERS`, over the configuration's ("neural").
+        seed: of every random number, over the configuration's (0); the same seed gives the same
+            result to the bit.
+        config: all settings of the estimator.
+
+    Returns:
+        The estimate: ``mi_nats``, ``se_nats``, both directions, the direct (``gap``) and
+        orthogonal forms, and ``status``; ``mi_nats`` is None unless the status is ok.
+
+    Raises:
+        DataError: the arrays are not numeric, not 1-D or 2-D, or of different lengths.
+
+    Examples:
+        >>> import numpy as np, mmg_ray
+        >>> x, e = np.random.default_rng(0).standard_normal((2, 500))
+        >>> r = mmg_ray.estimate_mi(x, 0.8 * x + 0.6 * e, denoiser="gaussian")
+        >>> round(r.mi_nats, 2), r.status.value
+        (0.56, 'ok')
+    """
+    a, b = _samples(x, "x"), _samples(y, "y")
+    if len(a) != len(b):
+        raise DataError(f"x has {len(a)} samples and y has {len(b)}; pass the same samples of both")
+    # named by content: the streams, and so the result, do not depend on which one comes first
+    variables = {k: _variable(_digest(values), values) for k, values in enumerate((a, b))}
+    (result,) = estimate_tile(variables, [(0, 1)], _config(config, denoiser, seed), _device())
+    return result
+
+
+@dataclass(frozen=True, repr=False)
+class MIMatrix:
+    """MI of all pairs of V variables.
+
+    Attributes:
+        names: (V,) names of the variables.
+        mi: (V, V) nats, symmetric; NaN on the diagonal and where there is no value.
+        se: (V, V) standard errors, nats.
+        estimates: all that is known of each pair (i, j), i < j.
+    """
+
+    names: list[str]
+    mi: np.ndarray
+    se: np.ndarray
+    estimates: dict[tuple[int, int], PairEstimate]
+
+    def to_edges(self) -> pa.Table:
+        """One row per pair, with the columns of `schema.EDGE_COLUMNS`; `.to_pandas()` works."""
+        return edge_table(self.names, list(self.estimates.items()))
+
+    def __repr__(self) -> str:
+        n_ok = sum(e.status is Status.OK for e in self.estimates.values())
+        return f"MIMatrix({len(self.names)} variables, {n_ok} of {len(self.estimates)} pairs ok)"
+
+
+def mi_matrix(
+    data: Any,
+    names: Sequence[str] | None = None,
+    *,
+    denoiser: str | None = None,
+    seed: int | None = None,
+    config: EstimatorConfig | None = None,
+    show_progress: bool = False,
+) -> MIMatrix:
+    """Mutual information of all pairs of columns.
+
+    Args:
+        data: (n, V) samples x variables, an array or a pandas DataFrame; missing values are NaN
+            and cost only the pairs they are in.
+        names: (V,) unique names; default the DataFrame's columns, or v0, v1, ...
+        denoiser, seed, config: as in `estimate_mi`.
+        show_progress: a bar on a terminal, log lines elsewhere.
+
+    Raises:
+        DataError: the table is not numeric, not 2-D, or its names are not unique.
+    """
+    if names is None and hasattr(data, "columns"):
+        names = [str(name) for name in data.columns]
+    values = _samples(data, "data")
+    names = [f"v{k}" for k in range(values.shape[1])] if names is None else list(names)
+    if len(names) != values.shape[1] or len(set(names)) != len(names):
+        raise DataError(
+            f"{values.shape[1]} columns need as many different names; got {len(names)}, "
+            f"{len(set(names))} of them different"
+        )
+    settings = _config(config, denoiser, seed)
+    variables = {k: _variable(name, values[:, k, None]) for k, name in enumerate(names)}
+    size = denoiser_named(settings.denoiser).tile_variables
+    pairs = all_pairs(len(names))
+    n_tiles = len(pairs.tiles(size)[0])
+    plan = Plan(pairs, size, np.arange(n_tiles + 1))  # a tile a shard: all it is for is the bar
+    estimates: dict[tuple[int, int], PairEstimate] = {}
+    tally = Tally(plan.n_shards, plan.n_pairs)
+    with progress(tally) if show_progress else nullcontext(lambda: None) as show:
+        for tile in range(n_tiles):
+            rows = plan.tile_pairs(tile)
+            found = estimate_tile(variables, rows, settings, _device())
+            estimates |= zip(rows, found, strict=True)
+            not_ok = sum(e.status is not Status.OK for e in found)
+            tally.add(Receipt(tile, len(rows), not_ok, wall_s=0.0, output_bytes=0))
+            show()
+    mi, se = np.full((2, len(names), len(names)), np.nan)
+    for (i, j), estimate in estimates.items():
+        if estimate.status is Status.OK:
+            mi[i, j] = mi[j, i] = estimate.mi_nats
+            se[i, j] = se[j, i] = estimate.se_nats
+    return MIMatrix(names, mi, se, dict(sorted(estimates.items())))
+
+
+class MMGEstimator:
+    """The estimator protocol of MI benchmarks: ``MMGEstimator().estimate(X, Y)`` is a float.
+
+    Denoisers are cross-fitted on the samples given, so nothing carries over between calls.
+    """
+
+    def __init__(
+        self,
+        denoiser: str | None = None,
+        seed: int | None = None,
+        config: EstimatorConfig | None = None,
+    ) -> None:
+        self.config = _config(config, denoiser, seed)
+        self.result: PairEstimate | None = None
+
+    def fit(self, X: Any, Y: Any) -> MMGEstimator:
+        """Estimate; everything found is in ``result``."""
+        self.result = estimate_mi(X, Y, config=self.config)
+        return self
+
+    def estimate(self, X: Any, Y: Any) -> float:
+        """MI of (n, p) X and (n, q) Y in nats; NaN where there is none, see ``result.status``."""
+        result = self.fit(X, Y).result
+        return float("nan") if result is None or result.mi_nats is None else result.mi_nats
+
+
+def _config(
+    config: EstimatorConfig | None, denoiser: str | None, seed: int | None
+) -> EstimatorConfig:
+    settings = config or EstimatorConfig()
+    return replace(
+        settings,
+        denoiser=settings.denoiser if denoiser is None else denoiser,
+        seed=settings.seed if seed is None else seed,
+    )
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _samples(values: Any, name: str) -> np.ndarray:
+    """(n, p) float64; DataError for what is not a table of numbers."""
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name} is not numeric: {error}. Encode or drop text columns") from None
+    if array.ndim not in (1, 2):
+        raise DataError(f"{name} has shape {array.shape}; it must be (samples,) or (samples, p)")
+    return array.reshape(len(array), -1)
+
+
+def _variable(name: str, values: np.ndarray) -> Variable:
+    codes = np.stack([ordinal_codes(column) for column in values.T], axis=1)
+    present = codes[(codes != MISSING).all(axis=1)]
+    if not len(present):
+        return Variable(name, codes, Status.ALL_MISSING)
+    varies = np.ptp(present, axis=0) > 0
+    if not varies.any():
+        return Variable(name, codes, Status.CONSTANT)
+    return Variable(name, codes[:, varies])  # a coordinate that never varies says nothing
+
+
+def _digest(values: np.ndarray) -> str:
+    codes = np.stack([ordinal_codes(column) for column in values.T], axis=1)
+    return hashlib.blake2b(np.ascontiguousarray(codes).tobytes(), digest_size=16).hexdigest()

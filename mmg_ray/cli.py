@@ -1,0 +1,247 @@
+"""The command line: each command is a few lines around the library, and prints what a person needs.
+
+Exit codes: 0 done, 1 some shards failed (the others are stored), 2 a mistake that the message
+explains, 130 stopped with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, BinaryIO
+
+import click
+import pyarrow as pa
+from rich.console import Console
+from rich.table import Table
+
+from mmg_ray import config as configuration
+from mmg_ray.errors import MMGError, RunError
+from mmg_ray.schema import Status
+from mmg_ray.store.run import RunStatus, open_run
+
+_SHOWN_AFTER_RUN = 10
+
+
+class _Commands(click.Group):
+    """Errors that a user can act on become one message and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MMGError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(1 if isinstance(error, RunError) else 2)
+        except KeyboardInterrupt:
+            click.echo("stopped; what is finished is stored, and `run` again goes on", err=True)
+            ctx.exit(130)
+
+
+class _Echo(logging.Handler):
+    """The library's log on standard error, wherever that is at the time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(self.format(record), err=True)
+
+
+_SET = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a field of the configuration: --set estimator.seed=1. Repeatable.",
+)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mmg-ray")
+def main() -> None:
+    """Mutual-information networks with error bars, over very many pairs of variables.
+
+    \b
+    Start with a configuration, look at what it will cost, run it, look at the result:
+      mmg-ray config > run.yaml          # then set data.path and output.url
+      mmg-ray plan run.yaml
+      mmg-ray run run.yaml
+      mmg-ray edges runs/run --top 20
+
+    A run that was stopped, by whatever, goes on with the same command. `status` and `edges` work
+    at any time, from storage alone.
+    """
+    handler = _Echo()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    log = logging.getLogger("mmg_ray")
+    log.handlers[:] = [handler]
+    log.setLevel(logging.INFO)
+
+
+@main.command("run")
+@click.argument("config_or_url")
+@_SET
+def run_command(config_or_url: str, overrides: tuple[str, ...]) -> None:
+    """Run a configuration, or go on with the run at a URL.
+
+    Finished shards are kept; a run of another configuration or other data is never overwritten.
+
+    \b
+    Examples:
+      mmg-ray run run.yaml
+      mmg-ray run run.yaml --set estimator.denoiser=gaussian --set output.url=runs/quick
+      mmg-ray run s3://bucket/run-1                          # go on, its input file not needed
+      mmg-ray run run.yaml --set execute.executor=serial     # without Ray
+    """
+    from mmg_ray.execute.driver import run  # torch takes seconds to import: `status` does without
+
+    done = run(config_or_url, overrides)
+    console = Console()
+    status = done.status()
+    _print_statuses(console, status)
+    console.print(_edge_table(done.strongest(_SHOWN_AFTER_RUN), "Strongest edges"))
+    click.echo(f"results: {done.url}")
+    click.echo(f"more:    mmg-ray edges {done.url} --top 50 --csv edges.csv")
+
+
+@main.command()
+@click.argument("config")
+@_SET
+def plan(config: str, overrides: tuple[str, ...]) -> None:
+    """Say what a run will do and cost; nothing is written.
+
+    \b
+    Example:
+      mmg-ray plan run.yaml --set estimator.denoiser=gaussian
+    """
+    from mmg_ray.execute.driver import plan_run
+    from mmg_ray.execute.progress import duration
+
+    p = plan_run(config, overrides)
+    unit = "a GPU share" if p.device == "cuda" else "one CPU thread"
+    where = (
+        "depends on the cluster's size"
+        if p.wall_s is None
+        else f"{duration(p.wall_s)} ({p.n_workers} at a time)"
+    )
+    rows = {
+        "variables x samples": f"{p.n_variables:,} x {p.n_samples:,}",
+        "pairs": f"{p.n_pairs:,}",
+        "denoiser": p.denoiser,
+        "tiles": f"{p.n_tiles:,} of up to {p.tile_variables} x {p.tile_variables} variables",
+        "shards": f"{p.n_shards:,}",
+        f"time on {unit}": duration(p.task_s),
+        "time until complete": where,
+        "stored": _bytes(p.output_bytes),
+        "memory of a task": _bytes(p.peak_bytes),
+        "output": p.url,
+    }
+    _print_rows(rows)
+    click.echo(
+        "times and sizes are projections, good to a factor of about two; nothing was written"
+    )
+
+
+@main.command()
+@click.argument("url")
+def status(url: str) -> None:
+    """Say how far the run at a URL is, from storage alone.
+
+    \b
+    Example:
+      mmg-ray status s3://bucket/run-1
+    """
+    run = open_run(url)
+    m, s = run.manifest, run.status()
+    _print_rows(
+        {
+            "run": run.url,
+            "data": f"{m.config['data']['path']}: {m.n_variables:,} variables x {m.n_samples:,} samples",
+            "denoiser": f"{m.config['estimator']['denoiser']}, seed {m.config['estimator']['seed']}",
+            "pairs mode": m.config["pairs"]["mode"],
+            "begun": m.created,
+            "fingerprint": m.fingerprint[:12],
+            "shards": f"{s.shards_done:,} of {s.n_shards:,}",
+            "pairs": f"{s.pairs_done:,} of {s.n_pairs:,}",
+            "matrix": "complete" if s.matrix_done else "not yet",
+        }
+    )
+    _print_statuses(Console(), s)
+    if not s.complete:
+        click.echo(f"go on with: mmg-ray run {run.url}")
+
+
+@main.command()
+@click.argument("url")
+@click.option("--top", default=20, show_default=True, help="How many of the strongest to show.")
+@click.option("--csv", "file", type=click.File("wb"), help="Write every edge here; - is stdout.")
+def edges(url: str, top: int, file: BinaryIO | None) -> None:
+    """Show the strongest edges of a run, or write all of them as CSV.
+
+    \b
+    Examples:
+      mmg-ray edges runs/run --top 50
+      mmg-ray edges runs/run --csv edges.csv
+    """
+    run = open_run(url)
+    if file is not None:
+        n_rows = run.edge_store().write_csv(file)
+        click.echo(f"wrote {n_rows:,} edges", err=True)
+        return
+    Console().print(_edge_table(run.strongest(top), f"Strongest edges of {run.url}"))
+
+
+@main.command("config")
+def config_command() -> None:
+    """Print a configuration with every field, its default and its meaning.
+
+    \b
+    Example:
+      mmg-ray config > run.yaml
+    """
+    click.echo(configuration.documented_yaml(), nl=False)
+
+
+def _print_rows(rows: dict[str, str]) -> None:
+    width = max(map(len, rows))
+    for name, value in rows.items():
+        click.echo(f"{name:<{width}}  {value}")
+
+
+def _print_statuses(console: Console, status: RunStatus) -> None:
+    if not status.pairs_not_ok:
+        return
+    table = Table(title=f"{status.pairs_not_ok:,} pairs without a value", title_justify="left")
+    table.add_column("status")
+    table.add_column("pairs", justify="right")
+    table.add_column("what to do")
+    for name, count in status.statuses.items():
+        if name != Status.OK:
+            table.add_row(name, f"{count:,}", Status(name).remedy)
+    console.print(table)
+
+
+def _edge_table(rows: pa.Table, title: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name in ("source", "target"):
+        table.add_column(name, overflow="fold")
+    for name in ("MI, nats", "± se", "Spearman", "samples"):
+        table.add_column(name, justify="right")
+    for row in rows.to_pylist():
+        table.add_row(
+            row["source"],
+            row["target"],
+            f"{row['mi_nats']:.4f}",
+            _number(row["se_nats"], ".4f"),
+            _number(row["spearman"], "+.3f"),
+            f"{row['n_samples']:,}",
+        )
+    return table
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def _bytes(n: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if n < 1000:
+            return f"{n:.3g} {unit}"
+        n /= 1000
+    return f"{n:.3g} TB"

@@ -1,0 +1,225 @@
+"""Starting, resuming and finishing a run. The driver counts receipts; results stay in storage."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import yaml
+from fsspec.implementations.local import LocalFileSystem
+
+from mmg_ray import config as configuration
+from mmg_ray.config import Config
+from mmg_ray.errors import ConfigError, RunError
+from mmg_ray.estimator.denoisers import denoiser
+from mmg_ray.execute.executor import open_executor
+from mmg_ray.execute.outcome import Executor
+from mmg_ray.execute.planning import (
+    PlanSummary,
+    make_plan,
+    outline,
+    projection,
+    summarise,
+    task_device,
+)
+from mmg_ray.execute.progress import Tally, progress
+from mmg_ray.execute.task import BandTask, ShardTask, fill_band, run_shard
+from mmg_ray.plan.cost import TASK_BYTES
+from mmg_ray.schema import Status
+from mmg_ray.store import manifest, matrix, selection, shards
+from mmg_ray.store.location import Location
+from mmg_ray.store.manifest import Manifest
+from mmg_ray.store.prepared import Prepared, prepare
+from mmg_ray.store.run import Run
+from mmg_ray.store.sources import read_table, source_digest
+
+log = logging.getLogger(__name__)
+
+_STARTED = "started.json"
+# This many failures in a row, with no success before them, are not the shards' fault.
+_GIVE_UP = 20
+
+
+def run(what: Config | str | os.PathLike[str], overrides: Iterable[str] = ()) -> Run:
+    """Do what is missing of a run: prepare, plan, shards, matrix. A complete run is only opened.
+
+    Args:
+        what: a configuration, a YAML file of one, or the URL of a run to go on with.
+        overrides: `section.key=value` over it; for a run at a URL only `execute` may change.
+
+    Raises:
+        ConfigError, DataError: before anything of the run is written.
+        FingerprintError: the URL holds a run of another configuration or data; nothing is touched.
+        StoreError: storage cannot be read or written.
+        RunError: some shards failed; the others are stored, and `run` again tries the rest.
+    """
+    asked = _configure(what, overrides)
+    _check(asked)
+    found = _resume(asked) if manifest.exists(asked.place) else _begin(asked)
+    _finish(asked, found)
+    return Run(asked.place.url)
+
+
+def plan_run(what: Config | str | os.PathLike[str], overrides: Iterable[str] = ()) -> PlanSummary:
+    """What `run` would do and cost. Reads the table; writes nothing."""
+    asked = _configure(what, overrides)
+    _check(asked)
+    table = read_table(asked.config.data)
+    names, dims = outline(table, asked.config.data)
+    plan = make_plan(asked.config, names, dims, table.n_samples)
+    return summarise(asked.config, plan, dims, table.n_samples)
+
+
+class _Asked(NamedTuple):
+    """A configuration, the place of its run with an absolute URL, and the run if asked for by URL."""
+
+    config: Config
+    place: Location
+    found: Manifest | None
+
+
+def _configure(what: Config | str | os.PathLike[str], overrides: Iterable[str]) -> _Asked:
+    found = None
+    if isinstance(what, Config):
+        text = yaml.safe_dump(configuration.to_dict(what))
+    else:
+        given = Location(os.fspath(what))
+        if given.name.endswith((".yaml", ".yml")):
+            text = given.read_bytes().decode()
+        elif manifest.exists(given):
+            found = manifest.read(given)
+            # where it lies now, not where it was begun
+            text = yaml.safe_dump(found.config | {"output": {"url": given.url}})
+        else:
+            raise ConfigError(
+                f"{given.url} is neither a configuration (a .yaml file) nor a run (it holds no "
+                f"{manifest.MANIFEST}); check the path"
+            )
+    config = configuration.load(text, overrides)
+    place = Location(config.output.url)
+    if isinstance(place.fs, LocalFileSystem):
+        place = Location(place.path)  # a worker may have another working directory
+    return _Asked(config, place, found)
+
+
+def _check(asked: _Asked) -> None:
+    """ConfigError for what can be seen to be wrong before any work."""
+    denoiser(asked.config.estimator.denoiser)
+    selection.check(asked.config.pairs)
+    task_device(asked.config.execute)
+    if asked.config.execute.executor == "ray" and asked.place.url.startswith("memory:"):
+        raise ConfigError(
+            f"output.url is {asked.place.url!r}, which only this process can see; set "
+            "execute.executor: serial, or store the run elsewhere"
+        )
+
+
+def _resume(asked: _Asked) -> Manifest:
+    """The manifest of the run that is there; FingerprintError if it is of something else."""
+    found = manifest.read(asked.place)
+    digests = manifest.stored_digests(found)
+    inputs = ("data", "pairs")
+    wanted = configuration.to_dict(asked.config)
+    if asked.found is None or any(wanted[name] != found.config[name] for name in inputs):
+        # a run asked for by its URL goes on from its prepared data: the input may be gone by now
+        digests = _digests(asked.config)
+    manifest.refuse_other(found, asked.config, digests, asked.place.url)
+    return found
+
+
+def _digests(config: Config) -> dict[str, str]:
+    return {
+        "source digest": source_digest(config.data),
+        "pairs digest": selection.digest(config.pairs),
+    }
+
+
+def _begin(asked: _Asked) -> Manifest:
+    """Read and prepare the data, plan, and freeze both."""
+    config, place = asked.config, asked.place
+    digests = _digests(config)
+    # a first small object shows that the place can be written, before time is spent on the table
+    (place / _STARTED).write_json({"started": datetime.now(UTC).isoformat(timespec="seconds")})
+    table = read_table(config.data)
+    names, dims = outline(table, config.data)
+    plan = make_plan(config, names, dims, table.n_samples)
+    log.info("preparing %s variables x %s samples", f"{len(names):,}", f"{table.n_samples:,}")
+    prepare(table, config.data, place)
+    return manifest.write(place, config, digests, plan, table.n_samples)
+
+
+def _finish(asked: _Asked, found: Manifest) -> None:
+    """Whatever of the shards and the matrix is missing."""
+    place, fingerprint = asked.place, found.fingerprint
+    done = shards.finished(place, fingerprint)
+    todo = [shard for shard in range(found.n_shards) if shard not in done]
+    if not todo and matrix.is_complete(place, fingerprint):
+        log.info("%s is complete", place.url)
+        return
+    tally = Tally(found.n_shards, found.n_pairs)
+    tally.resume(
+        shards=len(done),
+        pairs=sum(footer.n_pairs for footer in done.values()),
+        not_ok=sum(footer.n_pairs - footer.statuses.get(Status.OK, 0) for footer in done.values()),
+    )
+    if done:
+        log.info("going on: %s", tally.line())
+    with open_executor(asked.config.execute, _task_bytes(asked, found)) as executor:
+        if todo:
+            device = task_device(asked.config.execute)
+            tasks = [ShardTask(place.url, fingerprint, shard, device) for shard in todo]
+            _estimate(executor, tasks, tally)
+        if not matrix.is_complete(place, fingerprint):  # shards repaired later are the same
+            _assemble(executor, place, fingerprint)
+
+
+def _task_bytes(asked: _Asked, found: Manifest) -> float:
+    """Memory that a task is given: the largest shard's, or a band's of the matrix."""
+    dims = Prepared.open(asked.place).dims
+    plan = manifest.read_plan(asked.place)
+    peak = projection(asked.config, plan, dims, found.n_samples).peak_bytes
+    return max(peak, TASK_BYTES + matrix.BAND_BYTES)
+
+
+def _estimate(executor: Executor, tasks: Sequence[ShardTask], tally: Tally) -> None:
+    """Run the shards that are missing; RunError at the end if some failed."""
+    first_error, any_done = "", False
+    with progress(tally) as show:
+        show()
+        for outcome in executor.map(run_shard, tasks):
+            if outcome.result is not None:
+                tally.add(outcome.result)
+                any_done = True
+            else:
+                tally.failed += 1
+                first_error = first_error or f"shard {outcome.item.shard}: {outcome.error}"
+                log.warning("shard %d failed: %s", outcome.item.shard, outcome.error)
+            show()
+            if tally.failed >= _GIVE_UP and not any_done:
+                raise RunError(
+                    f"the first {tally.failed} shards all failed, so the others were not tried. "
+                    f"First, {first_error}"
+                )
+    if tally.failed:
+        raise RunError(
+            f"{tally.failed} of {len(tasks)} shards failed; finished shards are stored, and `run` "
+            f"again tries the rest. First, {first_error}"
+        )
+
+
+def _assemble(executor: Executor, place: Location, fingerprint: str) -> None:
+    """Assemble the matrix from the edges, a band a task."""
+    names = Prepared.open(place).names
+    log.info("assembling the matrix of %s variables", f"{len(names):,}")
+    matrix.create(place, fingerprint, names)
+    tasks = [BandTask(place.url, fingerprint, *band) for band in matrix.bands(len(names))]
+    errors = [outcome.error for outcome in executor.map(fill_band, tasks) if outcome.error]
+    if errors:
+        raise RunError(
+            f"{len(errors)} of {len(tasks)} bands of the matrix failed; the edges are complete, and "
+            f"`run` again assembles it. First: {errors[0]}"
+        )
+    matrix.finish(place, fingerprint)

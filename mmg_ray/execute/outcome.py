@@ -1,0 +1,36 @@
+"""How work is spread: one small interface, `map`, that a serial loop and Ray both have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[T, R]):
+    """What became of one item: its result, or why there is none. A failure is data, not an end."""
+
+    item: T
+    result: R | None = None
+    error: str = ""
+
+
+class Executor(Protocol):
+    """Applies a function to items, somewhere."""
+
+    def map(self, fn: Callable[[T], R], items: Sequence[T]) -> Iterator[Outcome[T, R]]:
+        """One outcome per item, in any order, as they come; abandoning it stops what is pending.
+
+        `fn` must be importable by its name, and harmless when it runs twice. Items and results
+        travel, so they stay small.
+        """
+        ...
+
+
+def describe(error: BaseException) -> str:
+    """Type and message of an exception in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -1,0 +1,144 @@
+"""From a configuration and a table to a plan and what it will cost; nothing is written."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mmg_ray.config import Config, DataConfig, ExecuteConfig
+from mmg_ray.errors import ConfigError
+from mmg_ray.estimator.denoisers import denoiser
+from mmg_ray.plan.cost import Projection, Workload, project, tile_seconds
+from mmg_ray.plan.tiles import Plan, cut_shards
+from mmg_ray.schema import Cost
+from mmg_ray.store import selection
+from mmg_ray.store.sources import Table
+from mmg_ray.store.sources.groups import read_groups, resolve_groups
+
+
+@dataclass(frozen=True)
+class PlanSummary:
+    """What a run will do and cost, before anything is spent.
+
+    Attributes:
+        device: cpu or cuda.
+        task_s: projected seconds of all tasks, on one CPU thread or one GPU share each.
+        n_workers: tasks at a time; None on a cluster, whose size is not asked for.
+        wall_s: projected seconds until the run is complete; None where n_workers is.
+        output_bytes: stored under the run's URL.
+        peak_bytes: memory of the largest task.
+    """
+
+    url: str
+    denoiser: str
+    device: str
+    n_samples: int
+    n_variables: int
+    n_pairs: int
+    tile_variables: int
+    n_tiles: int
+    n_shards: int
+    task_s: float
+    n_workers: int | None
+    wall_s: float | None
+    output_bytes: float
+    peak_bytes: float
+
+
+def outline(table: Table, cfg: DataConfig) -> tuple[list[str], np.ndarray]:
+    """Names and dimensions of the variables that `prepare` makes of a table: columns, then groups."""
+    groups = {} if cfg.groups is None else resolve_groups(read_groups(cfg.groups), table.names)
+    grouped = {column for members in groups.values() for column in members}
+    alone = [name for column, name in enumerate(table.names) if column not in grouped]
+    dims = [1] * len(alone) + [len(members) for members in groups.values()]
+    return [*alone, *groups], np.array(dims)
+
+
+def make_plan(config: Config, names: list[str], dims: np.ndarray, n_samples: int) -> Plan:
+    """The plan of a run; ConfigError or DataError where the pairs do not fit the variables."""
+    pairs = selection.resolve(config.pairs, names)
+    size = config.plan.tile_variables or denoiser(config.estimator.denoiser).tile_variables
+    seconds = tile_seconds(
+        pairs, size, workload(config, dims, n_samples), gpu_share(config.execute)
+    )
+    return Plan(pairs, size, cut_shards(seconds, config.plan.shard_s))
+
+
+def projection(config: Config, plan: Plan, dims: np.ndarray, n_samples: int) -> Projection:
+    """What a plan will cost."""
+    work = workload(config, dims, n_samples)
+    return project(plan.pairs, plan.tile_variables, work, gpu_share(config.execute))
+
+
+def summarise(config: Config, plan: Plan, dims: np.ndarray, n_samples: int) -> PlanSummary:
+    """A plan and its cost in numbers."""
+    projected = projection(config, plan, dims, n_samples)
+    workers = n_workers(config.execute)
+    return PlanSummary(
+        url=config.output.url,
+        denoiser=config.estimator.denoiser,
+        device="cuda" if gpu_share(config.execute) > 0 else "cpu",
+        n_samples=n_samples,
+        n_variables=plan.n_variables,
+        n_pairs=plan.n_pairs,
+        tile_variables=plan.tile_variables,
+        n_tiles=plan.n_tiles,
+        n_shards=plan.n_shards,
+        task_s=projected.task_s,
+        n_workers=workers,
+        wall_s=None if workers is None else projected.task_s / min(workers, plan.n_shards),
+        output_bytes=projected.output_bytes,
+        peak_bytes=projected.peak_bytes,
+    )
+
+
+def workload(config: Config, dims: np.ndarray, n_samples: int) -> Workload:
+    """The cost of a pair by the dimensions of its variables, as the denoiser states it."""
+    cost = denoiser(config.estimator.denoiser).cost
+
+    def of_pair(dim_x: int, dim_y: int) -> Cost:
+        if dim_x == 0 or dim_y == 0:  # a variable without a usable column is not estimated
+            return Cost(flops=0.0, peak_bytes=0.0)
+        return cost(n_samples, dim_x, dim_y, config.estimator)
+
+    return Workload(dims, n_samples, of_pair)
+
+
+def task_device(cfg: ExecuteConfig) -> str:
+    """The device a task is told to use: Ray tasks get a GPU only if one is reserved for them.
+
+    Ray leaves GPUs visible to tasks that reserved none, so workers must not look for themselves.
+    """
+    if cfg.executor == "ray" and cfg.device == "cuda" and cfg.num_gpus == 0:
+        raise ConfigError(
+            "execute.device is 'cuda' but execute.num_gpus is 0, so tasks get no GPU; set "
+            "execute.num_gpus, for example 0.25 for four tasks on one GPU"
+        )
+    if cfg.device != "auto":
+        return cfg.device
+    if cfg.executor == "ray":
+        return "cuda" if cfg.num_gpus > 0 else "cpu"
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def gpu_share(cfg: ExecuteConfig) -> float:
+    """Share of a GPU that a task has; 0 on the CPU."""
+    if task_device(cfg) == "cpu":
+        return 0.0
+    return cfg.num_gpus if cfg.executor == "ray" else 1.0
+
+
+def n_workers(cfg: ExecuteConfig) -> int | None:
+    """Tasks that run at a time; None on a cluster."""
+    if cfg.executor == "serial":
+        return 1
+    if cfg.address != "local":
+        return None
+    cores = os.cpu_count() or 1
+    fits = cores / cfg.num_cpus
+    if cfg.num_gpus > 0:
+        fits = min(fits, torch.cuda.device_count() / cfg.num_gpus)
+    return max(1, int(fits))

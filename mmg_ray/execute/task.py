@@ -1,0 +1,148 @@
+"""What a worker does, without Ray: estimate one shard, or fill one band of the matrix.
+
+A task is given a few bytes that say where the run is, and reads and writes storage itself. It is a
+pure function of (prepared data, configuration, shard id), so it may run anywhere, twice or again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from mmg_ray.config import Config, EstimatorConfig
+from mmg_ray.errors import MMGError, StoreError
+from mmg_ray.estimator.marginals import MISSING
+from mmg_ray.estimator.tile import estimate_tile
+from mmg_ray.execute.outcome import describe
+from mmg_ray.plan.tiles import Plan
+from mmg_ray.schema import PairEstimate, Receipt, Status, Variable
+from mmg_ray.store import manifest, matrix, shards
+from mmg_ray.store.location import Location
+from mmg_ray.store.prepared import Prepared
+
+_MESSAGE_CHARACTERS = 500
+
+Pairs = Sequence[tuple[int, int]]
+
+
+class ShardTask(NamedTuple):
+    """Estimate one shard of the run at `url`; device is auto, cpu or cuda."""
+
+    url: str
+    fingerprint: str
+    shard: int
+    device: str
+
+
+class BandTask(NamedTuple):
+    """Fill rows [first, last) of the matrix of the run at `url`."""
+
+    url: str
+    fingerprint: str
+    first: int
+    last: int
+
+
+def run_shard(task: ShardTask) -> Receipt:
+    """Estimate the pairs of a shard, write them as one object and say how it went.
+
+    A pair that makes the estimator fail becomes a row with its reason. Raises StoreError where
+    storage cannot be read or written.
+    """
+    started = time.perf_counter()
+    run, config, plan, prepared = _opened(task.url, task.fingerprint)
+    device = _device(task.device)
+    rows: list[tuple[tuple[int, int], PairEstimate]] = []
+    held: dict[int, Variable] = {}
+    with _one_thread():
+        for tile in plan.shard_tiles(task.shard):
+            pairs = plan.tile_pairs(tile)
+            held = _load(prepared, pairs, held)
+            rows += zip(pairs, _estimate(held, pairs, config.estimator, device), strict=True)
+    footer, n_bytes = shards.write_shard(run, task.fingerprint, task.shard, prepared.names, rows)
+    return Receipt(
+        shard=task.shard,
+        n_pairs=footer.n_pairs,
+        n_not_ok=footer.n_pairs - footer.statuses.get(Status.OK, 0),
+        wall_s=time.perf_counter() - started,
+        output_bytes=n_bytes,
+        statuses=footer.statuses,
+    )
+
+
+def fill_band(task: BandTask) -> None:
+    """Fill a band of the matrix from the edges."""
+    run, _, plan, _ = _opened(task.url, task.fingerprint)
+    matrix.write_band(run, task.fingerprint, plan, task.first, task.last)
+
+
+@lru_cache(maxsize=1)
+def _opened(url: str, fingerprint: str) -> tuple[Location, Config, Plan, Prepared]:
+    """What every task of a run needs; a worker reads it once."""
+    run = Location(url)
+    found = manifest.read(run)
+    if found.fingerprint != fingerprint:
+        raise StoreError(
+            f"{url} now holds run {found.fingerprint[:12]}, not {fingerprint[:12]}: it was replaced "
+            "while this run was going on. Start again at another URL"
+        )
+    return run, found.resolved(), manifest.read_plan(run), Prepared.open(run)
+
+
+def _load(prepared: Prepared, pairs: Pairs, held: Mapping[int, Variable]) -> dict[int, Variable]:
+    """The variables of `pairs`; those of the tile before are kept, consecutive tiles share half."""
+    needed = sorted({index for pair in pairs for index in pair})
+    loaded = prepared.load([index for index in needed if index not in held])
+    return {index: held[index] if index in held else loaded[index] for index in needed}
+
+
+def _estimate(
+    variables: Mapping[int, Variable], pairs: Pairs, cfg: EstimatorConfig, device: str
+) -> list[PairEstimate]:
+    """The estimates of a tile; if it fails as a whole, of each pair on its own."""
+    try:
+        return estimate_tile(variables, pairs, cfg, device)
+    except MMGError:
+        raise  # about the run, not about a pair
+    except Exception:  # noqa: BLE001  # whatever one pair does must not lose the others
+        return [_estimate_one(variables, pair, cfg, device) for pair in pairs]
+
+
+def _estimate_one(
+    variables: Mapping[int, Variable], pair: tuple[int, int], cfg: EstimatorConfig, device: str
+) -> PairEstimate:
+    try:
+        return estimate_tile(variables, [pair], cfg, device)[0]
+    except MMGError:
+        raise
+    except Exception as error:  # noqa: BLE001  # the reason is kept in the row
+        codes = np.concatenate([variables[index].codes for index in pair], axis=1)
+        return PairEstimate(
+            Status.FAILED,
+            n_samples=int((codes != MISSING).all(axis=1).sum()),
+            denoiser=cfg.denoiser,
+            message=describe(error)[:_MESSAGE_CHARACTERS],
+        )
+
+
+def _device(name: str) -> str:
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One torch thread: sums are then added in one order, whatever the machine and its load."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

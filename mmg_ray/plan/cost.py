@@ -1,0 +1,112 @@
+"""What a plan will cost, before anything is spent: seconds, bytes stored and peak memory of a task.
+
+A projection. The CPU rates are round numbers near those measured on one thread of a server CPU, and
+good to a factor of about two there; the GPU rate is a guess until one is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmg_ray.plan.pairs import ListedPairs, PairSet
+from mmg_ray.plan.tiles import tile_order
+from mmg_ray.schema import Cost
+
+CPU_FLOPS = 1.5e10  # floating-point operations per second and CPU thread
+GPU_FLOPS = 4e12  # per GPU; not measured: a few per cent of the peak of a data-centre GPU
+PAIR_S = 3e-4  # ranks, scores and bookkeeping of one pair on the CPU, whatever the denoiser
+PAIR_SAMPLE_S = 7e-7  # the same, per sample (sorting)
+TASK_BYTES = 7e8  # a worker with Python, torch and pyarrow loaded and warm
+EDGE_BYTES = 110.0  # one row of the edge table, compressed
+MATRIX_BYTES = 2 * 2 * 4.0  # MI and standard error, both halves, float32
+CODE_BYTES = 4.0  # one prepared value
+
+CostOf = Callable[[int, int], Cost]  # (dim_x, dim_y) -> cost of one such pair
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What the cost of a tile depends on.
+
+    Attributes:
+        dims: (n_variables,) dimension of each variable.
+        n_samples: rows of the table.
+        cost: of one pair, by the dimensions of its two variables.
+    """
+
+    dims: np.ndarray
+    n_samples: int
+    cost: CostOf
+
+    def seconds(self, gpu_share: float = 0.0) -> Callable[[int, int], float]:
+        """Projected seconds of one pair on one CPU thread, or on a share of a GPU."""
+        rate = GPU_FLOPS * gpu_share if gpu_share > 0 else CPU_FLOPS
+        overhead = PAIR_S + PAIR_SAMPLE_S * self.n_samples
+        return lambda dx, dy: self.cost(dx, dy).flops / rate + overhead
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Projected cost of a plan.
+
+    Attributes:
+        task_s: seconds of all tasks together, on one CPU thread or one GPU share each.
+        output_bytes: prepared variables, edges and matrices as stored.
+        peak_bytes: memory of the largest task.
+    """
+
+    task_s: float
+    output_bytes: float
+    peak_bytes: float
+
+
+def tile_seconds(
+    pairs: PairSet, tile_variables: int, work: Workload, gpu_share: float = 0.0
+) -> np.ndarray:
+    """(T,) projected seconds of each tile, in the order of their ids."""
+    return _sum_over_tiles(pairs, tile_variables, work.dims, work.seconds(gpu_share))
+
+
+def project(
+    pairs: PairSet, tile_variables: int, work: Workload, gpu_share: float = 0.0
+) -> Projection:
+    """Projected cost of all pairs in tiles of `tile_variables` per side."""
+    seconds = tile_seconds(pairs, tile_variables, work, gpu_share)
+    # a tile is one batch: the memory of its pairs adds up
+    batch = _sum_over_tiles(
+        pairs, tile_variables, work.dims, lambda dx, dy: work.cost(dx, dy).peak_bytes
+    )
+    widest = np.sort(work.dims)[-2 * tile_variables :].sum()
+    codes = CODE_BYTES * work.n_samples * float(widest)
+    return Projection(
+        task_s=float(seconds.sum()),
+        output_bytes=CODE_BYTES * work.n_samples * float(work.dims.sum())
+        + (EDGE_BYTES + MATRIX_BYTES) * pairs.n_pairs,
+        peak_bytes=TASK_BYTES + codes + float(batch.max(initial=0.0)),
+    )
+
+
+def _sum_over_tiles(
+    pairs: PairSet, tile_variables: int, dims: np.ndarray, value: Callable[[int, int], float]
+) -> np.ndarray:
+    """(T,) sums over the pairs of each tile of a value that depends on their dimensions only."""
+    kinds, kind = np.unique(dims, return_inverse=True)
+    per_pair = np.array([[value(int(dx), int(dy)) for dy in kinds] for dx in kinds])
+    tiles, n_pairs = pairs.tiles(tile_variables)
+    if isinstance(pairs, ListedPairs):
+        tile = np.repeat(np.arange(len(tiles)), n_pairs)
+        order = np.lexsort((pairs.pairs // tile_variables).T[::-1])
+        i, j = pairs.pairs[order].T
+        sums = np.bincount(tile, per_pair[kind[i], kind[j]], minlength=len(tiles))
+    else:
+        # (B, U): how many variables of each dimension a block holds
+        blocks = pairs.blocks(tile_variables)
+        held = np.array([np.bincount(kind[block], minlength=kinds.size) for block in blocks])
+        p, q = tiles.T
+        sums = np.einsum("tu,tu->t", (held @ per_pair)[p], held[q])
+        # a diagonal tile holds each unordered pair once and no variable with itself
+        sums = np.where(p == q, (sums - held[p] @ np.diag(per_pair)) / 2, sums)
+    return sums[tile_order(tiles)]

@@ -1,0 +1,118 @@
+"""A run as its readers see it: everything from storage, nothing computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+import zarr
+
+from mmg_ray.schema import Status
+from mmg_ray.store import manifest, matrix, shards
+from mmg_ray.store.location import Location
+from mmg_ray.store.prepared import Prepared
+from mmg_ray.store.shards import Edges, Footer
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """How far a run is.
+
+    Attributes:
+        n_shards, n_pairs: of the plan.
+        shards_done, pairs_done: stored.
+        statuses: stored rows by status.
+        matrix_done: whether the matrix is assembled.
+    """
+
+    n_shards: int
+    n_pairs: int
+    shards_done: int
+    pairs_done: int
+    statuses: dict[str, int]
+    matrix_done: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether every shard and the matrix are there."""
+        return self.shards_done == self.n_shards and self.matrix_done
+
+    @property
+    def pairs_not_ok(self) -> int:
+        """Stored rows without a value."""
+        return self.pairs_done - self.statuses.get(Status.OK, 0)
+
+
+class Run:
+    """A run at a URL, finished or not. Cheap to make: one small read.
+
+    Attributes:
+        url: where it is.
+        manifest: its configuration, data digest and sizes.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._location = Location(url)
+        self.url = self._location.url
+        self.manifest = manifest.read(self._location)
+
+    def __repr__(self) -> str:
+        m = self.manifest
+        return (
+            f"Run({self.url!r}: {m.n_variables:,} variables x {m.n_samples:,} samples, "
+            f"{m.n_pairs:,} pairs, denoiser {m.config['estimator']['denoiser']}, "
+            f"fingerprint {m.fingerprint[:12]})"
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the variables, in the order of the matrix."""
+        return Prepared.open(self._location).names
+
+    def status(self) -> RunStatus:
+        """How far the run is, from one listing and the footers of its shards."""
+        footers = self._finished()
+        statuses: dict[str, int] = {}
+        for footer in footers.values():
+            for status, count in footer.statuses.items():
+                statuses[status] = statuses.get(status, 0) + count
+        return RunStatus(
+            n_shards=self.manifest.n_shards,
+            n_pairs=self.manifest.n_pairs,
+            shards_done=len(footers),
+            pairs_done=sum(footer.n_pairs for footer in footers.values()),
+            statuses=dict(sorted(statuses.items())),
+            matrix_done=matrix.is_complete(self._location, self.manifest.fingerprint),
+        )
+
+    def edges(self) -> pa.Table:
+        """The edge table of the finished shards, in plan order; schema.EDGE_COLUMNS documents it."""
+        return self.edge_store().table()
+
+    def edge_store(self) -> Edges:
+        """The same edges read a part at a time, for tables larger than memory."""
+        return Edges(self._location, self.manifest.fingerprint, list(self._finished()))
+
+    def strongest(self, k: int) -> pa.Table:
+        """The `k` edges of highest MI so far, strongest first."""
+        return self.edge_store().strongest(k)
+
+    def matrix(self, name: str = "mi_nats") -> zarr.Array:
+        """A matrix, mi_nats or se_nats, (n_variables, n_variables) float32; `[:]` reads it all.
+
+        Symmetric; NaN on the diagonal and where there is no value. StoreError before the run is
+        complete.
+        """
+        return matrix.open_matrix(self._location, self.manifest.fingerprint, name)
+
+    def variables(self) -> pa.Table:
+        """One row per variable: its name, dimension, quality and status."""
+        return Prepared.open(self._location).qc()
+
+    def _finished(self) -> dict[int, Footer]:
+        return shards.finished(self._location, self.manifest.fingerprint)
+
+
+def open_run(url: str) -> Run:
+    """The run stored at `url`; StoreError where there is none."""
+    return Run(url)

@@ -1,0 +1,196 @@
+"""The edge table: one Parquet object per shard, the source of truth of a run.
+
+An object's bytes are a pure function of (prepared data, configuration, shard id): no time, host or
+library call order is in them. Its footer says which run and shard it belongs to and how many rows
+have which status, so that one listing and one short read per object tell all there is to know of a
+run's progress, and a truncated, renamed or foreign file is recognised and counts as not done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from mmg_ray.errors import StoreError
+from mmg_ray.schema import EDGE_COLUMNS, PairEstimate
+from mmg_ray.store.location import Location
+
+FOLDER = "edges"
+
+_FOOTER_KEY = b"mmg_ray"
+_NAME = re.compile(r"shard-(\d+)-([0-9a-f]{12})\.parquet")
+_TYPES = {"int32": pa.int32(), "float64": pa.float64(), "string": pa.string()}
+# One row group per object keeps its footer at 5-10 kB whatever its rows: one read fetches it whole.
+_ROW_GROUP_ROWS = 64 * 2**20
+_TAIL_BYTES = 32 * 2**10
+_TAILS_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Footer:
+    """What a shard says of itself: the run and shard it belongs to, and its row counts."""
+
+    fingerprint: str
+    shard: int
+    n_pairs: int
+    statuses: dict[str, int]
+
+
+def edge_schema() -> pa.Schema:
+    """Arrow schema of the edge table; each field's metadata holds its meaning."""
+    return pa.schema(
+        [
+            pa.field(column.name, _TYPES[column.dtype], metadata={"doc": column.doc})
+            for column in EDGE_COLUMNS
+        ]
+    )
+
+
+def edge_table(
+    names: Sequence[str], rows: Sequence[tuple[tuple[int, int], PairEstimate]]
+) -> pa.Table:
+    """The rows ((i, j), estimate) as a table of `edge_schema`."""
+    columns: dict[str, list[object]] = {
+        "i": [i for (i, _), _ in rows],
+        "j": [j for (_, j), _ in rows],
+        "source": [names[i] for (i, _), _ in rows],
+        "target": [names[j] for (_, j), _ in rows],
+    }
+    for field in fields(PairEstimate):
+        columns[field.name] = [getattr(estimate, field.name) for _, estimate in rows]
+    return pa.Table.from_pydict(columns, schema=edge_schema())
+
+
+def shard_name(shard: int, fingerprint: str) -> str:
+    """File name of a shard of the run with this fingerprint."""
+    return f"shard-{shard:06d}-{fingerprint[:12]}.parquet"
+
+
+def write_shard(
+    run: Location,
+    fingerprint: str,
+    shard: int,
+    names: Sequence[str],
+    rows: Sequence[tuple[tuple[int, int], PairEstimate]],
+) -> tuple[Footer, int]:
+    """Write the rows ((i, j), estimate) of a shard in one put; return its footer and byte count."""
+    footer = Footer(
+        fingerprint,
+        shard,
+        len(rows),
+        dict(sorted(Counter(e.status.value for _, e in rows).items())),
+    )
+    table = edge_table(names, rows)
+    table = table.replace_schema_metadata({_FOOTER_KEY: json.dumps(asdict(footer))})
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd", row_group_size=_ROW_GROUP_ROWS)
+    data = buffer.getvalue()
+    (run / FOLDER / shard_name(shard, fingerprint)).write_bytes(data)
+    return footer, len(data)
+
+
+def finished(run: Location, fingerprint: str) -> dict[int, Footer]:
+    """Footers of the shards of `fingerprint` that are whole, by shard id.
+
+    One listing, then one ranged read of at most 32 kB per object, many at a time. The footer is at
+    a Parquet file's end, so a truncated object has none.
+    """
+    sizes = {
+        name: size
+        for name, size in (run / FOLDER).sizes().items()
+        if (match := _NAME.fullmatch(name)) and match[2] == fingerprint[:12]
+    }
+    found: dict[int, Footer] = {}
+    names = sorted(sizes)
+    for k in range(0, len(names), _TAILS_AT_ONCE):
+        batch = {name: sizes[name] for name in names[k : k + _TAILS_AT_ONCE]}
+        for name, tail in (run / FOLDER).read_tails(batch, _TAIL_BYTES).items():
+            footer = _parse_footer(tail)
+            if footer is not None and (name, fingerprint) == (
+                shard_name(footer.shard, footer.fingerprint),
+                footer.fingerprint,
+            ):
+                found[footer.shard] = footer
+    return found
+
+
+def _parse_footer(tail: bytes) -> Footer | None:
+    """The footer in the last bytes of a Parquet file; None where there is no whole one."""
+    try:
+        # only the magic before the footer is looked at, so the end of the file is enough
+        metadata = pq.read_metadata(pa.BufferReader(b"PAR1" + tail))
+        return Footer(**json.loads(metadata.metadata[_FOOTER_KEY]))
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
+        return None
+
+
+@contextlib.contextmanager
+def _reading(url: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(
+            f"cannot read the edges under {url}: {error}. `mmg-ray run` on this run recomputes "
+            "shards that are missing or damaged"
+        ) from None
+
+
+class Edges:
+    """The edge table of finished shards, read from storage when asked for."""
+
+    def __init__(self, run: Location, fingerprint: str, shards: Sequence[int]) -> None:
+        folder = run / FOLDER
+        paths = [f"{folder.path}/{shard_name(shard, fingerprint)}" for shard in sorted(shards)]
+        self._url = folder.url
+        self._dataset = ds.dataset(
+            paths, schema=edge_schema(), format="parquet", filesystem=folder.fs
+        )
+
+    def table(
+        self, columns: Sequence[str] | None = None, where: pc.Expression | None = None
+    ) -> pa.Table:
+        """The rows, all in memory, in plan order.
+
+        Args:
+            columns: names to read; default all.
+            where: rows to keep, as a pyarrow expression.
+        """
+        with _reading(self._url):
+            return self._dataset.to_table(columns=columns and list(columns), filter=where)
+
+    def batches(
+        self, columns: Sequence[str] | None = None, where: pc.Expression | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows a part at a time, in plan order: bounded memory."""
+        with _reading(self._url):
+            yield from self._dataset.to_batches(columns=columns and list(columns), filter=where)
+
+    def strongest(self, k: int) -> pa.Table:
+        """The `k` pairs of highest MI, strongest first; pairs without a value are left out."""
+        order = [("mi_nats", "descending"), ("i", "ascending"), ("j", "ascending")]
+        best = edge_schema().empty_table()
+        for batch in self.batches(where=pc.field("mi_nats").is_valid()):
+            both = pa.concat_tables([best, pa.Table.from_batches([batch])])
+            best = both.take(pc.sort_indices(both, sort_keys=order)[:k])
+        return best
+
+    def write_csv(self, file: BinaryIO) -> int:
+        """Write every edge as comma-separated text with a header; return the number of rows."""
+        n_rows = 0
+        with pa.csv.CSVWriter(file, edge_schema()) as writer:
+            for batch in self.batches():
+                writer.write_batch(batch)
+                n_rows += batch.num_rows
+        return n_rows

@@ -1,0 +1,82 @@
+"""The public functions on arrays: shapes, symmetry, bad input, agreement with each other."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mmg_ray
+from mmg_ray.config import EstimatorConfig, NetworkConfig
+from mmg_ray.errors import ConfigError, DataError
+
+FAST = EstimatorConfig(network=NetworkConfig(n_steps=200))
+
+
+@pytest.fixture
+def table():
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((400, 5))
+    values[:, 1] = values[:, 0] ** 2 + 0.5 * values[:, 1]
+    values[:, 3] = 1.0
+    values[::4, 4] = np.nan
+    return pd.DataFrame(values, columns=list("abcde"))
+
+
+def test_estimate_mi_is_symmetric_and_repeatable(table):
+    forward = mmg_ray.estimate_mi(table["a"], table["b"], config=FAST)
+    backward = mmg_ray.estimate_mi(table["b"].to_numpy(), list(table["a"]), config=FAST)
+    assert forward.mi_nats == pytest.approx(backward.mi_nats, abs=1e-4)
+    assert (forward.mi_ij, forward.mi_ji) == pytest.approx((backward.mi_ji, backward.mi_ij), 1e-3)
+    assert forward == mmg_ray.estimate_mi(table["a"], table["b"], config=FAST)
+    assert 0.4 < forward.mi_nats < 1.0  # the linear term alone is below .01
+
+
+def test_matrix_holds_every_pair_and_no_silent_nan(table):
+    m = mmg_ray.mi_matrix(table, denoiser="gaussian")
+    assert m.names == list("abcde")
+    np.testing.assert_array_equal(m.mi, m.mi.T)
+    assert np.isnan(m.mi[3]).all()
+    assert m.estimates[0, 3].status is mmg_ray.Status.CONSTANT
+    assert m.estimates[0, 4].n_samples == 300
+    assert repr(m) == "MIMatrix(5 variables, 6 of 10 pairs ok)"
+    edges = m.to_edges().to_pandas()
+    assert len(edges) == 10
+    assert edges.loc[edges.status == "constant", "mi_nats"].isna().all()
+    row = edges[(edges.source == "a") & (edges.target == "b")].iloc[0]
+    assert row.mi_nats == m.mi[0, 1]
+    assert row.se_nats == m.se[1, 0]
+
+
+def test_estimator_protocol(table):
+    x, y = table[["a", "c"]].to_numpy(), table[["b"]].to_numpy()
+    estimator = mmg_ray.MMGEstimator(denoiser="gaussian", seed=3)
+    assert estimator.estimate(x, y) == estimator.fit(x, y).result.mi_nats
+    assert np.isnan(estimator.estimate(x, np.ones(400)))
+    assert estimator.result.status is mmg_ray.Status.CONSTANT
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "expected"),
+    [
+        (np.zeros(5), np.zeros(6), "x has 5 samples and y has 6"),
+        (["a", "b"], [1, 2], "x is not numeric.*'a'"),
+        (np.zeros((2, 2, 2)), np.zeros(2), r"x has shape \(2, 2, 2\)"),
+    ],
+)
+def test_bad_arrays_are_named(x, y, expected):
+    with pytest.raises(DataError, match=expected):
+        mmg_ray.estimate_mi(x, y)
+
+
+def test_bad_names_and_denoisers_are_named(table):
+    with pytest.raises(DataError, match="got 5, 1 of them different"):
+        mmg_ray.mi_matrix(table.to_numpy(), names=["a"] * 5)
+    with pytest.raises(ConfigError, match="'neurall'; known denoisers: gaussian, neural"):
+        mmg_ray.estimate_mi(table["a"], table["b"], denoiser="neurall")
+
+
+def test_few_or_all_missing_samples_are_a_status_not_a_number():
+    nothing = mmg_ray.estimate_mi(np.full(50, np.nan), np.arange(50.0))
+    few = mmg_ray.estimate_mi(np.arange(2.0), np.arange(2.0))
+    assert (nothing.status, nothing.mi_nats) == (mmg_ray.Status.ALL_MISSING, None)
+    assert (few.status, few.mi_nats) == (mmg_ray.Status.TOO_FEW_SAMPLES, None)
+    assert "min_samples" in few.message

@@ -1,0 +1,17 @@
+"""cluster.yaml is one that Ray's cluster launcher accepts."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import ray
+import yaml
+
+
+def test_cluster_yaml_is_valid_under_rays_own_schema():
+    schema = json.loads((Path(ray.__file__).parent / "autoscaler/ray-schema.json").read_text())
+    cluster = yaml.safe_load(Path(__file__).parents[1].joinpath("cluster.yaml").read_text())
+    jsonschema.validate(cluster, schema)
+    types = cluster["available_node_types"]
+    assert cluster["head_node_type"] in types
+    assert types["head"]["resources"] == {"CPU": 0}  # tasks never run beside the driver
