@@ -6,6 +6,7 @@ explains, 130 stopped with Ctrl-C.
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any, BinaryIO
 
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmg_ray import config as configuration
-from mmg_ray.errors import MMGError, RunError
+from mmg_ray.errors import DataError, MMGError, RunError
 from mmg_ray.schema import Status
 from mmg_ray.store.run import RunStatus, open_run
 
@@ -185,6 +186,41 @@ def edges(url: str, top: int, file: BinaryIO | None) -> None:
         click.echo(f"wrote {n_rows:,} edges", err=True)
         return
     Console().print(_edge_table(run.strongest(top), f"Strongest edges of {run.url}"))
+
+
+@main.command()
+@click.argument("file")
+@click.argument("x")
+@click.argument("y")
+@_SET
+def estimate(file: str, x: str, y: str, overrides: tuple[str, ...]) -> None:
+    """Estimate the MI of two variables X and Y of a FILE, here and now.
+
+    \b
+    Examples:
+      mmg-ray estimate table.csv STAT1 IRF1
+      mmg-ray estimate cells.h5ad STAT1 IRF1 --set data.layer=counts --set estimator.seed=1
+    """
+    from mmg_ray.api import estimate_mi
+    from mmg_ray.store.sources import read_table
+
+    path = json.dumps({"data": {"path": file, "variables": [x, y]}})  # JSON is YAML
+    config = configuration.load(path, overrides)
+    table = read_table(config.data)
+    a, b = (table.column(table.names.index(name)) for name in (x, y))
+    result = estimate_mi(a, b, config=config.estimator)
+    if result.mi_nats is None:
+        raise DataError(f"{x} - {y}: {result.status.value}: {result.status.remedy}")
+    _print_rows(
+        {
+            f"I({x}; {y})": f"{result.mi_nats:.4f} ± {result.se_nats:.4f} nats",
+            f"{y} given {x}": f"{result.mi_ij:.4f}",
+            f"{x} given {y}": f"{result.mi_ji:.4f}",
+            "direct, orthogonal": f"{result.gap:.4f}, {result.orthogonal:.4f}",
+            "Spearman": _number(result.spearman, "+.3f"),
+            "samples": f"{result.n_samples:,}",
+        }
+    )
 
 
 @main.command("config")

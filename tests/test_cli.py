@@ -30,7 +30,7 @@ def run_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     tree = {
         "data": {"path": "values.npy"},
         "estimator": {"denoiser": "gaussian"},
-        "plan": {"tile_variables": 4, "shard_s": 0.01},
+        "plan": {"tile_variables": 4, "shard_s": 0.001},
         "execute": {"executor": "serial"},
         "output": {"url": "out"},
     }

@@ -19,7 +19,7 @@ from mmg_ray.errors import ConfigError, DataError, FingerprintError, StoreError
 from mmg_ray.execute import driver, task
 from mmg_ray.execute.executor import open_executor
 from mmg_ray.execute.outcome import Outcome
-from mmg_ray.execute.progress import Tally, duration, progress
+from mmg_ray.execute.progress import Tally, duration, progress, speed
 from mmg_ray.execute.serial import Serial
 from mmg_ray.schema import EDGE_COLUMNS, Receipt, Status
 from mmg_ray.store import matrix
@@ -49,7 +49,7 @@ def settings(tmp_path: Path) -> dict[str, Any]:
     return {
         "data": {"path": str(tmp_path / "values.npy")},
         "estimator": {"denoiser": "gaussian"},
-        "plan": {"tile_variables": 4, "shard_s": 0.01},
+        "plan": {"tile_variables": 4, "shard_s": 0.001},
         "execute": {"executor": "serial"},
         "output": {"url": str(tmp_path / "run")},
     }
@@ -72,7 +72,18 @@ def files(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.usefixtures("_ray")
-def test_serial_and_ray_write_the_same_bytes(settings: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        {"denoiser": "gaussian"},
+        {"denoiser": "neural", "network": {"n_steps": 30, "width": 16}},
+    ],
+    ids=lambda estimator: estimator["denoiser"],
+)
+def test_serial_and_ray_write_the_same_bytes(
+    settings: dict[str, Any], tmp_path: Path, estimator: dict[str, Any]
+) -> None:
+    settings |= {"estimator": estimator}
     serial = driver.run(config(settings))
     on_ray = driver.run(
         config(settings, execute={"executor": "ray"}, output={"url": str(tmp_path / "on_ray")})
@@ -363,3 +374,10 @@ def test_speed_counts_this_session_only() -> None:
 )
 def test_durations_read_well(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"), [(0.8312, "0.83 pairs/s"), (6.0, "6 pairs/s"), (1480.2, "1,480 pairs/s")]
+)
+def test_speeds_read_well(rate: float, text: str) -> None:
+    assert speed(rate) == text

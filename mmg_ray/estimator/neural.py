@@ -32,7 +32,7 @@ from mmg_ray.config import EstimatorConfig, NetworkConfig
 from mmg_ray.estimator import gaussian
 from mmg_ray.estimator.batch import Directions, Estimates
 from mmg_ray.estimator.halves import Goal, Halves, fit_halves, held_out
-from mmg_ray.estimator.samples import Points, Samples, prepare
+from mmg_ray.estimator.samples import PIECE, Points, Samples, prepare
 from mmg_ray.estimator.streams import Streams
 from mmg_ray.schema import Cost
 
@@ -211,5 +211,7 @@ def cost(n_samples: int, dim_x: int, dim_y: int, cfg: EstimatorConfig) -> Cost:
     n_points = 3 * net.n_steps * net.batch_size + n_samples * cfg.snr.n_draws
     # 2 directions x 2 halves x 2 operations a weight; vector targets train f_u as well
     flops = 8.0 * n_weights * n_points * (1 if dim_x == dim_y == 1 else 2)
-    activations = 4 * 2 * net.batch_size * width * (2 * net.n_layers + 4) * 4.0
-    return Cost(flops=flops, peak_bytes=activations + 2 * n_samples * (dim_x + dim_y) * 32.0)
+    # activations of the 4 networks: kept for the backward pass, and of a piece of the integral
+    units = net.batch_size * (4 * net.n_layers + 4) + 6 * PIECE
+    peak_bytes = 4 * 4.0 * width * units + 2 * 128.0 * n_samples * (dim_x + dim_y)
+    return Cost(flops=flops, peak_bytes=peak_bytes)

@@ -12,7 +12,7 @@ from mmg_ray.estimator import channel, gaussian, snr
 from mmg_ray.estimator.batch import Directions
 from mmg_ray.estimator.streams import Streams, numpy_stream
 
-_PIECE = 8192  # noised samples per direction that are evaluated at once
+PIECE = 2048  # noised samples per direction that are evaluated at once
 
 
 class Points(NamedTuple):
@@ -106,7 +106,7 @@ class Samples:
         hypercube). All denoisers see the same draws: what they share cancels in their gap.
         """
         n_samples, dim = self.x.shape[1:]
-        piece = max(1, _PIECE // n_draws)
+        piece = max(1, PIECE // n_draws)
         for start in range(0, n_samples, piece):
             number = torch.arange(start, min(start + piece, n_samples), device=self.x.device)
             v = snr.stratified(streams.uniform(len(number), n_draws)).flatten(1)

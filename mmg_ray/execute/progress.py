@@ -75,7 +75,7 @@ class Tally:
         parts = [
             f"shards {self.shards:,}/{self.n_shards:,}",
             f"pairs {self.pairs:,}/{self.n_pairs:,}",
-            f"{self.pairs_per_s:,.0f} pairs/s",
+            speed(self.pairs_per_s),
             f"{self.not_ok:,} without a value",
         ]
         if self.failed:
@@ -114,7 +114,7 @@ def _bar(tally: Tally, stream: TextIO) -> Iterator[Callable[[], None]]:
 
         def show() -> None:
             failed = f", [red]{tally.failed:,} failed[/red]" if tally.failed else ""
-            detail = f"{tally.pairs_per_s:,.0f} pairs/s, {tally.not_ok:,} without a value{failed}"
+            detail = f"{speed(tally.pairs_per_s)}, {tally.not_ok:,} without a value{failed}"
             bar.update(task, completed=tally.shards + tally.failed, detail=detail)
 
         yield show
@@ -136,6 +136,11 @@ def _lines(tally: Tally) -> Iterator[Callable[[], None]]:
             last_shards, last_time = tally.shards, time.monotonic()
 
     yield show
+
+
+def speed(pairs_per_s: float) -> str:
+    """Pairs a second, with as many digits as mean something: '0.83 pairs/s', '1,480 pairs/s'."""
+    return f"{pairs_per_s:,.0f} pairs/s" if pairs_per_s >= 10 else f"{pairs_per_s:.2g} pairs/s"
 
 
 def duration(seconds: float) -> str:
