@@ -189,6 +189,22 @@ def edges(url: str, top: int, file: BinaryIO | None) -> None:
 
 
 @main.command()
+@click.argument("url")
+@click.argument("file", type=click.Path(dir_okay=False, writable=True))
+def heatmap(url: str, file: str) -> None:
+    """Draw the MI matrix of a complete run, similar variables side by side.
+
+    \b
+    Example (the ending says the format: png, svg, pdf):
+      mmg-ray heatmap runs/run mi.png
+    """
+    from mmg_ray.report.figures import heat_map
+
+    heat_map(open_run(url)).savefig(file, dpi=150)
+    click.echo(f"wrote {file}")
+
+
+@main.command()
 @click.argument("file")
 @click.argument("x")
 @click.argument("y")
