@@ -163,9 +163,40 @@ def test_ties_are_handled_on_both_sides():
 
 def test_a_duplicated_variable_is_strong_and_finite(gaussian_pair):
     x, _ = gaussian_pair
-    result = pair(x, x, config("neural"))
-    assert result.status is Status.OK
-    assert result.mi_nats > 5
+    for copy in (x, -x, np.exp(x)):
+        result = pair(x, copy, config("neural"))
+        assert result.status is Status.OK
+        assert result.mi_nats == pytest.approx(np.log(600), abs=0.05)
+
+
+@pytest.mark.parametrize("name", DENOISERS)
+def test_repeated_coordinates_of_a_group_change_nothing(name, gaussian_pair):
+    x, y = gaussian_pair
+    z = np.random.default_rng(5).standard_normal(600)
+    once = pair(np.stack([x, z], 1), y, config(name))
+    repeated = pair(np.stack([x, z, -x, np.exp(z)], 1), y, config(name))
+    assert repeated == once
+
+
+@pytest.mark.parametrize("name", DENOISERS)
+def test_a_group_too_wide_for_its_samples_has_no_value(name):
+    x = np.random.default_rng(6).standard_normal((100, 60))
+    result = pair(x[:, :50], x[:, 50:], config(name))
+    assert result.status is Status.TOO_FEW_SAMPLES
+    assert "100 complete samples of the 120 needed" in result.message
+
+
+def test_groups_with_holes_share_nothing_across_samples():
+    """A target's unconditional network is shared between pairs, but only over the same samples."""
+    rng = np.random.default_rng(7)
+    target = rng.standard_t(2, size=(600, 2))
+    whole, holed = rng.standard_normal((2, 600))
+    holed[::2] = np.nan
+    variables = {0: variable("g", target), 1: variable("w", whole), 2: variable("h", holed)}
+    both = estimate_tile(variables, [(0, 1), (0, 2)], config("neural"))
+    for number, alone in enumerate(both, start=1):
+        (result,) = estimate_tile(variables, [(0, number)], config("neural"))
+        assert result.mi_nats == pytest.approx(alone.mi_nats, abs=1e-4)
 
 
 def test_divergence_is_a_status_not_a_number(gaussian_pair):

@@ -20,10 +20,6 @@ from mmg_ray.estimator.batch import Directions, Estimates
 from mmg_ray.estimator.channel import Level
 from mmg_ray.schema import Cost
 
-# A correlation of exactly 1 (a duplicated variable) has infinite MI; ranks of N samples cannot
-# show more than about log N, so the estimate saturates here instead.
-_MAX_RHO2 = 1.0 - 1e-12
-
 
 class Canonical(NamedTuple):
     """White, canonical coordinates of S directions of N samples.
@@ -50,8 +46,10 @@ def canonical(batch: Directions) -> Canonical:
     white_x = _inverse_sqrt(x.mT @ x / n)
     white_y = _inverse_sqrt(y.mT @ y / n)
     left, rho, right_t = torch.linalg.svd(white_x.mT @ (x.mT @ y / n) @ white_y)
+    # ranks of n samples cannot show more than log n nats: a duplicated variable saturates there
+    rho = torch.minimum(rho, (1 - n[..., 0] ** -2).sqrt())
     short = x.shape[-1] - rho.shape[-1]
-    rho = torch.nn.functional.pad(rho.clamp(max=_MAX_RHO2**0.5), (0, max(short, 0)))
+    rho = torch.nn.functional.pad(rho, (0, max(short, 0)))
     return Canonical(x @ (white_x @ left), y @ (white_y @ right_t.mT), rho[:, : x.shape[-1]], left)
 
 
@@ -105,11 +103,10 @@ def estimate(batch: Directions) -> Estimates:
     """The linear denoiser alone: Gaussian-copula MI. Blind to non-monotone dependence."""
     c = canonical(batch)
     mi = gaussian_mi(c.rho, batch.n, batch.x.shape[-1], batch.y.shape[-1])
-    plug_in = -0.5 * torch.log1p(-(c.rho**2)).sum(-1)
     return Estimates(
         mi=mi,
-        direct=plug_in,
-        orthogonal=plug_in,
+        direct=mi,  # for the best linear denoiser both forms are the same number
+        orthogonal=mi,
         influence=pointwise_mi(c) * batch.mask(),
         ess=torch.ones_like(mi),
     )

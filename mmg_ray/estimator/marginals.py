@@ -24,6 +24,19 @@ def ordinal_codes(values: np.ndarray) -> np.ndarray:
     return codes
 
 
+def distinct_coordinates(codes: np.ndarray) -> np.ndarray:
+    """(N, D) -> (N, D') without coordinates that repeat or mirror an earlier one.
+
+    They say nothing new, and a copy would make the target's covariance singular.
+    """
+    kept: list[np.ndarray] = []
+    for column in codes.T:
+        mirrored = np.where(column == MISSING, MISSING, column.max() - column)
+        if not any(np.array_equal(column, k) or np.array_equal(mirrored, k) for k in kept):
+            kept.append(column)
+    return np.stack(kept, axis=1)
+
+
 def midrank_scores(codes: np.ndarray) -> np.ndarray:
     """Normal scores of mid-ranks: (N,) complete codes -> (N,) float64."""
     counts = np.bincount(codes)

@@ -2,18 +2,55 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from mmg_ray.config import EstimatorConfig
 from mmg_ray.estimator import marginals
-from mmg_ray.estimator.batch import Directions, Estimates
+from mmg_ray.estimator.batch import Directions
 from mmg_ray.estimator.denoisers import denoiser
 from mmg_ray.estimator.streams import numpy_stream
 from mmg_ray.schema import PairEstimate, Status, Variable
+
+_SAMPLES_PER_DIMENSION = 2  # below it a covariance matrix says more of the noise than of the data
+
+
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """A pair (a, b) and the samples (N,) in which both are present."""
+
+    a: Variable
+    b: Variable
+    complete: np.ndarray
+
+    @property
+    def n(self) -> int:
+        return int(self.complete.sum())
+
+
+class _Side(NamedTuple):
+    """One direction before stacking: its pair's row, and target denoised given source."""
+
+    row: int
+    pair: _Pair
+    target: Variable
+    source: Variable
+
+
+class _Direction(NamedTuple):
+    """One direction after estimation."""
+
+    mi: float
+    se: float
+    direct: float
+    orthogonal: float
+    ess: float
 
 
 def estimate_tile(
@@ -27,91 +64,89 @@ def estimate_tile(
     Pairs whose variables have a status other than ok, too few complete samples, or one value left
     among the complete samples, get that status. The rest is stacked by shape, both directions.
     """
-    results: list[PairEstimate | None] = [None] * len(pairs)
-    sides: dict[tuple[int, int], list[_Side]] = defaultdict(list)
-    for row, (i, j) in enumerate(pairs):
-        a, b = variables[i], variables[j]
-        complete = _complete(a, b)
-        n = int(complete.sum())
-        status = _pair_status(a, b, complete, cfg)
-        if status is not Status.OK:
-            results[row] = PairEstimate(
-                status, n, cfg.denoiser, message=f"{a.name} - {b.name}: {status.remedy}"
-            )
-            continue
-        sides[b.dim, a.dim].append(_Side(row, True, b, a, complete))
-        sides[a.dim, b.dim].append(_Side(row, False, a, b, complete))
-
+    distinct = {
+        index: replace(v, codes=marginals.distinct_coordinates(v.codes)) if v.dim > 1 else v
+        for index, v in variables.items()
+    }
+    tile = [_pair(distinct[i], distinct[j]) for i, j in pairs]
+    problems = [_problem(pair, cfg) for pair in tile]
+    stacks: dict[tuple[int, int], list[_Side]] = defaultdict(list)
+    for row, pair in enumerate(tile):
+        if problems[row] is None:
+            a, b = pair.a, pair.b
+            stacks[b.dim, a.dim].append(_Side(row, pair, target=b, source=a))
+            stacks[a.dim, b.dim].append(_Side(row, pair, target=a, source=b))
     found: dict[tuple[int, bool], _Direction] = {}
-    for group in sides.values():
-        found |= _estimate_group(group, cfg, device)
-    for row, (i, j) in enumerate(pairs):
-        if results[row] is None:
-            n = int(_complete(variables[i], variables[j]).sum())
-            results[row] = _combine(
-                found[row, True], found[row, False], variables[i], variables[j], n, cfg
-            )
-    return [r for r in results if r is not None]
+    for sides in stacks.values():
+        for side, direction in zip(sides, _estimate(sides, cfg, device), strict=True):
+            found[side.row, side.target is side.pair.b] = direction
+    return [
+        problems[row] or _combine(pair, found[row, True], found[row, False], cfg)
+        for row, pair in enumerate(tile)
+    ]
 
 
-class _Side:
-    """One direction of one pair before stacking: target denoised given source."""
-
-    def __init__(
-        self, row: int, i_to_j: bool, target: Variable, source: Variable, complete: np.ndarray
-    ) -> None:
-        self.key = (row, i_to_j)
-        self.target, self.source, self.complete = target, source, complete
+def _pair(a: Variable, b: Variable) -> _Pair:
+    missing = (a.codes == marginals.MISSING).any(1) | (b.codes == marginals.MISSING).any(1)
+    return _Pair(a, b, ~missing)
 
 
-class _Direction:
-    """One direction of one pair after estimation."""
-
-    def __init__(self, estimates: Estimates, s: int, n: int) -> None:
-        self.mi = float(estimates.mi[s])
-        self.direct = float(estimates.direct[s])
-        self.orthogonal = float(estimates.orthogonal[s])
-        self.ess = float(estimates.ess[s])
-        self.influence = estimates.influence[s, :n].cpu().numpy()
-
-
-def _complete(a: Variable, b: Variable) -> np.ndarray:
-    present = (a.codes != marginals.MISSING).all(1) & (b.codes != marginals.MISSING).all(1)
-    return np.asarray(present)
-
-
-def _pair_status(a: Variable, b: Variable, complete: np.ndarray, cfg: EstimatorConfig) -> Status:
-    for variable in (a, b):
+def _problem(pair: _Pair, cfg: EstimatorConfig) -> PairEstimate | None:
+    """Why a pair has no value, or None where it can be estimated."""
+    needed = max(cfg.min_samples, _SAMPLES_PER_DIMENSION * (pair.a.dim + pair.b.dim))
+    for variable in (pair.a, pair.b):
         if variable.status is not Status.OK:
-            return variable.status
-    if complete.sum() < cfg.min_samples:
-        return Status.TOO_FEW_SAMPLES
-    for variable in (a, b):
-        if (np.ptp(variable.codes[complete], axis=0) == 0).all():
-            return Status.CONSTANT
-    return Status.OK
+            return _without_value(pair, variable.status, variable.name, cfg)
+    if pair.n < needed:
+        what = f"{pair.n} complete samples of the {needed} needed"
+        return _without_value(pair, Status.TOO_FEW_SAMPLES, what, cfg)
+    for variable in (pair.a, pair.b):
+        if (np.ptp(variable.codes[pair.complete], axis=0) == 0).all():
+            what = f"{variable.name}, in the {pair.n} samples that both have"
+            return _without_value(pair, Status.CONSTANT, what, cfg)
+    return None
 
 
-def _estimate_group(
-    group: list[_Side], cfg: EstimatorConfig, device: str
-) -> dict[tuple[int, bool], _Direction]:
+def _without_value(pair: _Pair, status: Status, what: str, cfg: EstimatorConfig) -> PairEstimate:
+    return PairEstimate(status, pair.n, cfg.denoiser, message=f"{what}: {status.remedy}")
+
+
+def _estimate(sides: list[_Side], cfg: EstimatorConfig, device: str) -> list[_Direction]:
     """Stack directions of one shape, run the denoiser once, and take them apart again."""
-    n = np.array([side.complete.sum() for side in group])
-    shape = (len(group), int(n.max()))
-    x = np.zeros((*shape, group[0].target.dim))
-    y = np.zeros((*shape, group[0].source.dim))
-    for s, side in enumerate(group):
-        x[s, : n[s]] = _scores(side.target, side.complete, cfg.seed)
-        y[s, : n[s]] = _scores(side.source, side.complete, None)
+    n = np.array([side.pair.n for side in sides])
+    shape = (len(sides), int(n.max()))
+    x = np.zeros((*shape, sides[0].target.dim))
+    y = np.zeros((*shape, sides[0].source.dim))
+    for s, side in enumerate(sides):
+        x[s, : n[s]] = _scores(side.target, side.pair.complete, cfg.seed)
+        y[s, : n[s]] = _scores(side.source, side.pair.complete, None)
     batch = Directions(
         x=torch.from_numpy(x).to(device),
         y=torch.from_numpy(y).to(device),
         n=torch.from_numpy(n).to(device),
-        target=tuple(side.target.name for side in group),
-        source=tuple(side.source.name for side in group),
+        target=tuple(_key(side.target, side.pair.complete) for side in sides),
+        source=tuple(_key(side.source, side.pair.complete) for side in sides),
     )
-    estimates = denoiser(cfg.denoiser).estimate(batch, cfg)
-    return {side.key: _Direction(estimates, s, int(n[s])) for s, side in enumerate(group)}
+    mi, direct, orthogonal, influence, ess = (
+        value.cpu().numpy() for value in denoiser(cfg.denoiser).estimate(batch, cfg)
+    )
+    return [
+        _Direction(
+            mi=float(mi[s]),
+            se=float(influence[s, : n[s]].std(ddof=1) / np.sqrt(n[s])),
+            direct=float(direct[s]),
+            orthogonal=float(orthogonal[s]),
+            ess=float(ess[s]),
+        )
+        for s in range(len(sides))
+    ]
+
+
+def _key(variable: Variable, complete: np.ndarray) -> str:
+    """Names a variable's scores: they are shared between pairs only over the same samples."""
+    if complete.all():
+        return variable.name
+    return f"{variable.name}|{hashlib.blake2b(np.packbits(complete).tobytes()).hexdigest()}"
 
 
 def _scores(variable: Variable, complete: np.ndarray, seed: int | None) -> np.ndarray:
@@ -127,31 +162,29 @@ def _scores(variable: Variable, complete: np.ndarray, seed: int | None) -> np.nd
     return np.stack(columns, axis=1)
 
 
-def _combine(
-    ij: _Direction, ji: _Direction, a: Variable, b: Variable, n: int, cfg: EstimatorConfig
-) -> PairEstimate:
+def _combine(pair: _Pair, ij: _Direction, ji: _Direction, cfg: EstimatorConfig) -> PairEstimate:
     """Both directions -> one estimate with its standard error."""
-    if not np.isfinite([ij.mi, ji.mi]).all():
-        return PairEstimate(
-            Status.DIVERGED,
-            n,
-            cfg.denoiser,
-            message=f"{a.name} - {b.name}: {Status.DIVERGED.remedy}",
-        )
+    if not np.isfinite([ij.mi, ji.mi, ij.se, ji.se]).all():
+        return _without_value(pair, Status.DIVERGED, f"{pair.a.name} - {pair.b.name}", cfg)
     # the direction that shows more: both are low where the fit falls short, seldom high
     better = ij if ij.mi >= ji.mi else ji
-    scalar = a.dim == b.dim == 1
-    complete = _complete(a, b)
+    scalar = pair.a.dim == pair.b.dim == 1
+    # ranks of n samples cannot show more than log n
+    most = np.log(pair.n) if scalar else np.inf
+    rank_correlation = None
+    if scalar:
+        columns = (pair.a.codes[pair.complete, 0], pair.b.codes[pair.complete, 0])
+        rank_correlation = marginals.spearman(*columns)
     return PairEstimate(
         Status.OK,
-        n,
+        pair.n,
         cfg.denoiser,
-        mi_nats=max(0.0, better.mi),
-        se_nats=float(better.influence.std(ddof=1) / np.sqrt(n)),
+        mi_nats=float(np.clip(better.mi, 0.0, most)),
+        se_nats=better.se,
         mi_ij=ij.mi,
         mi_ji=ji.mi,
         gap=better.direct,
         orthogonal=better.orthogonal,
-        spearman=marginals.spearman(a.codes[complete, 0], b.codes[complete, 0]) if scalar else None,
+        spearman=rank_correlation,
         ess=better.ess,
     )
