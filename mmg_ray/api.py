@@ -60,8 +60,11 @@ def estimate_mi(
     if len(a) != len(b):
         raise DataError(f"x has {len(a)} samples and y has {len(b)}; pass the same samples of both")
     # named by content: the streams, and so the result, do not depend on which one comes first
-    variables = {k: _variable(_digest(values), values) for k, values in enumerate((a, b))}
+    named = {"x": _variable(_digest(a), a), "y": _variable(_digest(b), b)}
+    variables = dict(enumerate(named.values()))
     (result,) = estimate_tile(variables, [(0, 1)], _config(config, denoiser, seed), _device())
+    for name, variable in named.items():
+        result = replace(result, message=result.message.replace(variable.name, name))
     return result
 
 
@@ -188,11 +191,17 @@ def _device() -> str:
 def _samples(values: Any, name: str) -> np.ndarray:
     """(n, p) float64; DataError for what is not a table of numbers."""
     try:
+        if np.iscomplexobj(values):
+            raise TypeError("it is complex")
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"{name} is not numeric: {error}. Encode or drop text columns") from None
     if array.ndim not in (1, 2):
         raise DataError(f"{name} has shape {array.shape}; it must be (samples,) or (samples, p)")
+    if array.size == 0:
+        raise DataError(
+            f"{name} has shape {array.shape}: there are no samples or no variables in it"
+        )
     return array.reshape(len(array), -1)
 
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmg_ray import config as configuration
-from mmg_ray.errors import DataError, MMGError, RunError
+from mmg_ray.errors import DataError, MMGError, RunError, StoreError
 from mmg_ray.schema import Status
 from mmg_ray.store.run import RunStatus, open_run
 
@@ -170,7 +170,13 @@ def status(url: str) -> None:
 
 @main.command()
 @click.argument("url")
-@click.option("--top", default=20, show_default=True, help="How many of the strongest to show.")
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="How many of the strongest to show.",
+)
 @click.option("--csv", "file", type=click.File("wb"), help="Write every edge here; - is stdout.")
 def edges(url: str, top: int, file: BinaryIO | None) -> None:
     """Show the strongest edges of a run, or write all of them as CSV.
@@ -200,7 +206,11 @@ def heatmap(url: str, file: str) -> None:
     """
     from mmg_ray.report.figures import heat_map
 
-    heat_map(open_run(url)).savefig(file, dpi=150)
+    figure = heat_map(open_run(url))
+    try:
+        figure.savefig(file, dpi=150)
+    except (ValueError, OSError) as error:
+        raise StoreError(f"cannot write {file}: {error}") from None
     click.echo(f"wrote {file}")
 
 
@@ -223,6 +233,8 @@ def estimate(file: str, x: str, y: str, overrides: tuple[str, ...]) -> None:
     path = json.dumps({"data": {"path": file, "variables": [x, y]}})  # JSON is YAML
     config = configuration.load(path, overrides)
     table = read_table(config.data)
+    if not {x, y} <= set(table.names):
+        raise DataError(f"{x!r} and {y!r} must each be the name of one variable of {file}")
     a, b = (table.column(table.names.index(name)) for name in (x, y))
     result = estimate_mi(a, b, config=config.estimator)
     if result.mi_nats is None:
@@ -233,6 +245,7 @@ def estimate(file: str, x: str, y: str, overrides: tuple[str, ...]) -> None:
             f"{y} given {x}": f"{result.mi_ij:.4f}",
             f"{x} given {y}": f"{result.mi_ji:.4f}",
             "direct, orthogonal": f"{result.gap:.4f}, {result.orthogonal:.4f}",
+            "p-value": _number(result.p_value, ".2e"),
             "Spearman": _number(result.spearman, "+.3f"),
             "samples": f"{result.n_samples:,}",
         }
@@ -273,7 +286,7 @@ def _edge_table(rows: pa.Table, title: str) -> Table:
     table = Table(title=title, title_justify="left")
     for name in ("source", "target"):
         table.add_column(name, overflow="fold")
-    for name in ("MI, nats", "± se", "Spearman", "samples"):
+    for name in ("MI, nats", "± se", "gap", "p-value", "Spearman", "samples"):
         table.add_column(name, justify="right")
     for row in rows.to_pylist():
         table.add_row(
@@ -281,6 +294,8 @@ def _edge_table(rows: pa.Table, title: str) -> Table:
             row["target"],
             f"{row['mi_nats']:.4f}",
             _number(row["se_nats"], ".4f"),
+            _number(row["gap"], ".4f"),
+            _number(row["p_value"], ".1e"),
             _number(row["spearman"], "+.3f"),
             f"{row['n_samples']:,}",
         )

@@ -10,15 +10,24 @@ import dataclasses
 import difflib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from mmg_ray.errors import ConfigError
 
 _STRICT = ConfigDict(extra="forbid")
+
+
+def _as_texts(value: Any) -> Any:
+    """A list of names as people write it: one name, or a list, numbers and booleans included."""
+    items = value if isinstance(value, list | tuple) else [value]
+    return tuple(str(v) if isinstance(v, int | float) else v for v in items)
+
+
+Texts = Annotated[tuple[str, ...], BeforeValidator(_as_texts)]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -36,13 +45,13 @@ class DataConfig:
         default=None,
         description="csv/tsv/parquet: column of sample names (found by itself when unnamed)",
     )
-    metadata: tuple[str, ...] = Field(
+    metadata: Texts = Field(
         default=(),
         description="csv/tsv/parquet: columns that describe samples and are not variables",
     )
-    variables: tuple[str, ...] = Field(default=("*",), description="names or * patterns to keep")
-    exclude: tuple[str, ...] = Field(default=(), description="names or * patterns to leave out")
-    samples: dict[str, str | tuple[str, ...]] = Field(
+    variables: Texts = Field(default=("*",), description="names or * patterns to keep")
+    exclude: Texts = Field(default=(), description="names or * patterns to leave out")
+    samples: dict[str, Texts] = Field(
         default_factory=dict, description="keep samples whose metadata column has this value"
     )
     groups: str | None = Field(
@@ -62,9 +71,7 @@ class PairsConfig:
     mode: Literal["all", "bipartite", "list"] = Field(
         default="all", description="all pairs, sources x all, or the pairs of a table"
     )
-    sources: tuple[str, ...] = Field(
-        default=(), description="bipartite: names or * patterns of the sources"
-    )
+    sources: Texts = Field(default=(), description="bipartite: names or * patterns of the sources")
     sources_file: str | None = Field(
         default=None, description="bipartite: text file with one source name a line"
     )
@@ -190,6 +197,7 @@ def load(text: str, overrides: Iterable[str] = ()) -> Config:
             f"the configuration must be a mapping of sections, got {type(tree).__name__}; "
             "start it with 'data:'"
         )
+    tree = {key: {} if section is None else section for key, section in tree.items()}
     for override in overrides:
         _set(tree, override)
     return from_dict(tree)
@@ -207,10 +215,17 @@ def _set(tree: dict[str, Any], override: str) -> None:
     *sections, leaf = key.split(".")
     node = tree
     for section in sections:
-        node = node.setdefault(section, {})
+        if node.get(section) is None:  # absent, or an empty section in the file
+            node[section] = {}
+        node = node[section]
         if not isinstance(node, dict):
             raise ConfigError(f"--set {override!r}: {section!r} holds a value, not a section")
-    node[leaf] = yaml.safe_load(text)
+    try:
+        node[leaf] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f"--set {override!r}: the value is not valid YAML ({error}); a list is [a, b]"
+        ) from None
 
 
 def _explain(error: ValidationError) -> str:

@@ -68,7 +68,8 @@ class PairEstimate:
 
     ``mi_nats`` combines the two directions ``mi_ij`` (j denoised given i: i informs j) and
     ``mi_ji``. ``gap`` is the direct form (a lower bound up to sampling noise), ``orthogonal`` the
-    squared distance of the two denoisers; their distance is a warning of a poor fit.
+    squared distance of the two denoisers; their distance is a warning of a poor fit. ``p_value`` is
+    of independence, by a rank test of its own (`estimator.screen`); None for vectors.
     """
 
     status: Status
@@ -80,6 +81,7 @@ class PairEstimate:
     mi_ji: float | None = None
     gap: float | None = None
     orthogonal: float | None = None
+    p_value: float | None = None
     spearman: float | None = None
     ess: float | None = None
     message: str = ""
@@ -106,6 +108,7 @@ EDGE_COLUMNS: tuple[Column, ...] = (
     Column("mi_ji", "float64", "estimate from denoising i given j, nats"),
     Column("gap", "float64", "direct form: held-out gap in denoising error, nats"),
     Column("orthogonal", "float64", "orthogonal form: squared distance of the denoisers, nats"),
+    Column("p_value", "float64", "of independence, from the rank screen; null for groups"),
     Column("spearman", "float64", "Spearman correlation (sign of the edge); null for groups"),
     Column("ess", "float64", "effective share of the noise-level draws, 0..1"),
     Column("denoiser", "string", "which denoiser produced the row"),

@@ -59,6 +59,8 @@ def test_estimator_protocol(table):
     [
         (np.zeros(5), np.zeros(6), "x has 5 samples and y has 6"),
         (["a", "b"], [1, 2], "x is not numeric.*'a'"),
+        (np.zeros(3) + 1j, np.zeros(3), "x is not numeric: it is complex"),
+        (np.zeros((0, 2)), np.zeros((0, 2)), r"x has shape \(0, 2\): there are no samples"),
         (np.zeros((2, 2, 2)), np.zeros(2), r"x has shape \(2, 2, 2\)"),
     ],
 )
@@ -80,3 +82,5 @@ def test_few_or_all_missing_samples_are_a_status_not_a_number():
     assert (nothing.status, nothing.mi_nats) == (mmg_ray.Status.ALL_MISSING, None)
     assert (few.status, few.mi_nats) == (mmg_ray.Status.TOO_FEW_SAMPLES, None)
     assert "min_samples" in few.message
+    flat = mmg_ray.estimate_mi(np.arange(50.0), np.ones(50))
+    assert flat.message.startswith("y: one value only")

@@ -24,6 +24,14 @@ def test_set_overrides_any_field_in_order():
     assert resolved.estimator.seed == 2
 
 
+def test_names_may_be_one_or_many_and_sections_empty():
+    text = "data: {path: a, samples: {leiden: 2, batch: [1, b]}}\nestimator:"
+    resolved = config.load(text, ["pairs.sources=G1", "estimator.seed=3"])
+    assert resolved.data.samples == {"leiden": ("2",), "batch": ("1", "b")}
+    assert resolved.pairs.sources == ("G1",)
+    assert resolved.estimator.seed == 3
+
+
 def test_config_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.load("data: {path: a.csv}").estimator.seed = 1
@@ -41,6 +49,7 @@ def test_config_is_frozen():
         ("data: {path: a}\nestimator: {seed: x}", [], "'estimator.seed' is 'x'.*integer"),
         ("data: {path: a}", ["estimator.seed=-1"], "'estimator.seed' is -1.*greater"),
         ("data: {path: a}", ["pairs.mode=some"], "'pairs.mode' is 'some'.*bipartite"),
+        ("data: {path: a}", ["pairs.sources=["], r"not valid YAML.*a list is \[a, b\]"),
         ("data: {path: a}", ["nonsense"], "section.key=value"),
         ("data: {path: a}", ["data.path.x=1"], "'path' holds a value, not a section"),
         ("estimator: {}", [], "'data' is required"),

@@ -42,6 +42,7 @@ class TestEveryDenoiser:
         assert result.mi_nats == pytest.approx(known_mi.gaussian(0.8).mi_nats, abs=0.1)
         assert 0.01 < result.se_nats < 0.06
         assert result.spearman == pytest.approx(0.785, abs=0.05)
+        assert 0 < result.p_value < 1e-40
 
     def test_independent_pairs_read_zero(self, name):
         rng = np.random.default_rng(1)
@@ -49,6 +50,7 @@ class TestEveryDenoiser:
         pairs = [(i, j) for i in range(4) for j in range(i + 1, 4)]
         results = estimate_tile(variables, pairs, config(name))
         assert np.abs([r.mi_nats for r in results]).mean() < 0.003
+        assert 0.1 < np.median([r.p_value for r in results]) < 0.9
 
     def test_monotone_maps_change_nothing(self, name, gaussian_pair):
         x, y = gaussian_pair
@@ -97,7 +99,7 @@ class TestEveryDenoiser:
         y = 0.6 * x[:, :2] + 0.8 * rng.standard_normal((800, 2))
         result = pair(x, y, config(name))
         assert result.mi_nats == pytest.approx(-np.log(1 - 0.36), abs=0.08)
-        assert result.spearman is None
+        assert (result.spearman, result.p_value) == (None, None)
 
 
 @pytest.mark.parametrize("name", DENOISERS)
@@ -197,6 +199,36 @@ def test_groups_with_holes_share_nothing_across_samples():
     for number, alone in enumerate(both, start=1):
         (result,) = estimate_tile(variables, [(0, number)], config("neural"))
         assert result.mi_nats == pytest.approx(alone.mi_nats, abs=1e-4)
+
+
+@pytest.mark.parametrize(("n", "dim", "n_pairs"), [(40, 1, 24), (100, 1, 24), (400, 4, 6)])
+def test_few_samples_do_not_invent_edges(n, dim, n_pairs):
+    """Default steps: what a network memorises of few samples must not be read as dependence."""
+    rng = np.random.default_rng(n)
+    variables = {k: variable(f"v{k}", rng.standard_normal((n, dim))) for k in range(2 * n_pairs)}
+    pairs = [(2 * k, 2 * k + 1) for k in range(n_pairs)]
+    found = np.array([r.mi_nats for r in estimate_tile(variables, pairs, EstimatorConfig())])
+    assert found.max() < 6 * dim**2 / n
+    assert found.mean() < dim**2 / n
+
+
+def test_collinear_coordinates_are_not_counted_twice():
+    rng = np.random.default_rng(13)
+    x = rng.standard_normal((500, 4))
+    y = 0.7 * x + rng.standard_normal((500, 4))
+    once = pair(x, y, config("gaussian"))
+    # scores of a monotone map of a mixture are nearly, not exactly, those of the others
+    wide = pair(np.concatenate([x, np.round(x, 1)], 1), y, config("gaussian"))
+    assert wide.mi_nats == pytest.approx(once.mi_nats, abs=0.1)
+
+
+def test_missing_data_and_a_longer_neighbour_change_nothing(gaussian_pair):
+    x, y = gaussian_pair
+    holes = np.where(np.arange(600) < 500, x, np.nan)
+    variables = {0: variable("x", holes), 1: variable("y", y), 2: variable("z", x + y)}
+    in_tile = estimate_tile(variables, [(0, 1), (1, 2)], config("neural"))[0]
+    (alone,) = estimate_tile(variables, [(0, 1)], config("neural"))
+    assert in_tile.mi_nats == pytest.approx(alone.mi_nats, abs=1e-4)
 
 
 def test_divergence_is_a_status_not_a_number(gaussian_pair):

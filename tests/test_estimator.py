@@ -134,7 +134,7 @@ def test_gaussian_mi_is_unbiased_at_small_n():
     )
     v = rng.standard_normal((4000, 40, 5)) @ mix
     c = gaussian.canonical(directions(v[..., :2], v[..., 2:]))
-    mi = gaussian.gaussian_mi(c.rho, torch.full((4000,), 40), 2, 3).numpy()
+    mi = gaussian.gaussian_mi(c, torch.full((4000,), 40)).numpy()
     plug_in = -0.5 * np.log(1 - c.rho.numpy() ** 2).sum(-1)
     error = 4 * mi.std() / np.sqrt(4000)
     assert mi.mean() == pytest.approx(truth, abs=error)

@@ -124,6 +124,20 @@ def test_truncated_foreign_and_lost_shards_are_computed_again(
     assert {name: change_times(done.url)[name] for name in whole} == {n: times[n] for n in whole}
 
 
+def test_damage_in_the_middle_of_a_shard_is_an_error(settings: dict[str, Any]) -> None:
+    """The footer is whole, so the shard counts as done; its pages' checksums tell."""
+    done = run(settings)
+    shard = max((Path(done.url) / "edges").iterdir(), key=lambda path: path.stat().st_size)
+    whole = bytearray(shard.read_bytes())
+    whole[100:900] = bytes(800)
+    shard.write_bytes(whole)
+    with pytest.raises(StoreError, match="Delete the damaged file"):
+        done.edges()
+    shard.unlink()
+    assert run(settings).status().complete
+    assert done.edges().num_rows == 120
+
+
 def test_a_damaged_shard_is_a_clear_error_when_read(settings: dict[str, Any]) -> None:
     done = run(settings)
     edges = done.edge_store()

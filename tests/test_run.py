@@ -151,7 +151,7 @@ def test_unusable_variables_give_rows_with_a_status(settings: dict[str, Any]) ->
 def test_the_matrix_is_symmetric_and_equals_the_edges(
     settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matrix, "BAND_BYTES", 4 * 8 * N_VARIABLES)  # bands of 4 rows
+    monkeypatch.setattr(matrix, "BAND_BYTES", 4 * 12 * N_VARIABLES)  # bands of 4 rows
     assert len(matrix.bands(N_VARIABLES)) == 4
     run = driver.run(config(settings))
     for name in ("mi_nats", "se_nats"):
@@ -162,7 +162,7 @@ def test_the_matrix_is_symmetric_and_equals_the_edges(
         np.testing.assert_array_equal(run.matrix(name)[:], expected)
     assert run.matrix()[0, 1] > 0.2
     with pytest.raises(StoreError, match="known: mi_nats, se_nats"):
-        run.matrix("p_value")
+        run.matrix("q_value")
 
 
 def test_the_strongest_edges_come_first(settings: dict[str, Any]) -> None:

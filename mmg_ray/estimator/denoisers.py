@@ -24,7 +24,7 @@ DENOISERS: dict[str, Denoiser] = {
     "gaussian": Denoiser(
         estimate=lambda batch, _cfg: gaussian.estimate(batch),
         cost=lambda n, dx, dy, _cfg: gaussian.cost(n, dx, dy),
-        tile_variables=64,
+        tile_variables=16,
     ),
     "neural": Denoiser(estimate=neural.estimate, cost=neural.cost, tile_variables=4),
 }

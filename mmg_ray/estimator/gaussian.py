@@ -29,12 +29,15 @@ class Canonical(NamedTuple):
         rho: (S, Dx) correlation of x_k with y_k; 0 where Dy < k.
         rotation: (S, Dx, Dx) orthogonal, white target @ rotation = x. The white target depends
             on the target alone; only the rotation depends on the pair.
+        rank_x, rank_y: (S,) dimensions that vary; collinear coordinates say nothing new.
     """
 
     x: torch.Tensor
     y: torch.Tensor
     rho: torch.Tensor
     rotation: torch.Tensor
+    rank_x: torch.Tensor
+    rank_y: torch.Tensor
 
 
 def canonical(batch: Directions) -> Canonical:
@@ -43,22 +46,29 @@ def canonical(batch: Directions) -> Canonical:
     n = batch.n.to(batch.x.dtype)[:, None, None]
     x = (batch.x - (batch.x * mask).sum(1, keepdim=True) / n) * mask
     y = (batch.y - (batch.y * mask).sum(1, keepdim=True) / n) * mask
-    white_x = _inverse_sqrt(x.mT @ x / n)
-    white_y = _inverse_sqrt(y.mT @ y / n)
+    white_x, rank_x = _inverse_sqrt(x.mT @ x / n)
+    white_y, rank_y = _inverse_sqrt(y.mT @ y / n)
     left, rho, right_t = torch.linalg.svd(white_x.mT @ (x.mT @ y / n) @ white_y)
     # ranks of n samples cannot show more than log n nats: a duplicated variable saturates there
     rho = torch.minimum(rho, (1 - n[..., 0] ** -2).sqrt())
     short = x.shape[-1] - rho.shape[-1]
     rho = torch.nn.functional.pad(rho, (0, max(short, 0)))
-    return Canonical(x @ (white_x @ left), y @ (white_y @ right_t.mT), rho[:, : x.shape[-1]], left)
+    return Canonical(
+        x=x @ (white_x @ left),
+        y=y @ (white_y @ right_t.mT),
+        rho=rho[:, : x.shape[-1]],
+        rotation=left,
+        rank_x=rank_x,
+        rank_y=rank_y,
+    )
 
 
-def _inverse_sqrt(covariance: torch.Tensor) -> torch.Tensor:
-    """W with W^T C W = I for (S, D, D) covariances C; directions without variance are left at 0."""
+def _inverse_sqrt(covariance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(W, ranks), W with W^T C W = I for (S, D, D) covariances C; directions without variance are left at 0."""
     values, vectors = torch.linalg.eigh(covariance)
     keep = values > 1e-8 * values[..., -1:]
     scale = torch.where(keep, values, torch.ones_like(values)).rsqrt() * keep
-    return vectors * scale[..., None, :]
+    return vectors * scale[..., None, :], keep.sum(-1)
 
 
 def moments(c: Canonical) -> tuple[torch.Tensor, torch.Tensor]:
@@ -75,22 +85,23 @@ def wiener(z: torch.Tensor, mean: torch.Tensor, var: torch.Tensor, at: Level) ->
     return (eps_hat - at.sigma * z) / at.alpha
 
 
-def gaussian_mi(rho: torch.Tensor, n: torch.Tensor, dim_x: int, dim_y: int) -> torch.Tensor:
-    """Bias-corrected Gaussian MI, (S,) nats, from (S, D) sample canonical correlations.
+def gaussian_mi(c: Canonical, n: torch.Tensor) -> torch.Tensor:
+    """Bias-corrected Gaussian MI, (S,) nats, from n (S,) samples.
 
     The plug-in -1/2 sum log(1 - rho^2) overshoots; the expected log-determinant of a Wishart
     matrix (digamma terms) gives its bias exactly under Gaussian data, whatever the true rho:
     E log|S_d| - log|C_d| = sum_{k<d} digamma((n - 1 - k)/2) - d log((n - 1)/2).
     """
-    plug_in = -0.5 * torch.log1p(-(rho**2)).sum(-1)
+    plug_in = -0.5 * torch.log1p(-(c.rho**2)).sum(-1)
+    freedom = (n[:, None] - 1).to(c.rho.dtype)
+    k = torch.arange(c.x.shape[-1] + c.y.shape[-1], dtype=c.rho.dtype, device=c.rho.device)
+    terms = torch.digamma((freedom - k).clamp(min=1) / 2) - torch.log(freedom / 2)
 
-    def log_det_bias(d: int) -> torch.Tensor:
-        k = torch.arange(d, dtype=rho.dtype, device=rho.device)
-        freedom = (n[:, None] - 1).to(rho.dtype)
-        return (torch.digamma((freedom - k).clamp(min=1) / 2) - torch.log(freedom / 2)).sum(-1)
+    def log_det_bias(d: torch.Tensor) -> torch.Tensor:
+        return torch.where(k < d[:, None], terms, 0.0).sum(-1)
 
-    bias = 0.5 * (log_det_bias(dim_x) + log_det_bias(dim_y) - log_det_bias(dim_x + dim_y))
-    return plug_in - bias
+    both = log_det_bias(c.rank_x + c.rank_y)
+    return plug_in - 0.5 * (log_det_bias(c.rank_x) + log_det_bias(c.rank_y) - both)
 
 
 def pointwise_mi(c: Canonical) -> torch.Tensor:
@@ -102,7 +113,7 @@ def pointwise_mi(c: Canonical) -> torch.Tensor:
 def estimate(batch: Directions) -> Estimates:
     """The linear denoiser alone: Gaussian-copula MI. Blind to non-monotone dependence."""
     c = canonical(batch)
-    mi = gaussian_mi(c.rho, batch.n, batch.x.shape[-1], batch.y.shape[-1])
+    mi = gaussian_mi(c, batch.n)
     return Estimates(
         mi=mi,
         direct=mi,  # for the best linear denoiser both forms are the same number

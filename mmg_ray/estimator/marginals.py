@@ -49,10 +49,15 @@ def randomised_scores(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray
 
     The scores are the same N quantiles for every variable: exactly standard normal in rank.
     """
+    return ndtri((randomised_ranks(codes, rng) + 0.5) / codes.size)
+
+
+def randomised_ranks(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Ranks with ties broken at random: (N,) complete codes -> a permutation of 0..N-1."""
     order = np.lexsort((rng.random(codes.size), codes))
-    ranks = np.empty(codes.size)
+    ranks = np.empty(codes.size, dtype=np.int64)
     ranks[order] = np.arange(codes.size)
-    return ndtri((ranks + 0.5) / codes.size)
+    return ranks
 
 
 def spearman(codes_x: np.ndarray, codes_y: np.ndarray) -> float:

@@ -17,12 +17,15 @@ other half's samples or fit carry no overfit noise (the cross-product estimate, 
 
     1/2 Int E[ 2 (w - f_G).g' - g1.g2 - f_u1.g2 - g1.f_u2 - 2 f_u'.f_G ] du,
 
-g' being the fit that has not seen the sample. A residual whose held-out contribution is not clearly
-above 0 is switched off, which is what makes independent pairs read 0.
+g' being the fit that has not seen the sample. A residual is switched off unless its contribution is
+clearly above 0 and larger than what overfitting costs it on held-out samples: this is what makes
+independent pairs read 0. Few samples or many dimensions also mean fewer steps, see `n_steps`.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -38,6 +41,8 @@ from mmg_ray.schema import Cost
 
 _CHUNK_BYTES = {"cpu": 8 << 20, "cuda": 1 << 30}  # one layer's activations: cache, or memory, sized
 _EVIDENCE = 2.0  # standard errors above 0 that a residual's contribution needs to count
+_STEPS_PER_SAMPLE = 1.5  # more passes over few samples only memorise them
+_STEPS_ROUND = 50
 _HEADROOM = 6.0  # logsnr beyond the Gaussian bump's end that a residual may still fill
 
 
@@ -96,15 +101,29 @@ def estimate(batch: Directions, cfg: EstimatorConfig) -> Estimates:
     cfg = replace(cfg, network=_resolved(cfg.network, batch.x.shape[-1], batch.y.shape[-1]))
     per_direction = 2 * cfg.network.batch_size * (cfg.network.width or 0) * 4
     size = max(1, _CHUNK_BYTES[batch.x.device.type] // per_direction)
+    dim = 0.5 * (batch.x.shape[-1] + batch.y.shape[-1])
+    steps = [n_steps(cfg.network, n, dim) for n in batch.n.tolist()]
     # directions of one target side by side, so that a chunk trains its unconditional network once
-    order = sorted(range(len(batch.target)), key=lambda s: (batch.target[s], batch.source[s]))
+    order = sorted(range(len(steps)), key=lambda s: (steps[s], batch.target[s], batch.source[s]))
     parts = []
-    for start in range(0, len(order), size):
-        chosen = batch.select(order[start : start + size])
-        c = gaussian.canonical(chosen)
-        parts.append(integrate(fit(chosen, c, cfg), chosen, c, cfg))
+    for count, rows in itertools.groupby(order, key=steps.__getitem__):
+        cfg = replace(cfg, network=replace(cfg.network, n_steps=count))
+        for chunk in _chunks(list(rows), size):
+            chosen = batch.select(chunk)
+            c = gaussian.canonical(chosen)
+            parts.append(integrate(fit(chosen, c, cfg), chosen, c, cfg))
     back = torch.argsort(torch.tensor(order)).to(batch.x.device)
     return Estimates(*(torch.cat(values)[back] for values in zip(*parts, strict=True)))
+
+
+def n_steps(net: NetworkConfig, n_samples: int, dim: float) -> int:
+    """Optimiser steps: at most `net.n_steps`, in proportion to samples per dimension below that."""
+    steps = math.ceil(_STEPS_PER_SAMPLE * n_samples / dim / _STEPS_ROUND) * _STEPS_ROUND
+    return min(net.n_steps, steps)
+
+
+def _chunks(rows: list[int], size: int) -> list[list[int]]:
+    return [rows[k : k + size] for k in range(0, len(rows), size)]
 
 
 def _resolved(net: NetworkConfig, dim_x: int, dim_y: int) -> NetworkConfig:
@@ -189,8 +208,8 @@ def integrate(
             total.scatter_add_(1, draw.sample, draw.weight * term)
     per_sample = Terms(*sums)
     shared, direct, cross, orthogonal = (samples.mean_over(value) for value in per_sample)
-    on = _counts(samples, per_sample.cross).double()
-    linear = gaussian.gaussian_mi(c.rho, batch.n, batch.x.shape[-1], batch.y.shape[-1])
+    on = (_counts(samples, per_sample.cross) & (cross + direct > 0)).double()
+    linear = gaussian.gaussian_mi(c, batch.n)
     learned = per_sample.shared + on[:, None] * per_sample.cross
     diverged = ~torch.isfinite(shared + direct + cross)
     return Estimates(
@@ -208,7 +227,8 @@ def cost(n_samples: int, dim_x: int, dim_y: int, cfg: EstimatorConfig) -> Cost:
     width = net.width or 0
     n_inputs = 2 * dim_x + dim_y + 5
     n_weights = n_inputs * width + (net.n_layers - 1) * width**2 + width * dim_x
-    n_points = 3 * net.n_steps * net.batch_size + n_samples * cfg.snr.n_draws
+    steps = n_steps(net, n_samples, 0.5 * (dim_x + dim_y))
+    n_points = 3 * steps * net.batch_size + n_samples * cfg.snr.n_draws
     # 2 directions x 2 halves x 2 operations a weight; vector targets train f_u as well
     flops = 8.0 * n_weights * n_points * (1 if dim_x == dim_y == 1 else 2)
     # activations of the 4 networks: kept for the backward pass, and of a piece of the integral

@@ -109,9 +109,11 @@ class Samples:
         piece = max(1, PIECE // n_draws)
         for start in range(0, n_samples, piece):
             number = torch.arange(start, min(start + piece, n_samples), device=self.x.device)
-            v = snr.stratified(streams.uniform(len(number), n_draws)).flatten(1)
-            stratum = streams.uniform(len(number), dim, n_draws).argsort(-1)
-            within = streams.uniform(len(number), dim, n_draws)
+            # whole pieces are drawn, so that a sample's draws do not depend on how many follow it
+            take = len(number)
+            v = snr.stratified(streams.uniform(piece, n_draws)[:, :take]).flatten(1)
+            stratum = streams.uniform(piece, dim, n_draws)[:, :take].argsort(-1)
+            within = streams.uniform(piece, dim, n_draws)[:, :take]
             eps = torch.special.ndtri(((stratum + within) / n_draws).clamp(1e-6, 1 - 1e-6))
             u, weight = sampler.draw(v)
             weight = weight * snr.tail_weight(channel.level(u).logsnr, sampler.logsnr_max)

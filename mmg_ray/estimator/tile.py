@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from mmg_ray.config import EstimatorConfig
-from mmg_ray.estimator import marginals
+from mmg_ray.estimator import marginals, screen
 from mmg_ray.estimator.batch import Directions
 from mmg_ray.estimator.denoisers import denoiser
 from mmg_ray.estimator.streams import numpy_stream
@@ -32,6 +32,10 @@ class _Pair:
     @property
     def n(self) -> int:
         return int(self.complete.sum())
+
+    @property
+    def scalar(self) -> bool:
+        return self.a.dim == self.b.dim == 1
 
 
 class _Side(NamedTuple):
@@ -117,15 +121,23 @@ def _estimate(sides: list[_Side], cfg: EstimatorConfig, device: str) -> list[_Di
     shape = (len(sides), int(n.max()))
     x = np.zeros((*shape, sides[0].target.dim))
     y = np.zeros((*shape, sides[0].source.dim))
-    for s, side in enumerate(sides):
-        x[s, : n[s]] = _scores(side.target, side.pair.complete, cfg.seed)
-        y[s, : n[s]] = _scores(side.source, side.pair.complete, None)
+    keys = [tuple(_key(v, s.pair.complete) for v in (s.target, s.source)) for s in sides]
+    known: dict[tuple[str, int | None], np.ndarray] = {}  # most pairs have all samples: score once
+
+    def scores(key: str, variable: Variable, side: _Side, seed: int | None) -> np.ndarray:
+        if (key, seed) not in known:
+            known[key, seed] = _scores(variable, side.pair.complete, seed)
+        return known[key, seed]
+
+    for s, (side, (target, source)) in enumerate(zip(sides, keys, strict=True)):
+        x[s, : n[s]] = scores(target, side.target, side, cfg.seed)
+        y[s, : n[s]] = scores(source, side.source, side, None)
     batch = Directions(
         x=torch.from_numpy(x).to(device),
         y=torch.from_numpy(y).to(device),
         n=torch.from_numpy(n).to(device),
-        target=tuple(_key(side.target, side.pair.complete) for side in sides),
-        source=tuple(_key(side.source, side.pair.complete) for side in sides),
+        target=tuple(target for target, _ in keys),
+        source=tuple(source for _, source in keys),
     )
     mi, direct, orthogonal, influence, ess = (
         value.cpu().numpy() for value in denoiser(cfg.denoiser).estimate(batch, cfg)
@@ -157,9 +169,26 @@ def _scores(variable: Variable, complete: np.ndarray, seed: int | None) -> np.nd
         if seed is None:
             columns.append(marginals.midrank_scores(codes))
         else:
-            rng = numpy_stream(seed, "ties", variable.name, d)
-            columns.append(marginals.randomised_scores(codes, rng))
+            columns.append(marginals.randomised_scores(codes, _ties(seed, variable, d)))
     return np.stack(columns, axis=1)
+
+
+def _ties(seed: int, variable: Variable, d: int = 0) -> np.random.Generator:
+    """The stream that breaks the ties of a coordinate."""
+    return numpy_stream(seed, "ties", variable.name, d)
+
+
+def _rank_tests(pair: _Pair, seed: int) -> tuple[float | None, float | None]:
+    """Spearman correlation and the screen's p-value; None where a side is a vector."""
+    if not pair.scalar:
+        return None, None
+    a, b = (v.codes[pair.complete, 0] for v in (pair.a, pair.b))
+    correlation = marginals.spearman(a, b)
+    if pair.n < screen.MIN_SAMPLES:
+        return correlation, None
+    rank_a = marginals.randomised_ranks(a, _ties(seed, pair.a))
+    rank_b = marginals.randomised_ranks(b, _ties(seed, pair.b))
+    return correlation, float(screen.p_value(screen.statistic(rank_a, rank_b), pair.n))
 
 
 def _combine(pair: _Pair, ij: _Direction, ji: _Direction, cfg: EstimatorConfig) -> PairEstimate:
@@ -168,13 +197,9 @@ def _combine(pair: _Pair, ij: _Direction, ji: _Direction, cfg: EstimatorConfig) 
         return _without_value(pair, Status.DIVERGED, f"{pair.a.name} - {pair.b.name}", cfg)
     # the direction that shows more: both are low where the fit falls short, seldom high
     better = ij if ij.mi >= ji.mi else ji
-    scalar = pair.a.dim == pair.b.dim == 1
     # ranks of n samples cannot show more than log n
-    most = np.log(pair.n) if scalar else np.inf
-    rank_correlation = None
-    if scalar:
-        columns = (pair.a.codes[pair.complete, 0], pair.b.codes[pair.complete, 0])
-        rank_correlation = marginals.spearman(*columns)
+    most = np.log(pair.n) if pair.scalar else np.inf
+    correlation, p_value = _rank_tests(pair, cfg.seed)
     return PairEstimate(
         Status.OK,
         pair.n,
@@ -185,6 +210,7 @@ def _combine(pair: _Pair, ij: _Direction, ji: _Direction, cfg: EstimatorConfig) 
         mi_ji=ji.mi,
         gap=better.direct,
         orthogonal=better.orthogonal,
-        spearman=rank_correlation,
+        p_value=p_value,
+        spearman=correlation,
         ess=better.ess,
     )

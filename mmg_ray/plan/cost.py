@@ -21,7 +21,7 @@ PAIR_S = 3e-4  # ranks, scores and bookkeeping of one pair on the CPU, whatever 
 PAIR_SAMPLE_S = 7e-7  # the same, per sample (sorting)
 TASK_BYTES = 7e8  # a worker with Python, torch and pyarrow loaded and warm
 EDGE_BYTES = 110.0  # one row of the edge table, compressed
-MATRIX_BYTES = 2 * 2 * 4.0  # MI and standard error, both halves, float32
+MATRIX_BYTES = 3 * 2 * 4.0  # MI, standard error and p-value, both halves, float32
 CODE_BYTES = 4.0  # one prepared value
 
 CostOf = Callable[[int, int], Cost]  # (dim_x, dim_y) -> cost of one such pair

@@ -1,4 +1,4 @@
-"""The MI and standard-error matrices: Zarr v3 arrays filled from the edge table, a band of rows a task.
+"""The MI, standard-error and p-value matrices: Zarr v3 arrays filled from the edge table, a band of rows a task.
 
 The edges are the source of truth in float64; the matrix is a view of them for linear algebra and
 pictures, in float32: its rounding (1e-7 of the value) is far below any standard error, at half the
@@ -9,6 +9,7 @@ part of it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,6 +25,7 @@ MATRIX = "matrix.zarr"
 MATRICES = {
     "mi_nats": "mutual information, nats; NaN without a value and on the diagonal",
     "se_nats": "standard error of the mutual information, nats; NaN without a value",
+    "p_value": "p-value of independence; NaN without one",
 }
 
 _MARKER = "matrix.json"
@@ -44,11 +46,17 @@ def is_complete(run: Location, fingerprint: str) -> bool:
 
 
 def create(run: Location, fingerprint: str, names: Sequence[str]) -> None:
-    """An empty group with the variables' names as coordinates, replacing an unfinished one."""
+    """A group with the variables' names as coordinates; one of this run that is there is kept.
+
+    It was left by a driver that died, or is being filled by another one now: every driver writes
+    the same bands, and deleting them could empty a matrix that the other is about to finish.
+    """
     n = len(names)
-    group = zarr.create_group(
-        zarr_store(run / MATRIX), overwrite=True, attributes={"fingerprint": fingerprint}
-    )
+    store = zarr_store(run / MATRIX)
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        if zarr.open_group(store, mode="r").attrs.get("ready") == fingerprint:
+            return
+    group = zarr.create_group(store, overwrite=True)
     for name, doc in MATRICES.items():
         group.create_array(
             name,
@@ -57,13 +65,14 @@ def create(run: Location, fingerprint: str, names: Sequence[str]) -> None:
             dtype="float32",
             fill_value=float("nan"),
             dimension_names=("source", "target"),
-            attributes={"description": doc, "units": "nats"},
+            attributes={"description": doc, "units": "1" if name == "p_value" else "nats"},
         )
     for axis in ("source", "target"):  # the same names: one coordinate for each axis
         labels = group.create_array(
             axis, shape=(n,), chunks=(n,), dtype="string", dimension_names=(axis,)
         )
         labels[:] = np.array(names, dtype=object)
+    group.attrs["ready"] = fingerprint  # last: a group without it was left half made
 
 
 def write_band(run: Location, fingerprint: str, plan: Plan, first: int, last: int) -> None:

@@ -34,6 +34,10 @@ _NAME = re.compile(r"shard-(\d+)-([0-9a-f]{12})\.parquet")
 _TYPES = {"int32": pa.int32(), "float64": pa.float64(), "string": pa.string()}
 # One row group per object keeps its footer at 5-10 kB whatever its rows: one read fetches it whole.
 _ROW_GROUP_ROWS = 64 * 2**20
+# a flipped bit in a page is an error, not another number
+_FORMAT = ds.ParquetFileFormat(
+    default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+)
 _TAIL_BYTES = 32 * 2**10
 _TAILS_AT_ONCE = 256
 
@@ -95,7 +99,9 @@ def write_shard(
     table = edge_table(names, rows)
     table = table.replace_schema_metadata({_FOOTER_KEY: json.dumps(asdict(footer))})
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd", row_group_size=_ROW_GROUP_ROWS)
+    pq.write_table(
+        table, buffer, compression="zstd", row_group_size=_ROW_GROUP_ROWS, write_page_checksum=True
+    )
     data = buffer.getvalue()
     (run / FOLDER / shard_name(shard, fingerprint)).write_bytes(data)
     return footer, len(data)
@@ -142,8 +148,8 @@ def _reading(url: str) -> Iterator[None]:
         yield
     except (OSError, pa.ArrowException) as error:
         raise StoreError(
-            f"cannot read the edges under {url}: {error}. `mmg-ray run` on this run recomputes "
-            "shards that are missing or damaged"
+            f"cannot read the edges under {url}: {error}. Delete the damaged file; `mmg-ray run` on "
+            "this run computes missing shards again"
         ) from None
 
 
@@ -155,7 +161,7 @@ class Edges:
         paths = [f"{folder.path}/{shard_name(shard, fingerprint)}" for shard in sorted(shards)]
         self._url = folder.url
         self._dataset = ds.dataset(
-            paths, schema=edge_schema(), format="parquet", filesystem=folder.fs
+            paths, schema=edge_schema(), format=_FORMAT, filesystem=folder.fs
         )
 
     def table(

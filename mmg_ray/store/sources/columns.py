@@ -105,7 +105,8 @@ def _take_columns(
             raise DataError(
                 f"column {heads[v]!r} of {url} is not numeric: {value!r} in row {row + 1} of the "
                 f"data. If it names the samples, set data.index_column: {heads[v]}; if it describes "
-                "them, list it in data.metadata; otherwise leave it out with data.exclude"
+                "them, list it in data.metadata; if variables are rows, set data.transpose: true; "
+                "otherwise leave it out with data.exclude"
             )
         values[:, k] = numbers
     return values
