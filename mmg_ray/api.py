@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from mmg_ray.config import EstimatorConfig
 from mmg_ray.errors import DataError
@@ -18,6 +17,7 @@ from mmg_ray.estimator.denoisers import denoiser as denoiser_named
 from mmg_ray.estimator.marginals import MISSING, ordinal_codes
 from mmg_ray.estimator.tile import estimate_tile
 from mmg_ray.execute.progress import Tally, progress
+from mmg_ray.execute.task import device_of
 from mmg_ray.plan.pairs import all_pairs
 from mmg_ray.plan.tiles import Plan
 from mmg_ray.schema import PairEstimate, Receipt, Status, Variable
@@ -62,7 +62,9 @@ def estimate_mi(
     # named by content: the streams, and so the result, do not depend on which one comes first
     named = {"x": _variable(_digest(a), a), "y": _variable(_digest(b), b)}
     variables = dict(enumerate(named.values()))
-    (result,) = estimate_tile(variables, [(0, 1)], _config(config, denoiser, seed), _device())
+    (result,) = estimate_tile(
+        variables, [(0, 1)], _config(config, denoiser, seed), device_of("auto")
+    )
     for name, variable in named.items():
         result = replace(result, message=result.message.replace(variable.name, name))
     return result
@@ -134,10 +136,10 @@ def mi_matrix(
     with progress(tally) if show_progress else nullcontext(lambda: None) as show:
         for tile in range(n_tiles):
             rows = plan.tile_pairs(tile)
-            found = estimate_tile(variables, rows, settings, _device())
+            found = estimate_tile(variables, rows, settings, device_of("auto"))
             estimates |= zip(rows, found, strict=True)
             not_ok = sum(e.status is not Status.OK for e in found)
-            tally.add(Receipt(tile, len(rows), not_ok, wall_s=0.0, output_bytes=0))
+            tally.add(Receipt(tile, len(rows), not_ok))
             show()
     mi, se = np.full((2, len(names), len(names)), np.nan)
     for (i, j), estimate in estimates.items():
@@ -182,10 +184,6 @@ def _config(
         denoiser=settings.denoiser if denoiser is None else denoiser,
         seed=settings.seed if seed is None else seed,
     )
-
-
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _samples(values: Any, name: str) -> np.ndarray:

@@ -5,7 +5,7 @@ Nothing here imports another module of the package.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 
 import numpy as np
@@ -135,6 +135,3 @@ class Receipt:
     shard: int
     n_pairs: int
     n_not_ok: int
-    wall_s: float
-    output_bytes: int
-    statuses: dict[str, int] = field(default_factory=dict)

@@ -345,7 +345,7 @@ def test_progress_off_a_terminal_is_a_few_lines(caplog: pytest.LogCaptureFixture
     tally.resume(shards=10, pairs=100, not_ok=1)
     with caplog.at_level(logging.INFO, "mmg_ray"), progress(tally, io.StringIO()) as show:
         for shard in range(10, 100):
-            tally.add(Receipt(shard, n_pairs=10, n_not_ok=1, wall_s=0.1, output_bytes=9))
+            tally.add(Receipt(shard, n_pairs=10, n_not_ok=1))
             show()
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 9
@@ -357,7 +357,7 @@ def test_speed_counts_this_session_only() -> None:
     now = iter([0.0, 10.0, 10.0])
     tally = Tally(n_shards=4, n_pairs=400, clock=lambda: next(now))
     tally.resume(shards=2, pairs=200, not_ok=0)
-    tally.add(Receipt(2, n_pairs=100, n_not_ok=0, wall_s=1.0, output_bytes=9))
+    tally.add(Receipt(2, n_pairs=100, n_not_ok=0))
     assert tally.pairs_per_s == 10.0
     assert tally.seconds_left == 10.0
 

@@ -6,7 +6,6 @@ pure function of (prepared data, configuration, shard id), so it may run anywher
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -55,9 +54,8 @@ def run_shard(task: ShardTask) -> Receipt:
     A pair that makes the estimator fail becomes a row with its reason. Raises StoreError where
     storage cannot be read or written.
     """
-    started = time.perf_counter()
     run, config, plan, prepared = _opened(task.url, task.fingerprint)
-    device = _device(task.device)
+    device = device_of(task.device)
     rows: list[tuple[tuple[int, int], PairEstimate]] = []
     held: dict[int, Variable] = {}
     with _one_thread():
@@ -65,14 +63,11 @@ def run_shard(task: ShardTask) -> Receipt:
             pairs = plan.tile_pairs(tile)
             held = _load(prepared, pairs, held)
             rows += zip(pairs, _estimate(held, pairs, config.estimator, device), strict=True)
-    footer, n_bytes = shards.write_shard(run, task.fingerprint, task.shard, prepared.names, rows)
+    footer = shards.write_shard(run, task.fingerprint, task.shard, prepared.names, rows)
     return Receipt(
         shard=task.shard,
         n_pairs=footer.n_pairs,
         n_not_ok=footer.n_pairs - footer.statuses.get(Status.OK, 0),
-        wall_s=time.perf_counter() - started,
-        output_bytes=n_bytes,
-        statuses=footer.statuses,
     )
 
 
@@ -131,7 +126,8 @@ def _estimate_one(
         )
 
 
-def _device(name: str) -> str:
+def device_of(name: str) -> str:
+    """cpu or cuda; auto is the GPU where there is one."""
     if name != "auto":
         return name
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -11,10 +11,9 @@ import numpy as np
 from mmg_ray.config import PairsConfig
 from mmg_ray.errors import ConfigError, DataError
 from mmg_ray.plan.pairs import PairSet, all_pairs, listed, source_pairs
-from mmg_ray.store.sources.delimited import read_text_columns
 from mmg_ray.store.sources.files import digest as file_digest
 from mmg_ray.store.sources.files import locate
-from mmg_ray.store.sources.parquet import read_arrow
+from mmg_ray.store.sources.name_table import read_name_table
 from mmg_ray.store.sources.select import nearest
 
 log = logging.getLogger(__name__)
@@ -105,8 +104,8 @@ def _sources(cfg: PairsConfig, names: Sequence[str]) -> np.ndarray:
 def _listed(path: str, names: Sequence[str]) -> np.ndarray:
     """(P, 2) indices of the table's pairs."""
     index = {name: k for k, name in enumerate(names)}
-    source, target = _read_pairs(path)
-    for row, pair in enumerate(zip(source, target, strict=True)):
+    rows = read_name_table(path, ("source", "target"), "pairs.path")
+    for row, pair in enumerate(rows):
         for name in pair:
             if name not in index:
                 raise DataError(
@@ -117,22 +116,5 @@ def _listed(path: str, names: Sequence[str]) -> np.ndarray:
             raise DataError(
                 f"{path}, pair {row + 1}: {pair[0]!r} is paired with itself; remove the row"
             )
-    pairs = [(index[s], index[t]) for s, t in zip(source, target, strict=True)]
+    pairs = [(index[source], index[target]) for source, target in rows]
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
-
-
-def _read_pairs(path: str) -> tuple[list[str], list[str]]:
-    """The columns source and target of a csv, tsv or parquet table, as text."""
-    location = locate(path)
-    name = location.name.removesuffix(".gz")
-    if name.endswith(".parquet"):
-        columns = read_arrow(location).to_pydict()
-    else:
-        columns = read_text_columns(location, "\t" if name.endswith(".tsv") else ",")
-    for wanted in ("source", "target"):
-        if wanted not in columns:
-            raise DataError(
-                f"pairs.path: {path} has no column {wanted!r}{nearest(wanted, columns)} "
-                "It needs columns source, target"
-            )
-    return [str(name) for name in columns["source"]], [str(name) for name in columns["target"]]

@@ -88,8 +88,8 @@ def write_shard(
     shard: int,
     names: Sequence[str],
     rows: Sequence[tuple[tuple[int, int], PairEstimate]],
-) -> tuple[Footer, int]:
-    """Write the rows ((i, j), estimate) of a shard in one put; return its footer and byte count."""
+) -> Footer:
+    """Write the rows ((i, j), estimate) of a shard in one put; return its footer."""
     footer = Footer(
         fingerprint,
         shard,
@@ -104,7 +104,7 @@ def write_shard(
     )
     data = buffer.getvalue()
     (run / FOLDER / shard_name(shard, fingerprint)).write_bytes(data)
-    return footer, len(data)
+    return footer
 
 
 def finished(run: Location, fingerprint: str) -> dict[int, Footer]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from mmg_ray.errors import DataError
-from mmg_ray.store.sources.delimited import read_text_columns
-from mmg_ray.store.sources.files import locate
-from mmg_ray.store.sources.parquet import read_arrow
+from mmg_ray.store.sources.name_table import read_name_table
 from mmg_ray.store.sources.select import nearest
 
 
@@ -15,27 +13,9 @@ def read_groups(url: str) -> dict[str, list[str]]:
     The file (csv, tsv, parquet) has columns `variable` and `group`, one membership a row; a
     variable may be in several groups. Raises DataError for a missing column, no row, an empty cell.
     """
-    location = locate(url)
-    name = location.name.removesuffix(".gz")
-    if name.endswith(".parquet"):
-        columns = read_arrow(location).to_pydict()
-    else:
-        columns = read_text_columns(location, "\t" if name.endswith(".tsv") else ",")
-    for wanted in ("variable", "group"):
-        if wanted not in columns:
-            raise DataError(
-                f"data.groups: {url} has no column {wanted!r}{nearest(wanted, columns)} "
-                "It needs columns variable, group"
-            )
     groups: dict[str, list[str]] = {}
-    rows = zip(columns["variable"], columns["group"], strict=True)
-    for row, (variable, group) in enumerate(rows, start=1):
-        if variable in (None, "") or group in (None, ""):
-            raise DataError(
-                f"data.groups: row {row} of {url} has an empty cell (variable {variable!r}, "
-                f"group {group!r}); fill it or remove the row"
-            )
-        groups.setdefault(str(group), []).append(str(variable))
+    for variable, group in read_name_table(url, ("variable", "group"), "data.groups"):
+        groups.setdefault(group, []).append(variable)
     if not groups:
         raise DataError(f"data.groups: {url} has no rows; leave data.groups out for no groups")
     return groups
