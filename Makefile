@@ -24,6 +24,7 @@ benchmarks: $(VENV)/.dev
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python benchmarks/sampling.py
 	$(BIN)/python benchmarks/sampling.py --n-draws 16 --repeats 60
+	$(BIN)/python benchmarks/pvalues.py
 
 clean:
 	rm -rf $(VENV) runs

@@ -23,6 +23,7 @@ from mmg_ray.execute.progress import Tally, duration, progress, speed
 from mmg_ray.execute.serial import Serial
 from mmg_ray.schema import EDGE_COLUMNS, Receipt, Status
 from mmg_ray.store import matrix
+from mmg_ray.store.location import Location
 from mmg_ray.store.run import Run, open_run
 
 N_VARIABLES, N_SAMPLES = 14, 120
@@ -146,6 +147,15 @@ def test_unusable_variables_give_rows_with_a_status(settings: dict[str, Any]) ->
         assert bool(row["message"]) == (row["status"] != Status.OK)
     assert sum(run.status().statuses.values()) == run.manifest.n_pairs
     assert run.status().pairs_not_ok == 13 + 12 + 11
+
+
+def test_a_second_driver_does_not_empty_the_matrix_of_the_first(settings: dict[str, Any]) -> None:
+    run = driver.run(config(settings))
+    expected = run.matrix()[:]
+    place, fingerprint = Location(run.url), run.manifest.fingerprint
+    matrix.create(place, fingerprint, run.names)  # the second begins, and dies
+    np.testing.assert_array_equal(run.matrix()[:], expected)
+    assert np.isfinite(expected).any()
 
 
 def test_the_matrix_is_symmetric_and_equals_the_edges(
