@@ -98,7 +98,7 @@ def run_command(config_or_url: str, overrides: tuple[str, ...]) -> None:
     _print_statuses(console, status)
     console.print(_edge_table(done.strongest(_SHOWN_AFTER_RUN), "Strongest edges"))
     click.echo(f"results: {done.url}")
-    click.echo(f"more:    mmg-ray edges {done.url} --top 50 --csv edges.csv")
+    click.echo(f"more:    mmg-ray edges {done.url} --csv edges.csv")
 
 
 @main.command()
@@ -245,7 +245,7 @@ def estimate(file: str, x: str, y: str, overrides: tuple[str, ...]) -> None:
             f"{y} given {x}": f"{result.mi_ij:.4f}",
             f"{x} given {y}": f"{result.mi_ji:.4f}",
             "direct, orthogonal": f"{result.gap:.4f}, {result.orthogonal:.4f}",
-            "p-value": _number(result.p_value, ".2e"),
+            "p-value": _p_value(result.p_value),
             "Spearman": _number(result.spearman, "+.3f"),
             "samples": f"{result.n_samples:,}",
         }
@@ -283,23 +283,26 @@ def _print_statuses(console: Console, status: RunStatus) -> None:
 
 
 def _edge_table(rows: pa.Table, title: str) -> Table:
+    """The columns that fit a terminal; `--csv` has them all."""
     table = Table(title=title, title_justify="left")
     for name in ("source", "target"):
         table.add_column(name, overflow="fold")
-    for name in ("MI, nats", "± se", "gap", "p-value", "Spearman", "samples"):
-        table.add_column(name, justify="right")
+    for name in ("MI ± se, nats", "gap", "p-value", "Spearman"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows.to_pylist():
         table.add_row(
             row["source"],
             row["target"],
-            f"{row['mi_nats']:.4f}",
-            _number(row["se_nats"], ".4f"),
-            _number(row["gap"], ".4f"),
-            _number(row["p_value"], ".1e"),
+            f"{row['mi_nats']:.4f} ± {row['se_nats']:.4f}",
+            f"{row['gap']:.4f}",
+            _p_value(row["p_value"]),
             _number(row["spearman"], "+.3f"),
-            f"{row['n_samples']:,}",
         )
     return table
+
+
+def _p_value(p: float | None) -> str:
+    return "< 1e-99" if p is not None and p < 1e-99 else _number(p, ".1e")
 
 
 def _number(value: float | None, form: str) -> str:
