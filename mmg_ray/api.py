@@ -22,6 +22,7 @@ from mmg_ray.plan.pairs import all_pairs
 from mmg_ray.plan.tiles import Plan
 from mmg_ray.schema import PairEstimate, Receipt, Status, Variable
 from mmg_ray.store.shards import edge_table
+from mmg_ray.store.sources.table import default_names
 
 
 def estimate_mi(
@@ -60,7 +61,7 @@ def estimate_mi(
     if len(a) != len(b):
         raise DataError(f"x has {len(a)} samples and y has {len(b)}; pass the same samples of both")
     # named by content: the streams, and so the result, do not depend on which one comes first
-    named = {"x": _variable(_digest(a), a), "y": _variable(_digest(b), b)}
+    named = {name: _variable(_codes(values)) for name, values in (("x", a), ("y", b))}
     variables = dict(enumerate(named.values()))
     (result,) = estimate_tile(
         variables, [(0, 1)], _config(config, denoiser, seed), device_of("auto")
@@ -119,14 +120,14 @@ def mi_matrix(
     if names is None and hasattr(data, "columns"):
         names = [str(name) for name in data.columns]
     values = _samples(data, "data")
-    names = [f"v{k}" for k in range(values.shape[1])] if names is None else list(names)
+    names = default_names(values.shape[1]) if names is None else list(names)
     if len(names) != values.shape[1] or len(set(names)) != len(names):
         raise DataError(
             f"{values.shape[1]} columns need as many different names; got {len(names)}, "
             f"{len(set(names))} of them different"
         )
     settings = _config(config, denoiser, seed)
-    variables = {k: _variable(name, values[:, k, None]) for k, name in enumerate(names)}
+    variables = {k: _variable(_codes(values[:, k, None]), name) for k, name in enumerate(names)}
     size = denoiser_named(settings.denoiser).tile_variables
     pairs = all_pairs(len(names))
     n_tiles = len(pairs.tiles(size)[0])
@@ -203,8 +204,15 @@ def _samples(values: Any, name: str) -> np.ndarray:
     return array.reshape(len(array), -1)
 
 
-def _variable(name: str, values: np.ndarray) -> Variable:
-    codes = np.stack([ordinal_codes(column) for column in values.T], axis=1)
+def _codes(values: np.ndarray) -> np.ndarray:
+    """(n, p) values -> (n, p) ordinal codes."""
+    return np.stack([ordinal_codes(column) for column in values.T], axis=1)
+
+
+def _variable(codes: np.ndarray, name: str | None = None) -> Variable:
+    """A variable of (n, p) codes, named by their digest unless it has a name."""
+    if name is None:
+        name = hashlib.blake2b(codes.tobytes(), digest_size=16).hexdigest()
     present = codes[(codes != MISSING).all(axis=1)]
     if not len(present):
         return Variable(name, codes, Status.ALL_MISSING)
@@ -212,8 +220,3 @@ def _variable(name: str, values: np.ndarray) -> Variable:
     if not varies.any():
         return Variable(name, codes, Status.CONSTANT)
     return Variable(name, codes[:, varies])  # a coordinate that never varies says nothing
-
-
-def _digest(values: np.ndarray) -> str:
-    codes = np.stack([ordinal_codes(column) for column in values.T], axis=1)
-    return hashlib.blake2b(np.ascontiguousarray(codes).tobytes(), digest_size=16).hexdigest()

@@ -1,6 +1,6 @@
 """Every coordinate becomes its normal score: MI is invariant under monotone maps.
 
-Ties carry no order, so they are handled twice (DESIGN of the estimator, README "Ties"):
+Ties carry no order, so they are handled in two ways:
 
 - the denoised variable takes *randomised* ranks, which makes it exactly N(0, 1) and leaves MI
   exactly as it was (the extra uniform is independent of everything);
@@ -44,20 +44,20 @@ def midrank_scores(codes: np.ndarray) -> np.ndarray:
     return ndtri((below + 0.5 * counts)[codes] / codes.size)
 
 
-def randomised_scores(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Normal scores of ranks with ties broken at random: (N,) -> (N,) float64.
-
-    The scores are the same N quantiles for every variable: exactly standard normal in rank.
-    """
-    return ndtri((randomised_ranks(codes, rng) + 0.5) / codes.size)
-
-
 def randomised_ranks(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Ranks with ties broken at random: (N,) complete codes -> a permutation of 0..N-1."""
     order = np.lexsort((rng.random(codes.size), codes))
     ranks = np.empty(codes.size, dtype=np.int64)
     ranks[order] = np.arange(codes.size)
     return ranks
+
+
+def rank_scores(ranks: np.ndarray) -> np.ndarray:
+    """Normal scores of (N, ...) ranks 0..N-1 along the first axis.
+
+    The scores are the same N quantiles for every variable: exactly standard normal in rank.
+    """
+    return ndtri((ranks + 0.5) / len(ranks))
 
 
 def spearman(codes_x: np.ndarray, codes_y: np.ndarray) -> float:

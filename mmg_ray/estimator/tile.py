@@ -80,12 +80,13 @@ def estimate_tile(
             a, b = pair.a, pair.b
             stacks[b.dim, a.dim].append(_Side(row, pair, target=b, source=a))
             stacks[a.dim, b.dim].append(_Side(row, pair, target=a, source=b))
+    ranks = _Ranks(cfg.seed)
     found: dict[tuple[int, bool], _Direction] = {}
     for sides in stacks.values():
-        for side, direction in zip(sides, _estimate(sides, cfg, device), strict=True):
+        for side, direction in zip(sides, _estimate(sides, ranks, cfg, device), strict=True):
             found[side.row, side.target is side.pair.b] = direction
     return [
-        problems[row] or _combine(pair, found[row, True], found[row, False], cfg)
+        problems[row] or _combine(pair, found[row, True], found[row, False], ranks, cfg)
         for row, pair in enumerate(tile)
     ]
 
@@ -115,29 +116,23 @@ def _without_value(pair: _Pair, status: Status, what: str, cfg: EstimatorConfig)
     return PairEstimate(status, pair.n, cfg.denoiser, message=f"{what}: {status.remedy}")
 
 
-def _estimate(sides: list[_Side], cfg: EstimatorConfig, device: str) -> list[_Direction]:
+def _estimate(
+    sides: list[_Side], ranks: _Ranks, cfg: EstimatorConfig, device: str
+) -> list[_Direction]:
     """Stack directions of one shape, run the denoiser once, and take them apart again."""
     n = np.array([side.pair.n for side in sides])
     shape = (len(sides), int(n.max()))
     x = np.zeros((*shape, sides[0].target.dim))
     y = np.zeros((*shape, sides[0].source.dim))
-    keys = [tuple(_key(v, s.pair.complete) for v in (s.target, s.source)) for s in sides]
-    known: dict[tuple[str, int | None], np.ndarray] = {}  # most pairs have all samples: score once
-
-    def scores(key: str, variable: Variable, side: _Side, seed: int | None) -> np.ndarray:
-        if (key, seed) not in known:
-            known[key, seed] = _scores(variable, side.pair.complete, seed)
-        return known[key, seed]
-
-    for s, (side, (target, source)) in enumerate(zip(sides, keys, strict=True)):
-        x[s, : n[s]] = scores(target, side.target, side, cfg.seed)
-        y[s, : n[s]] = scores(source, side.source, side, None)
+    for s, (_, pair, target, source) in enumerate(sides):
+        x[s, : n[s]] = marginals.rank_scores(ranks.randomised(target, pair.complete))
+        y[s, : n[s]] = ranks.midrank_scores(source, pair.complete)
     batch = Directions(
         x=torch.from_numpy(x).to(device),
         y=torch.from_numpy(y).to(device),
         n=torch.from_numpy(n).to(device),
-        target=tuple(target for target, _ in keys),
-        source=tuple(source for _, source in keys),
+        target=tuple(_key(side.target, side.pair.complete) for side in sides),
+        source=tuple(_key(side.source, side.pair.complete) for side in sides),
     )
     mi, direct, orthogonal, influence, ess = (
         value.cpu().numpy() for value in denoiser(cfg.denoiser).estimate(batch, cfg)
@@ -161,37 +156,50 @@ def _key(variable: Variable, complete: np.ndarray) -> str:
     return f"{variable.name}|{hashlib.blake2b(np.packbits(complete).tobytes()).hexdigest()}"
 
 
-def _scores(variable: Variable, complete: np.ndarray, seed: int | None) -> np.ndarray:
-    """(n, D) normal scores over the complete samples: randomised with a seed, else mid-rank."""
-    columns = []
-    for d in range(variable.dim):
-        codes = marginals.ordinal_codes(variable.codes[complete, d])
-        if seed is None:
-            columns.append(marginals.midrank_scores(codes))
-        else:
-            columns.append(marginals.randomised_scores(codes, _ties(seed, variable, d)))
-    return np.stack(columns, axis=1)
+class _Ranks:
+    """Ranks of a tile's variables, each sorted once: most pairs are over the same samples."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._randomised: dict[str, np.ndarray] = {}
+        self._midrank_scores: dict[str, np.ndarray] = {}
+
+    def randomised(self, variable: Variable, complete: np.ndarray) -> np.ndarray:
+        """(n, D) ranks over the complete samples, ties broken at random."""
+        key = _key(variable, complete)
+        if key not in self._randomised:
+            columns = [
+                marginals.randomised_ranks(
+                    codes, numpy_stream(self._seed, "ties", variable.name, d)
+                )
+                for d, codes in enumerate(variable.codes[complete].T)
+            ]
+            self._randomised[key] = np.stack(columns, axis=1)
+        return self._randomised[key]
+
+    def midrank_scores(self, variable: Variable, complete: np.ndarray) -> np.ndarray:
+        """(n, D) normal scores of mid-ranks over the complete samples."""
+        key = _key(variable, complete)
+        if key not in self._midrank_scores:
+            columns = [marginals.midrank_scores(codes) for codes in variable.codes[complete].T]
+            self._midrank_scores[key] = np.stack(columns, axis=1)
+        return self._midrank_scores[key]
 
 
-def _ties(seed: int, variable: Variable, d: int = 0) -> np.random.Generator:
-    """The stream that breaks the ties of a coordinate."""
-    return numpy_stream(seed, "ties", variable.name, d)
-
-
-def _rank_tests(pair: _Pair, seed: int) -> tuple[float | None, float | None]:
+def _rank_tests(pair: _Pair, ranks: _Ranks) -> tuple[float | None, float | None]:
     """Spearman correlation and the screen's p-value; None where a side is a vector."""
     if not pair.scalar:
         return None, None
-    a, b = (v.codes[pair.complete, 0] for v in (pair.a, pair.b))
-    correlation = marginals.spearman(a, b)
+    correlation = marginals.spearman(*(v.codes[pair.complete, 0] for v in (pair.a, pair.b)))
     if pair.n < screen.MIN_SAMPLES:
         return correlation, None
-    rank_a = marginals.randomised_ranks(a, _ties(seed, pair.a))
-    rank_b = marginals.randomised_ranks(b, _ties(seed, pair.b))
+    rank_a, rank_b = (ranks.randomised(v, pair.complete)[:, 0] for v in (pair.a, pair.b))
     return correlation, float(screen.p_value(screen.statistic(rank_a, rank_b), pair.n))
 
 
-def _combine(pair: _Pair, ij: _Direction, ji: _Direction, cfg: EstimatorConfig) -> PairEstimate:
+def _combine(
+    pair: _Pair, ij: _Direction, ji: _Direction, ranks: _Ranks, cfg: EstimatorConfig
+) -> PairEstimate:
     """Both directions -> one estimate with its standard error."""
     if not np.isfinite([ij.mi, ji.mi, ij.se, ji.se]).all():
         return _without_value(pair, Status.DIVERGED, f"{pair.a.name} - {pair.b.name}", cfg)
@@ -199,7 +207,7 @@ def _combine(pair: _Pair, ij: _Direction, ji: _Direction, cfg: EstimatorConfig) 
     better = ij if ij.mi >= ji.mi else ji
     # ranks of n samples cannot show more than log n
     most = np.log(pair.n) if pair.scalar else np.inf
-    correlation, p_value = _rank_tests(pair, cfg.seed)
+    correlation, p_value = _rank_tests(pair, ranks)
     return PairEstimate(
         Status.OK,
         pair.n,
