@@ -17,6 +17,7 @@ _HOME = {
     "EstimatorConfig": "mmg_ray.config",
     "Config": "mmg_ray.config",
     "Status": "mmg_ray.schema",
+    "Stop": "mmg_ray.schema",
     "MMGError": "mmg_ray.errors",
 }
 

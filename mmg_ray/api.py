@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,7 +20,7 @@ from mmg_ray.execute.progress import Tally, progress
 from mmg_ray.execute.task import device_of
 from mmg_ray.plan.pairs import all_pairs
 from mmg_ray.plan.tiles import Plan
-from mmg_ray.schema import PairEstimate, Receipt, Status, Variable
+from mmg_ray.schema import PairEstimate, PairEstimates, Receipt, Status, Variable
 from mmg_ray.store.shards import edge_table
 from mmg_ray.store.sources.table import default_names
 
@@ -71,6 +71,40 @@ def estimate_mi(
     return result
 
 
+class EstimatesByPair(Mapping[tuple[int, int], PairEstimate]):
+    """All that is known of each pair (i, j), i < j, of V variables; a row is made when asked for.
+
+    Attributes:
+        pairs: (P, 2) every pair, sorted.
+        columns: their estimates, a column a field.
+    """
+
+    def __init__(self, n_variables: int, columns: PairEstimates) -> None:
+        self.pairs = np.stack(np.triu_indices(n_variables, k=1), axis=1)
+        self.columns = columns
+        self._n_variables = n_variables
+
+    def __getitem__(self, pair: tuple[int, int]) -> PairEstimate:
+        i, j = pair
+        if not 0 <= i < j < self._n_variables:
+            raise KeyError(pair)
+        # the rows before i hold (V - 1) + ... + (V - i) pairs
+        return self.columns[i * (2 * self._n_variables - i - 1) // 2 + j - i - 1]
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return map(tuple, self.pairs.tolist())
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def matrix(self, name: str) -> np.ndarray:
+        """(V, V) one of the numbers of each pair, symmetric; NaN where there is none."""
+        values = np.full((self._n_variables, self._n_variables), np.nan)
+        i, j = self.pairs.T
+        values[i, j] = values[j, i] = getattr(self.columns, name)
+        return values
+
+
 @dataclass(frozen=True, repr=False)
 class MIMatrix:
     """MI of all pairs of V variables.
@@ -79,20 +113,22 @@ class MIMatrix:
         names: (V,) names of the variables.
         mi: (V, V) nats, symmetric; NaN on the diagonal and where there is no value.
         se: (V, V) standard errors, nats.
-        estimates: all that is known of each pair (i, j), i < j.
+        p_value: (V, V) of independence.
+        estimates: all that is known of each pair: ``estimates[i, j]``, i < j, or a column at a time.
     """
 
     names: list[str]
     mi: np.ndarray
     se: np.ndarray
-    estimates: dict[tuple[int, int], PairEstimate]
+    p_value: np.ndarray
+    estimates: EstimatesByPair
 
     def to_edges(self) -> pa.Table:
         """One row per pair, with the columns of `schema.EDGE_COLUMNS`; `.to_pandas()` works."""
-        return edge_table(self.names, list(self.estimates.items()))
+        return edge_table(self.names, self.estimates.pairs, self.estimates.columns)
 
     def __repr__(self) -> str:
-        n_ok = sum(e.status is Status.OK for e in self.estimates.values())
+        n_ok = self.estimates.columns.ok.sum()
         return f"MIMatrix({len(self.names)} variables, {n_ok} of {len(self.estimates)} pairs ok)"
 
 
@@ -132,22 +168,19 @@ def mi_matrix(
     pairs = all_pairs(len(names))
     n_tiles = len(pairs.tiles(size)[0])
     plan = Plan(pairs, size, np.arange(n_tiles + 1))  # a tile a shard: all it is for is the bar
-    estimates: dict[tuple[int, int], PairEstimate] = {}
+    tile_pairs = [plan.tile_pairs(tile) for tile in range(n_tiles)]
+    found = [PairEstimates.from_rows([])]  # one variable has no tile
     tally = Tally(plan.n_shards, plan.n_pairs)
     with progress(tally) if show_progress else nullcontext(lambda: None) as show:
-        for tile in range(n_tiles):
-            rows = plan.tile_pairs(tile)
-            found = estimate_tile(variables, rows, settings, device_of("auto"))
-            estimates |= zip(rows, found, strict=True)
-            not_ok = sum(e.status is not Status.OK for e in found)
-            tally.add(Receipt(tile, len(rows), not_ok))
+        for tile, rows in enumerate(tile_pairs):
+            found.append(estimate_tile(variables, rows, settings, device_of("auto")))
+            tally.add(Receipt(tile, len(rows), int((~found[-1].ok).sum())))
             show()
-    mi, se = np.full((2, len(names), len(names)), np.nan)
-    for (i, j), estimate in estimates.items():
-        if estimate.status is Status.OK:
-            mi[i, j] = mi[j, i] = estimate.mi_nats
-            se[i, j] = se[j, i] = estimate.se_nats
-    return MIMatrix(names, mi, se, dict(sorted(estimates.items())))
+    i, j = np.concatenate([np.empty((0, 2), dtype=np.int64), *tile_pairs]).T
+    columns = PairEstimates.concatenate(found).take(np.lexsort([j, i]))
+    estimates = EstimatesByPair(len(names), columns)
+    mi, se, p_value = (estimates.matrix(name) for name in ("mi_nats", "se_nats", "p_value"))
+    return MIMatrix(names, mi, se, p_value, estimates)
 
 
 class MMGEstimator:

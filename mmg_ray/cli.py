@@ -18,6 +18,7 @@ from rich.table import Table
 from mmg_ray import config as configuration
 from mmg_ray.errors import DataError, MMGError, RunError, StoreError
 from mmg_ray.schema import Status
+from mmg_ray.store.kept import RANKINGS
 from mmg_ray.store.run import RunStatus, open_run
 
 _SHOWN_AFTER_RUN = 10
@@ -129,6 +130,7 @@ def plan(config: str, overrides: tuple[str, ...]) -> None:
         "shards": f"{p.n_shards:,}",
         f"time on {unit}": duration(p.task_s),
         "time until complete": where,
+        "edges stored": _edges_stored(p.n_stored, p.n_pairs),
         "stored": _bytes(p.output_bytes),
         "memory of a task": _bytes(p.peak_bytes),
         "output": p.url,
@@ -160,7 +162,8 @@ def status(url: str) -> None:
             "fingerprint": m.fingerprint[:12],
             "shards": f"{s.shards_done:,} of {s.n_shards:,}",
             "pairs": f"{s.pairs_done:,} of {s.n_pairs:,}",
-            "matrix": "complete" if s.matrix_done else "not yet",
+            "edges stored": f"{s.pairs_stored:,}",
+            "matrix": _matrix_state(s),
         }
     )
     _print_statuses(Console(), s)
@@ -177,13 +180,23 @@ def status(url: str) -> None:
     show_default=True,
     help="How many of the strongest to show.",
 )
-@click.option("--csv", "file", type=click.File("wb"), help="Write every edge here; - is stdout.")
-def edges(url: str, top: int, file: BinaryIO | None) -> None:
-    """Show the strongest edges of a run, or write all of them as CSV.
+@click.option(
+    "--by",
+    type=click.Choice(list(RANKINGS)),
+    default="mi_nats",
+    show_default=True,
+    help="Strongest (MI) or most significant (p-value) first.",
+)
+@click.option(
+    "--csv", "file", type=click.File("wb"), help="Write every stored edge here; - is stdout."
+)
+def edges(url: str, top: int, by: str, file: BinaryIO | None) -> None:
+    """Show the strongest edges of a run, or write all that are stored as CSV.
 
     \b
     Examples:
       mmg-ray edges runs/run --top 50
+      mmg-ray edges runs/run --by p_value
       mmg-ray edges runs/run --csv edges.csv
     """
     run = open_run(url)
@@ -191,7 +204,8 @@ def edges(url: str, top: int, file: BinaryIO | None) -> None:
         n_rows = run.edge_store().write_csv(file)
         click.echo(f"wrote {n_rows:,} edges", err=True)
         return
-    Console().print(_edge_table(run.strongest(top), f"Strongest edges of {run.url}"))
+    title = {"mi_nats": "Strongest", "p_value": "Most significant"}[by]
+    Console().print(_edge_table(run.strongest(top, by), f"{title} edges of {run.url}"))
 
 
 @main.command()
@@ -267,6 +281,18 @@ def _print_rows(rows: dict[str, str]) -> None:
     width = max(map(len, rows))
     for name, value in rows.items():
         click.echo(f"{name:<{width}}  {value}")
+
+
+def _edges_stored(n_stored: float, n_pairs: int) -> str:
+    if n_stored == n_pairs:
+        return "every pair"
+    return f"{n_stored:,.0f} if no pair depended on another"
+
+
+def _matrix_state(status: RunStatus) -> str:
+    if not status.matrix_asked:
+        return "none (edges.matrix: false)"
+    return "complete" if status.matrix_done else "not yet"
 
 
 def _print_statuses(console: Console, status: RunStatus) -> None:

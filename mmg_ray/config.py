@@ -137,6 +137,32 @@ class PlanConfig:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class EdgesConfig:
+    max_p_value: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="store pairs up to this p-value only (and groups, which have none); "
+        "default all",
+    )
+    top_k: int | None = Field(
+        default=None,
+        ge=1,
+        description="each shard stores its k most significant and its k strongest pairs only, "
+        "so those of the whole run are among them; default all",
+    )
+    matrix: bool = Field(
+        default=True,
+        description="assemble variables x variables matrices; false for very many variables",
+    )
+
+    @property
+    def filtered(self) -> bool:
+        """Whether some pairs are counted but not stored."""
+        return self.max_p_value is not None or self.top_k is not None
+
+
+@dataclass(frozen=True, config=_STRICT)
 class ExecuteConfig:
     executor: Literal["ray", "serial"] = Field(default="ray", description="where shards run")
     address: str = Field(
@@ -168,14 +194,18 @@ class Config:
         default_factory=EstimatorConfig, description="how MI is estimated"
     )
     plan: PlanConfig = Field(default_factory=PlanConfig, description="how work is cut")
+    edges: EdgesConfig = Field(
+        default_factory=EdgesConfig,
+        description="which results are stored; every pair is estimated and counted all the same",
+    )
     execute: ExecuteConfig = Field(
         default_factory=ExecuteConfig, description="where work runs; never changes a result"
     )
     output: OutputConfig = Field(default_factory=OutputConfig, description="where results go")
 
 
-# Sections that change what is computed. `execute` and `output` only say where.
-RESULT_SECTIONS = ("data", "pairs", "estimator", "plan")
+# Sections that change what is computed or kept. `execute` and `output` only say where.
+RESULT_SECTIONS = ("data", "pairs", "estimator", "plan", "edges")
 
 
 def from_dict(tree: Mapping[str, Any]) -> Config:

@@ -44,6 +44,22 @@ def test_matrix_holds_every_pair_and_no_silent_nan(table):
     row = edges[(edges.source == "a") & (edges.target == "b")].iloc[0]
     assert row.mi_nats == m.mi[0, 1]
     assert row.se_nats == m.se[1, 0]
+    assert row.p_value == m.p_value[0, 1] == m.p_value[1, 0]
+    assert row.stop == mmg_ray.Stop.FORCED
+
+
+def test_estimates_are_found_by_pair(table):
+    m = mmg_ray.mi_matrix(table, denoiser="gaussian")
+    assert list(m.estimates) == [(i, j) for i in range(5) for j in range(i + 1, 5)]
+    for (i, j), estimate in m.estimates.items():
+        np.testing.assert_equal(estimate.mi_nats, None if np.isnan(m.mi[j, i]) else m.mi[j, i])
+    assert (3, 0) not in m.estimates
+    assert (0, 5) not in m.estimates
+
+
+def test_one_variable_has_no_pairs(table):
+    m = mmg_ray.mi_matrix(table[["a"]], denoiser="gaussian")
+    assert (m.mi.shape, len(m.estimates), m.to_edges().num_rows) == ((1, 1), 0, 0)
 
 
 def test_estimator_protocol(table):

@@ -84,6 +84,23 @@ def test_status_works_from_storage_alone(run_yaml: str) -> None:
     assert "go on with" not in invoke("status", "out").stdout
 
 
+def test_a_filtered_run_without_a_matrix(run_yaml: str) -> None:
+    settings = ("--set", "edges.max_p_value=0.1", "--set", "edges.matrix=false")
+    planned = words(invoke("plan", run_yaml, *settings).stdout)
+    assert "edges stored 4 if no pair depended on another" in planned
+    assert "9 pairs without a value" in invoke("run", run_yaml, *settings).stdout
+    shown = words(invoke("status", "out").stdout)
+    assert "pairs 45 of 45" in shown
+    assert "matrix none (edges.matrix: false)" in shown
+    assert "go on with" not in shown
+    n_stored = int(shown.split("edges stored ")[1].split()[0])
+    assert 1 <= n_stored < 15
+    assert "Most significant edges" in invoke("edges", "out", "--by", "p_value").stdout
+    refused = invoke("heatmap", "out", "mi.png")
+    assert refused.exit_code == 2
+    assert "edges.matrix: false" in refused.stderr
+
+
 def test_edges_as_a_table_and_as_csv(run_yaml: str) -> None:
     invoke("run", run_yaml)
     shown = invoke("edges", "out", "--top", "3").stdout

@@ -117,7 +117,7 @@ def test_bad_pairs_get_a_status_and_leave_the_rest_alone(name, gaussian_pair):
         6: variable("nothing", np.full_like(x, np.nan), Status.ALL_MISSING),
     }
     pairs = [(0, 2), (0, 3), (4, 5), (0, 6), (0, 1)]
-    results = estimate_tile(variables, pairs, config(name))
+    results = list(estimate_tile(variables, pairs, config(name)))
     assert [r.status for r in results] == [
         Status.CONSTANT,
         Status.TOO_FEW_SAMPLES,

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from mmg_ray.execute.executor import open_executor
 from mmg_ray.execute.outcome import Executor
 from mmg_ray.execute.serial import Serial
 from mmg_ray.execute.task import ShardTask
-from mmg_ray.schema import PairEstimate, Receipt, Status, Variable
+from mmg_ray.schema import PairEstimates, Receipt, Status, Variable
 from mmg_ray.store.run import Run
 
 
@@ -80,11 +80,11 @@ def test_a_pair_that_breaks_the_estimator_is_one_failed_row(
 
     def poisoned(
         variables: Mapping[int, Variable],
-        pairs: Sequence[tuple[int, int]],
+        pairs: np.ndarray,
         cfg: EstimatorConfig,
         device: str,
-    ) -> list[PairEstimate]:
-        if (2, 9) in pairs:
+    ) -> PairEstimates:
+        if [2, 9] in pairs.tolist():
             raise ZeroDivisionError("the matrix\nis singular")
         return estimate_tile(variables, pairs, cfg, device)
 

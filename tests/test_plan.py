@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmg_ray.config import EdgesConfig
 from mmg_ray.errors import DataError
 from mmg_ray.plan.cost import Workload, project, tile_seconds
 from mmg_ray.plan.pairs import PairSet, all_pairs, listed, source_pairs
@@ -55,11 +56,12 @@ def test_the_tiles_of_all_shards_cover_every_pair_exactly_once(
     shards = [plan.shard_tiles(shard) for shard in range(plan.n_shards)]
     assert all(len(tiles) > 0 for tiles in shards)
     assert [tile for tiles in shards for tile in tiles] == list(range(plan.n_tiles))
-    found = [plan.tile_pairs(tile) for tile in range(plan.n_tiles)]
+    found = [list(map(tuple, plan.tile_pairs(tile).tolist())) for tile in range(plan.n_tiles)]
     assert all(pairs and pairs == sorted(pairs) for pairs in found)
     flat = [pair for pairs in found for pair in pairs]
     assert len(flat) == len(set(flat)) == plan.n_pairs
     assert set(flat) == expected
+    assert plan.shard_pairs().tolist() == [sum(len(found[t]) for t in tiles) for tiles in shards]
 
 
 @given(plans(), st.data())
@@ -94,7 +96,7 @@ def test_projected_seconds_are_the_sum_over_pairs(
     ]
     np.testing.assert_allclose(tile_seconds(plan.pairs, plan.tile_variables, work), by_tile)
     total = sum(seconds(dims[i], dims[j]) for i, j in expected)
-    assert project(plan.pairs, plan.tile_variables, work).task_s == pytest.approx(total)
+    assert project(plan, work, EdgesConfig()).task_s == pytest.approx(total)
 
 
 def test_shards_take_about_the_time_asked_for() -> None:
@@ -122,7 +124,7 @@ def test_consecutive_tiles_share_variables() -> None:
     for shard in range(0, plan.n_shards, 100):
         tiles = plan.shard_tiles(shard)
         n_tiles.append(len(tiles))
-        n_blocks.append(len({v // 16 for t in tiles for pair in plan.tile_pairs(t) for v in pair}))
+        n_blocks.append(len(np.unique(np.concatenate([plan.tile_pairs(t) for t in tiles]) // 16)))
     assert np.mean(n_tiles) > 15
     assert np.mean(n_blocks) < 0.7 * np.mean(n_tiles)
 
@@ -140,3 +142,28 @@ def test_an_index_beyond_the_table_is_refused() -> None:
 def test_one_variable_has_no_tile() -> None:
     plan = build(all_pairs(1), 4, np.ones(1, dtype=int), shard_s=1.0)
     assert (plan.n_pairs, plan.n_tiles, plan.n_shards) == (0, 0, 0)
+    assert (
+        project(plan, Workload(np.ones(1, dtype=int), 100, quadratic), EdgesConfig()).n_stored == 0
+    )
+
+
+def test_projected_bytes_honour_what_is_stored() -> None:
+    dims = np.ones(2000, dtype=int)
+    plan = build(all_pairs(2000), 64, dims, shard_s=100.0)
+    work = Workload(dims, 100, quadratic)
+    everything = project(plan, work, EdgesConfig())
+    assert everything.n_stored == plan.n_pairs
+
+    edges_only = project(plan, work, EdgesConfig(matrix=False))
+    n_cells = 2 * plan.n_pairs
+    assert everything.output_bytes - edges_only.output_bytes == 3 * 4 * n_cells
+
+    significant = project(plan, work, EdgesConfig(max_p_value=1e-3, matrix=False))
+    assert significant.n_stored == pytest.approx(1e-3 * plan.n_pairs)
+    assert significant.output_bytes < 0.02 * edges_only.output_bytes
+    # pairs that do depend on one another come on top: memory is for all of them
+    assert significant.peak_bytes == everything.peak_bytes
+
+    best = project(plan, work, EdgesConfig(top_k=50))
+    assert best.n_stored == 100 * plan.n_shards
+    assert best.peak_bytes < everything.peak_bytes

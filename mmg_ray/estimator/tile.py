@@ -16,7 +16,7 @@ from mmg_ray.estimator import marginals, screen
 from mmg_ray.estimator.batch import Directions
 from mmg_ray.estimator.denoisers import denoiser
 from mmg_ray.estimator.streams import numpy_stream
-from mmg_ray.schema import PairEstimate, Status, Variable
+from mmg_ray.schema import PairEstimate, PairEstimates, Status, Stop, Variable
 
 _SAMPLES_PER_DIMENSION = 2  # below it a covariance matrix says more of the noise than of the data
 
@@ -59,11 +59,11 @@ class _Direction(NamedTuple):
 
 def estimate_tile(
     variables: Mapping[int, Variable],
-    pairs: Sequence[tuple[int, int]],
+    pairs: np.ndarray | Sequence[tuple[int, int]],
     cfg: EstimatorConfig,
     device: str = "cpu",
-) -> list[PairEstimate]:
-    """MI of each pair (i, j), in the order given; never raises for what a pair contains.
+) -> PairEstimates:
+    """MI of each of the (P, 2) pairs (i, j), in the order given; never raises for what one contains.
 
     Pairs whose variables have a status other than ok, too few complete samples, or one value left
     among the complete samples, get that status. The rest is stacked by shape, both directions.
@@ -85,10 +85,12 @@ def estimate_tile(
     for sides in stacks.values():
         for side, direction in zip(sides, _estimate(sides, ranks, cfg, device), strict=True):
             found[side.row, side.target is side.pair.b] = direction
-    return [
-        problems[row] or _combine(pair, found[row, True], found[row, False], ranks, cfg)
-        for row, pair in enumerate(tile)
-    ]
+    return PairEstimates.from_rows(
+        [
+            problems[row] or _combine(pair, found[row, True], found[row, False], ranks, cfg)
+            for row, pair in enumerate(tile)
+        ]
+    )
 
 
 def _pair(a: Variable, b: Variable) -> _Pair:
@@ -212,6 +214,7 @@ def _combine(
         Status.OK,
         pair.n,
         cfg.denoiser,
+        Stop.FORCED,
         mi_nats=float(np.clip(better.mi, 0.0, most)),
         se_nats=better.se,
         mi_ij=ij.mi,

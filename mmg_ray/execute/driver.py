@@ -28,7 +28,6 @@ from mmg_ray.execute.planning import (
 from mmg_ray.execute.progress import Tally, progress
 from mmg_ray.execute.task import BandTask, ShardTask, fill_band, run_shard
 from mmg_ray.plan.cost import TASK_BYTES
-from mmg_ray.schema import Status
 from mmg_ray.store import manifest, matrix, selection, shards
 from mmg_ray.store.location import Location
 from mmg_ray.store.manifest import Manifest
@@ -156,14 +155,14 @@ def _finish(asked: _Asked, found: Manifest) -> None:
     place, fingerprint = asked.place, found.fingerprint
     done = shards.finished(place, fingerprint)
     todo = [shard for shard in range(found.n_shards) if shard not in done]
-    if not todo and matrix.is_complete(place, fingerprint):
+    if not todo and not _lacks_matrix(asked, fingerprint):
         log.info("%s is complete", place.url)
         return
     tally = Tally(found.n_shards, found.n_pairs)
     tally.resume(
         shards=len(done),
         pairs=sum(footer.n_pairs for footer in done.values()),
-        not_ok=sum(footer.n_pairs - footer.statuses.get(Status.OK, 0) for footer in done.values()),
+        not_ok=sum(footer.n_not_ok for footer in done.values()),
     )
     if done:
         log.info("going on: %s", tally.line())
@@ -172,8 +171,12 @@ def _finish(asked: _Asked, found: Manifest) -> None:
             device = task_device(asked.config.execute)
             tasks = [ShardTask(place.url, fingerprint, shard, device) for shard in todo]
             _estimate(executor, tasks, tally)
-        if not matrix.is_complete(place, fingerprint):  # shards repaired later are the same
+        if _lacks_matrix(asked, fingerprint):  # shards repaired later are the same
             _assemble(executor, place, fingerprint)
+
+
+def _lacks_matrix(asked: _Asked, fingerprint: str) -> bool:
+    return asked.config.edges.matrix and not matrix.is_complete(asked.place, fingerprint)
 
 
 def _task_bytes(asked: _Asked, found: Manifest) -> float:
@@ -181,7 +184,7 @@ def _task_bytes(asked: _Asked, found: Manifest) -> float:
     dims = Prepared.open(asked.place).dims
     plan = manifest.read_plan(asked.place)
     peak = projection(asked.config, plan, dims, found.n_samples).peak_bytes
-    return max(peak, TASK_BYTES + matrix.BAND_BYTES)
+    return max(peak, TASK_BYTES + matrix.BAND_BYTES) if asked.config.edges.matrix else peak
 
 
 def _estimate(executor: Executor, tasks: Sequence[ShardTask], tally: Tally) -> None:

@@ -28,7 +28,9 @@ class PlanSummary:
         task_s: projected seconds of all tasks, on one CPU thread or one GPU share each.
         n_workers: tasks at a time; None on a cluster, whose size is not asked for.
         wall_s: projected seconds until the run is complete; None where n_workers is.
-        output_bytes: stored under the run's URL.
+        n_stored: rows of the edge table if no pair depended on another; a filter by p-value keeps
+            the pairs that do as well.
+        output_bytes: stored under the run's URL, with so many rows.
         peak_bytes: memory of the largest task.
     """
 
@@ -44,6 +46,7 @@ class PlanSummary:
     task_s: float
     n_workers: int | None
     wall_s: float | None
+    n_stored: float
     output_bytes: float
     peak_bytes: float
 
@@ -70,7 +73,7 @@ def make_plan(config: Config, names: list[str], dims: np.ndarray, n_samples: int
 def projection(config: Config, plan: Plan, dims: np.ndarray, n_samples: int) -> Projection:
     """What a plan will cost."""
     work = workload(config, dims, n_samples)
-    return project(plan.pairs, plan.tile_variables, work, gpu_share(config.execute))
+    return project(plan, work, config.edges, gpu_share(config.execute))
 
 
 def summarise(config: Config, plan: Plan, dims: np.ndarray, n_samples: int) -> PlanSummary:
@@ -90,6 +93,7 @@ def summarise(config: Config, plan: Plan, dims: np.ndarray, n_samples: int) -> P
         task_s=projected.task_s,
         n_workers=workers,
         wall_s=None if workers is None else projected.task_s / min(workers, plan.n_shards),
+        n_stored=projected.n_stored,
         output_bytes=projected.output_bytes,
         peak_bytes=projected.peak_bytes,
     )

@@ -6,7 +6,7 @@ pure function of (prepared data, configuration, shard id), so it may run anywher
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import NamedTuple
@@ -20,14 +20,13 @@ from mmg_ray.estimator.marginals import MISSING
 from mmg_ray.estimator.tile import estimate_tile
 from mmg_ray.execute.outcome import describe
 from mmg_ray.plan.tiles import Plan
-from mmg_ray.schema import PairEstimate, Receipt, Status, Variable
+from mmg_ray.schema import PairEstimate, PairEstimates, Receipt, Status, Variable
 from mmg_ray.store import manifest, matrix, shards
+from mmg_ray.store.kept import KeptRows
 from mmg_ray.store.location import Location
 from mmg_ray.store.prepared import Prepared
 
 _MESSAGE_CHARACTERS = 500
-
-Pairs = Sequence[tuple[int, int]]
 
 
 class ShardTask(NamedTuple):
@@ -49,26 +48,22 @@ class BandTask(NamedTuple):
 
 
 def run_shard(task: ShardTask) -> Receipt:
-    """Estimate the pairs of a shard, write them as one object and say how it went.
+    """Estimate the pairs of a shard, write what is kept as one object and say how it went.
 
     A pair that makes the estimator fail becomes a row with its reason. Raises StoreError where
     storage cannot be read or written.
     """
     run, config, plan, prepared = _opened(task.url, task.fingerprint)
     device = device_of(task.device)
-    rows: list[tuple[tuple[int, int], PairEstimate]] = []
+    kept = KeptRows(config.edges)
     held: dict[int, Variable] = {}
     with _one_thread():
         for tile in plan.shard_tiles(task.shard):
             pairs = plan.tile_pairs(tile)
             held = _load(prepared, pairs, held)
-            rows += zip(pairs, _estimate(held, pairs, config.estimator, device), strict=True)
-    footer = shards.write_shard(run, task.fingerprint, task.shard, prepared.names, rows)
-    return Receipt(
-        shard=task.shard,
-        n_pairs=footer.n_pairs,
-        n_not_ok=footer.n_pairs - footer.statuses.get(Status.OK, 0),
-    )
+            kept.add(pairs, _estimate(held, pairs, config.estimator, device))
+    footer = shards.write_shard(run, task.fingerprint, task.shard, prepared.names, kept)
+    return Receipt(task.shard, footer.n_pairs, footer.n_not_ok)
 
 
 def fill_band(task: BandTask) -> None:
@@ -90,30 +85,34 @@ def _opened(url: str, fingerprint: str) -> tuple[Location, Config, Plan, Prepare
     return run, found.resolved(), manifest.read_plan(run), Prepared.open(run)
 
 
-def _load(prepared: Prepared, pairs: Pairs, held: Mapping[int, Variable]) -> dict[int, Variable]:
+def _load(
+    prepared: Prepared, pairs: np.ndarray, held: Mapping[int, Variable]
+) -> dict[int, Variable]:
     """The variables of `pairs`; those of the tile before are kept, consecutive tiles share half."""
-    needed = sorted({index for pair in pairs for index in pair})
+    needed = np.unique(pairs).tolist()
     loaded = prepared.load([index for index in needed if index not in held])
     return {index: held[index] if index in held else loaded[index] for index in needed}
 
 
 def _estimate(
-    variables: Mapping[int, Variable], pairs: Pairs, cfg: EstimatorConfig, device: str
-) -> list[PairEstimate]:
+    variables: Mapping[int, Variable], pairs: np.ndarray, cfg: EstimatorConfig, device: str
+) -> PairEstimates:
     """The estimates of a tile; if it fails as a whole, of each pair on its own."""
     try:
         return estimate_tile(variables, pairs, cfg, device)
     except MMGError:
         raise  # about the run, not about a pair
     except Exception:  # noqa: BLE001  # whatever one pair does must not lose the others
-        return [_estimate_one(variables, pair, cfg, device) for pair in pairs]
+        return PairEstimates.from_rows(
+            [_estimate_one(variables, pair, cfg, device) for pair in pairs]
+        )
 
 
 def _estimate_one(
-    variables: Mapping[int, Variable], pair: tuple[int, int], cfg: EstimatorConfig, device: str
+    variables: Mapping[int, Variable], pair: np.ndarray, cfg: EstimatorConfig, device: str
 ) -> PairEstimate:
     try:
-        return estimate_tile(variables, [pair], cfg, device)[0]
+        return estimate_tile(variables, pair[None], cfg, device)[0]
     except MMGError:
         raise
     except Exception as error:  # noqa: BLE001  # the reason is kept in the row

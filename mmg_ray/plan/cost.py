@@ -7,12 +7,13 @@ good to a factor of about two there; the GPU rate is a guess until one is measur
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mmg_ray.config import EdgesConfig
 from mmg_ray.plan.pairs import ListedPairs, PairSet
-from mmg_ray.plan.tiles import tile_order
+from mmg_ray.plan.tiles import Plan, tile_order
 from mmg_ray.schema import Cost
 
 CPU_FLOPS = 1.5e10  # floating-point operations per second and CPU thread
@@ -20,7 +21,8 @@ GPU_FLOPS = 4e12  # per GPU; not measured: a few per cent of the peak of a data-
 PAIR_S = 3e-4  # ranks, scores and bookkeeping of one pair on the CPU, whatever the denoiser
 PAIR_SAMPLE_S = 7e-7  # the same, per sample (sorting)
 TASK_BYTES = 7e8  # a worker with Python, torch and pyarrow loaded and warm
-EDGE_BYTES = 110.0  # one row of the edge table, compressed
+EDGE_BYTES = 80.0  # one row of the edge table, compressed
+ROW_BYTES = 300.0  # the same in memory, while its shard is being written
 MATRIX_BYTES = 3 * 2 * 4.0  # MI, standard error and p-value, both halves, float32
 CODE_BYTES = 4.0  # one prepared value
 
@@ -54,11 +56,14 @@ class Projection:
 
     Attributes:
         task_s: seconds of all tasks together, on one CPU thread or one GPU share each.
-        output_bytes: prepared variables, edges and matrices as stored.
+        n_stored: rows of the edge table if no pair depended on another; a filter by p-value keeps
+            the pairs that do as well.
+        output_bytes: prepared variables, these rows and the matrices, as stored.
         peak_bytes: memory of the largest task.
     """
 
     task_s: float
+    n_stored: float
     output_bytes: float
     peak_bytes: float
 
@@ -70,23 +75,34 @@ def tile_seconds(
     return _sum_over_tiles(pairs, tile_variables, work.dims, work.seconds(gpu_share))
 
 
-def project(
-    pairs: PairSet, tile_variables: int, work: Workload, gpu_share: float = 0.0
-) -> Projection:
-    """Projected cost of all pairs in tiles of `tile_variables` per side."""
-    seconds = tile_seconds(pairs, tile_variables, work, gpu_share)
+def project(plan: Plan, work: Workload, edges: EdgesConfig, gpu_share: float = 0.0) -> Projection:
+    """Projected cost of a plan whose results are stored as `edges` says."""
+    seconds = tile_seconds(plan.pairs, plan.tile_variables, work, gpu_share)
     # a tile is one batch: the memory of its pairs adds up
     batch = _sum_over_tiles(
-        pairs, tile_variables, work.dims, lambda dx, dy: work.cost(dx, dy).peak_bytes
+        plan.pairs, plan.tile_variables, work.dims, lambda dx, dy: work.cost(dx, dy).peak_bytes
     )
-    widest = np.sort(work.dims)[-2 * tile_variables :].sum()
+    widest = np.sort(work.dims)[-2 * plan.tile_variables :].sum()
     codes = CODE_BYTES * work.n_samples * float(widest)
+    n_pairs = plan.shard_pairs()
+    n_stored = float(_stored(n_pairs, edges).sum())
+    matrix_bytes = MATRIX_BYTES * plan.n_pairs if edges.matrix else 0.0
+    # how many pairs depend on one another is not known: memory is for all of them
+    held = _stored(n_pairs, replace(edges, max_p_value=None)).max(initial=0.0)
     return Projection(
         task_s=float(seconds.sum()),
+        n_stored=n_stored,
         output_bytes=CODE_BYTES * work.n_samples * float(work.dims.sum())
-        + (EDGE_BYTES + MATRIX_BYTES) * pairs.n_pairs,
-        peak_bytes=TASK_BYTES + codes + float(batch.max(initial=0.0)),
+        + EDGE_BYTES * n_stored
+        + matrix_bytes,
+        peak_bytes=TASK_BYTES + codes + float(batch.max(initial=0.0)) + ROW_BYTES * float(held),
     )
+
+
+def _stored(n_pairs: np.ndarray, edges: EdgesConfig) -> np.ndarray:
+    """Rows that shards of (n_shards,) so many independent pairs store."""
+    rows = n_pairs * (1.0 if edges.max_p_value is None else edges.max_p_value)
+    return rows if edges.top_k is None else np.minimum(rows, 2 * edges.top_k)
 
 
 def _sum_over_tiles(

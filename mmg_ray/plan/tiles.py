@@ -50,11 +50,15 @@ class Plan:
         """Ids of the tiles of a shard, in the order in which its rows are stored."""
         return range(int(self.starts[shard]), int(self.starts[shard + 1]))
 
-    def tile_pairs(self, tile: int) -> list[tuple[int, int]]:
-        """The pairs (i, j), i < j, of a tile, sorted; computed when asked for."""
+    def tile_pairs(self, tile: int) -> np.ndarray:
+        """(P, 2) pairs (i, j), i < j, of a tile, sorted; computed when asked for."""
         p, q = self._tiles[tile]
-        pairs = self.pairs.between(self._blocks[p], self._blocks[q])
-        return list(zip(pairs[:, 0].tolist(), pairs[:, 1].tolist(), strict=True))
+        return self.pairs.between(self._blocks[p], self._blocks[q])
+
+    def shard_pairs(self) -> np.ndarray:
+        """(n_shards,) number of pairs of each shard."""
+        tiles, n_pairs = self.pairs.tiles(self.tile_variables)
+        return np.add.reduceat(n_pairs[tile_order(tiles)], self.starts[:-1])
 
     def shards_touching(self, first: int, last: int) -> np.ndarray:
         """(K,) sorted ids of the shards that may hold a pair of a variable in [first, last)."""

@@ -27,7 +27,7 @@ MANIFEST = "manifest.json"
 PLAN = "plan.npz"
 
 # Raised whenever the same configuration and data would give other numbers or another layout.
-RESULTS_FORMAT = 1
+RESULTS_FORMAT = 2
 
 # Where the data and the list of pairs lie does not matter, what they say does: digests stand for them.
 _DIGESTED = frozenset({"data.path", "data.groups", "pairs.path", "pairs.sources_file"})

@@ -23,10 +23,11 @@ from mmg_ray.store.zarr_store import zarr_store
 
 MATRIX = "matrix.zarr"
 MATRICES = {
-    "mi_nats": "mutual information, nats; NaN without a value and on the diagonal",
-    "se_nats": "standard error of the mutual information, nats; NaN without a value",
-    "p_value": "p-value of independence; NaN without one",
+    "mi_nats": "mutual information, nats",
+    "se_nats": "standard error of the mutual information, nats",
+    "p_value": "p-value of independence",
 }
+_NAN = "NaN on the diagonal and where the edges have no value or, of a filtered run, no row"
 
 _MARKER = "matrix.json"
 BAND_BYTES = 128 * 2**20  # memory of the rows of one band, all matrices together
@@ -65,7 +66,10 @@ def create(run: Location, fingerprint: str, names: Sequence[str]) -> None:
             dtype="float32",
             fill_value=float("nan"),
             dimension_names=("source", "target"),
-            attributes={"description": doc, "units": "1" if name == "p_value" else "nats"},
+            attributes={
+                "description": f"{doc}; {_NAN}",
+                "units": "1" if name == "p_value" else "nats",
+            },
         )
     for axis in ("source", "target"):  # the same names: one coordinate for each axis
         labels = group.create_array(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import zarr
 
+from mmg_ray.errors import StoreError
 from mmg_ray.schema import Status
 from mmg_ray.store import manifest, matrix, shards
 from mmg_ray.store.location import Location
@@ -20,26 +21,30 @@ class RunStatus:
 
     Attributes:
         n_shards, n_pairs: of the plan.
-        shards_done, pairs_done: stored.
-        statuses: stored rows by status.
-        matrix_done: whether the matrix is assembled.
+        shards_done, pairs_done: of the plan, estimated by now.
+        pairs_stored: of the pairs done, rows of the edge table; all of them without a filter.
+        statuses: pairs done by status, stored or not.
+        matrix_asked: whether the configuration asks for the matrices.
+        matrix_done: whether they are assembled.
     """
 
     n_shards: int
     n_pairs: int
     shards_done: int
     pairs_done: int
+    pairs_stored: int
     statuses: dict[str, int]
+    matrix_asked: bool
     matrix_done: bool
 
     @property
     def complete(self) -> bool:
-        """Whether every shard and the matrix are there."""
-        return self.shards_done == self.n_shards and self.matrix_done
+        """Whether every shard is there, and the matrix if there is to be one."""
+        return self.shards_done == self.n_shards and (self.matrix_done or not self.matrix_asked)
 
     @property
     def pairs_not_ok(self) -> int:
-        """Stored rows without a value."""
+        """Pairs done that have no value."""
         return self.pairs_done - self.statuses.get(Status.OK, 0)
 
 
@@ -81,7 +86,9 @@ class Run:
             n_pairs=self.manifest.n_pairs,
             shards_done=len(footers),
             pairs_done=sum(footer.n_pairs for footer in footers.values()),
+            pairs_stored=sum(footer.n_stored for footer in footers.values()),
             statuses=dict(sorted(statuses.items())),
+            matrix_asked=self.manifest.resolved().edges.matrix,
             matrix_done=matrix.is_complete(self._location, self.manifest.fingerprint),
         )
 
@@ -93,16 +100,25 @@ class Run:
         """The same edges read a part at a time, for tables larger than memory."""
         return Edges(self._location, self.manifest.fingerprint, list(self._finished()))
 
-    def strongest(self, k: int) -> pa.Table:
-        """The `k` edges of highest MI so far, strongest first."""
-        return self.edge_store().strongest(k)
+    def strongest(self, k: int, by: str = "mi_nats") -> pa.Table:
+        """The first `k` edges so far: of highest MI, or by "p_value" the most significant.
+
+        Of a run with ``edges.top_k`` they are those of all its pairs as long as k is no more.
+        """
+        return self.edge_store().strongest(k, by)
 
     def matrix(self, name: str = "mi_nats") -> zarr.Array:
-        """A matrix, mi_nats or se_nats, (n_variables, n_variables) float32; `[:]` reads it all.
+        """One of `MATRICES`, (n_variables, n_variables) float32; `[:]` reads it all.
 
-        Symmetric; NaN on the diagonal and where there is no value. StoreError before the run is
-        complete.
+        Symmetric; NaN on the diagonal, where there is no value, and where a filter left out the
+        row. StoreError before the run is complete, and of a run without matrices.
         """
+        if not self.manifest.resolved().edges.matrix:
+            raise StoreError(
+                f"{self.url} was run with edges.matrix: false, so it has no matrix; its edges hold "
+                "the same values: Run.edges(), Run.edge_store() or Run.strongest(k). For a matrix, "
+                "run it with edges.matrix: true at another output.url"
+            )
         return matrix.open_matrix(self._location, self.manifest.fingerprint, name)
 
     def variables(self) -> pa.Table:

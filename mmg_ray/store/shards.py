@@ -1,9 +1,10 @@
 """The edge table: one Parquet object per shard, the source of truth of a run.
 
 An object's bytes are a pure function of (prepared data, configuration, shard id): no time, host or
-library call order is in them. Its footer says which run and shard it belongs to and how many rows
-have which status, so that one listing and one short read per object tell all there is to know of a
-run's progress, and a truncated, renamed or foreign file is recognised and counts as not done.
+library call order is in them. Its footer says which run and shard it belongs to, how many pairs have
+which status and how many are stored as rows (see `kept`), so that one listing and one short read per
+object tell all there is to know of a run's progress, and a truncated, renamed or foreign file is
+recognised and counts as not done.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import contextlib
 import io
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -24,7 +25,8 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from mmg_ray.errors import StoreError
-from mmg_ray.schema import EDGE_COLUMNS, PairEstimate
+from mmg_ray.schema import EDGE_COLUMNS, Labels, PairEstimates, Status
+from mmg_ray.store.kept import KeptRows, best
 from mmg_ray.store.location import Location
 
 FOLDER = "edges"
@@ -34,22 +36,37 @@ _NAME = re.compile(r"shard-(\d+)-([0-9a-f]{12})\.parquet")
 _TYPES = {"int32": pa.int32(), "float64": pa.float64(), "string": pa.string()}
 # One row group per object keeps its footer at 5-10 kB whatever its rows: one read fetches it whole.
 _ROW_GROUP_ROWS = 64 * 2**20
+# hardly two estimates are equal: looking for repeats would take most of the time of writing
+_REPEATING = [column.name for column in EDGE_COLUMNS if column.dtype != "float64"]
 # a flipped bit in a page is an error, not another number
 _FORMAT = ds.ParquetFileFormat(
     default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
 )
+_RANKED = ("i", "j", "mi_nats", "p_value")
 _TAIL_BYTES = 32 * 2**10
 _TAILS_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
 class Footer:
-    """What a shard says of itself: the run and shard it belongs to, and its row counts."""
+    """What a shard says of itself: the run and shard it belongs to, and its counts.
+
+    Attributes:
+        n_pairs: estimated.
+        n_stored: of these, rows of the object.
+        statuses: pairs by status, stored or not.
+    """
 
     fingerprint: str
     shard: int
     n_pairs: int
+    n_stored: int
     statuses: dict[str, int]
+
+    @property
+    def n_not_ok(self) -> int:
+        """Pairs without a value."""
+        return self.n_pairs - self.statuses.get(Status.OK, 0)
 
 
 def edge_schema() -> pa.Schema:
@@ -62,19 +79,26 @@ def edge_schema() -> pa.Schema:
     )
 
 
-def edge_table(
-    names: Sequence[str], rows: Sequence[tuple[tuple[int, int], PairEstimate]]
-) -> pa.Table:
-    """The rows ((i, j), estimate) as a table of `edge_schema`."""
-    columns: dict[str, list[object]] = {
-        "i": [i for (i, _), _ in rows],
-        "j": [j for (_, j), _ in rows],
-        "source": [names[i] for (i, _), _ in rows],
-        "target": [names[j] for (_, j), _ in rows],
+def edge_table(names: Sequence[str], pairs: np.ndarray, estimates: PairEstimates) -> pa.Table:
+    """The (P, 2) pairs and their estimates as a table of `edge_schema`."""
+    i, j = pairs.astype(np.int32).T
+    columns = {
+        "i": pa.array(i),
+        "j": pa.array(j),
+        "source": _texts(Labels(i, tuple(names))),
+        "target": _texts(Labels(j, tuple(names))),
     }
-    for field in fields(PairEstimate):
-        columns[field.name] = [getattr(estimate, field.name) for _, estimate in rows]
+    for name, column in estimates.columns().items():
+        # from_pandas: a NaN is a null
+        columns[name] = (
+            _texts(column) if isinstance(column, Labels) else pa.array(column, from_pandas=True)
+        )
     return pa.Table.from_pydict(columns, schema=edge_schema())
+
+
+def _texts(labels: Labels) -> pa.Array:
+    codes = pa.array(labels.codes, mask=labels.codes < 0)
+    return pa.array(labels.texts, pa.string()).take(codes)
 
 
 def shard_name(shard: int, fingerprint: str) -> str:
@@ -87,20 +111,21 @@ def write_shard(
     fingerprint: str,
     shard: int,
     names: Sequence[str],
-    rows: Sequence[tuple[tuple[int, int], PairEstimate]],
+    kept: KeptRows,
 ) -> Footer:
-    """Write the rows ((i, j), estimate) of a shard in one put; return its footer."""
-    footer = Footer(
-        fingerprint,
-        shard,
-        len(rows),
-        dict(sorted(Counter(e.status.value for _, e in rows).items())),
-    )
-    table = edge_table(names, rows)
+    """Write what is kept of a shard in one put; return its footer."""
+    pairs, estimates = kept.rows()
+    footer = Footer(fingerprint, shard, kept.n_pairs, len(pairs), kept.statuses)
+    table = edge_table(names, pairs, estimates)
     table = table.replace_schema_metadata({_FOOTER_KEY: json.dumps(asdict(footer))})
     buffer = io.BytesIO()
     pq.write_table(
-        table, buffer, compression="zstd", row_group_size=_ROW_GROUP_ROWS, write_page_checksum=True
+        table,
+        buffer,
+        compression="zstd",
+        row_group_size=_ROW_GROUP_ROWS,
+        use_dictionary=_REPEATING,
+        write_page_checksum=True,
     )
     data = buffer.getvalue()
     (run / FOLDER / shard_name(shard, fingerprint)).write_bytes(data)
@@ -183,14 +208,14 @@ class Edges:
         with _reading(self._url):
             yield from self._dataset.to_batches(columns=columns and list(columns), filter=where)
 
-    def strongest(self, k: int) -> pa.Table:
-        """The `k` pairs of highest MI, strongest first; pairs without a value are left out."""
-        order = [("mi_nats", "descending"), ("i", "ascending"), ("j", "ascending")]
-        best = edge_schema().empty_table()
+    def strongest(self, k: int, by: str = "mi_nats") -> pa.Table:
+        """The first `k` pairs in one of the `RANKINGS`; pairs without a value are left out."""
+        first = edge_schema().empty_table()
         for batch in self.batches(where=pc.field("mi_nats").is_valid()):
-            both = pa.concat_tables([best, pa.Table.from_batches([batch])])
-            best = both.take(pc.sort_indices(both, sort_keys=order)[:k])
-        return best
+            both = pa.concat_tables([first, pa.Table.from_batches([batch])])
+            columns = {name: both.column(name).to_numpy() for name in _RANKED}
+            first = both.take(best(k, by, **columns))
+        return first
 
     def write_csv(self, file: BinaryIO) -> int:
         """Write every edge as comma-separated text with a header; return the number of rows."""
