@@ -116,13 +116,37 @@ class NetworkConfig:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class CascadeConfig:
+    p_value: float = Field(
+        default=0.1,
+        gt=0,
+        le=1,
+        description="pairs with a larger p-value keep the screen's weak-dependence MI",
+    )
+    mi_nats: float = Field(
+        default=0.05,
+        ge=0,
+        description="pairs with a smaller MI keep the direct spline's estimate",
+    )
+
+
+@dataclass(frozen=True, config=_STRICT)
 class EstimatorConfig:
-    denoiser: str = Field(default="neural", description="a name from DENOISERS")
+    denoiser: str = Field(
+        default="auto",
+        description="auto (a cascade: screen, splines; neural for groups), screen, spline, neural or "
+        "gaussian",
+    )
     seed: int = Field(default=0, ge=0, description="key of every random stream")
     min_samples: int = Field(
         default=30, ge=8, description="pairs with fewer complete samples get a status, not a number"
     )
-    snr: SNRConfig = Field(default_factory=SNRConfig, description="integration over noise levels")
+    cascade: CascadeConfig = Field(
+        default_factory=CascadeConfig, description="how deep denoiser: auto takes a pair"
+    )
+    snr: SNRConfig = Field(
+        default_factory=SNRConfig, description="neural: integration over noise levels"
+    )
     network: NetworkConfig = Field(
         default_factory=NetworkConfig, description="the neural denoiser of a tile"
     )

@@ -20,6 +20,7 @@ class Status(StrEnum):
     CONSTANT = "constant"
     ALL_MISSING = "all_missing"
     TOO_FEW_SAMPLES = "too_few_samples"
+    UNSUPPORTED = "unsupported"
     DIVERGED = "diverged"
     FAILED = "failed"
 
@@ -34,6 +35,7 @@ _REMEDIES = {
     Status.CONSTANT: "one value only, so its MI is 0 by definition; leave it out with data.exclude",
     Status.ALL_MISSING: "no usable value; leave it out with data.exclude",
     Status.TOO_FEW_SAMPLES: "collect more samples, or lower estimator.min_samples",
+    Status.UNSUPPORTED: "set estimator.denoiser to auto, neural or gaussian, which take groups",
     Status.DIVERGED: "lower estimator.network.learning_rate",
     Status.FAILED: "see the row's message; please report it",
 }

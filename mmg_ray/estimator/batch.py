@@ -6,36 +6,49 @@ from typing import NamedTuple
 
 import torch
 
+from mmg_ray.estimator.streams import numpy_stream
+
 
 class Directions(NamedTuple):
     """S directions "x denoised given y" of equal dimensions, float64.
 
     Attributes:
-        x: (S, N, Dx) targets: randomised normal scores.
+        draws: (S, R, N, Dx) targets: normal scores of ranks whose ties are broken in R ways, 1
+            without ties.
         y: (S, N, Dy) sources: mid-rank normal scores.
         n: (S,) int64 samples present; rows n[s]: of x[s] and y[s] are zero padding.
         target, source: names of the S targets and sources, the keys of their random streams.
     """
 
-    x: torch.Tensor
+    draws: torch.Tensor
     y: torch.Tensor
     n: torch.Tensor
     target: tuple[str, ...]
     source: tuple[str, ...]
 
+    @property
+    def x(self) -> torch.Tensor:
+        """(S, N, Dx) the first draw of the targets."""
+        return self.draws[:, 0]
+
     def mask(self) -> torch.Tensor:
         """(S, N) true where a sample is present."""
-        return torch.arange(self.x.shape[1], device=self.n.device) < self.n[:, None]
+        return torch.arange(self.y.shape[1], device=self.n.device) < self.n[:, None]
 
     def select(self, rows: list[int]) -> Directions:
         """The directions numbered `rows`, in that order."""
         return Directions(
-            self.x[rows],
+            self.draws[rows],
             self.y[rows],
             self.n[rows],
             tuple(self.target[s] for s in rows),
             tuple(self.source[s] for s in rows),
         )
+
+    def trimmed(self) -> Directions:
+        """The same without padding that no direction needs."""
+        longest = int(self.n.max())
+        return self._replace(draws=self.draws[:, :, :longest], y=self.y[:, :longest])
 
 
 class Estimates(NamedTuple):
@@ -47,7 +60,7 @@ class Estimates(NamedTuple):
         orthogonal: (S,) held-out squared distance of the two denoisers.
         influence: (S, N) contribution of each sample: its mean is the MI, its spread the
             standard error; 0 in the padding.
-        ess: (S,) effective share of the noise-level draws, 0..1.
+        ess: (S,) effective share of the noise-level draws, 0..1; 1 where none are drawn.
     """
 
     mi: torch.Tensor
@@ -55,3 +68,19 @@ class Estimates(NamedTuple):
     orthogonal: torch.Tensor
     influence: torch.Tensor
     ess: torch.Tensor
+
+    def standard_error(self, n: torch.Tensor) -> torch.Tensor:
+        """(S,) of the mean influence of n (S,) samples."""
+        mean = self.influence.sum(1) / n
+        squares = self.influence.square().sum(1) - n * mean.square()
+        return (squares.clamp(min=0) / (n - 1) / n).sqrt()
+
+
+def halves(seed: int, n_samples: int, device: torch.device) -> torch.Tensor:
+    """(N,) 0 or 1: the half of each sample, the same for every pair of a run.
+
+    Neighbours in the file go to different halves, so that any leading part is balanced.
+    """
+    flips = numpy_stream(seed, "halves").random(n_samples // 2 + 1) < 0.5
+    first_of_two = torch.from_numpy(flips).long()
+    return torch.stack([first_of_two, 1 - first_of_two], 1).flatten()[:n_samples].to(device)

@@ -1,32 +1,91 @@
-"""The list of denoisers. A new one is one file that estimates a batch of directions, and an entry."""
+"""The list of denoisers and the tiers each is made of. A new one is a file and an entry.
+
+Every scalar pair is screened first, which gives its p-value. Then a denoiser's tiers take it in turn,
+each as far as its gate lets it through; the last that took a pair gives the estimate.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-from mmg_ray.config import EstimatorConfig
+import numpy as np
+
+from mmg_ray.config import CascadeConfig, EstimatorConfig
 from mmg_ray.errors import ConfigError
 from mmg_ray.estimator import gaussian, neural
 from mmg_ray.estimator.batch import Directions, Estimates
-from mmg_ray.schema import Cost
+from mmg_ray.estimator.spline import denoiser as spline
+from mmg_ray.schema import Cost, Stop
+
+
+class Tier(NamedTuple):
+    """One denoiser as a step of a cascade.
+
+    Attributes:
+        name: of the denoiser, as rows name it.
+        estimate: of a batch of directions.
+        enters: which of the pairs that have got so far go in, by p-value and MI found so far, (P,).
+        otherwise: why the others stay where they are.
+    """
+
+    name: str
+    estimate: Callable[[Directions, EstimatorConfig], Estimates]
+    enters: Callable[[np.ndarray, np.ndarray, CascadeConfig], np.ndarray] | None = None
+    otherwise: Stop = Stop.FORCED
 
 
 class Denoiser(NamedTuple):
-    """How a denoiser is called, what it costs, and how many pairs fill one batch."""
+    """What `estimator.denoiser` names.
 
-    estimate: Callable[[Directions, EstimatorConfig], Estimates]
+    Attributes:
+        scalars: tiers of scalar pairs, after the screen. vectors: of pairs with a group; none
+            where groups are not taken.
+        last: why a pair that has passed all tiers stops there.
+        cost: of one pair of dimensions (dx, dy) and n samples.
+        tile_variables: variables per side of a tile that make a good batch.
+    """
+
+    scalars: tuple[Tier, ...]
+    vectors: tuple[Tier, ...]
+    last: Stop
     cost: Callable[[int, int, int, EstimatorConfig], Cost]
     tile_variables: int
 
 
+GAUSSIAN = Tier("gaussian", lambda batch, _cfg: gaussian.estimate(batch))
+NEURAL = Tier("neural", neural.estimate)
+SPLINE = Tier("spline", spline.warped)
+
+
+def _significant(p_value: np.ndarray, _mi: np.ndarray, cfg: CascadeConfig) -> np.ndarray:
+    return p_value <= cfg.p_value
+
+
+def _strong(_p_value: np.ndarray, mi: np.ndarray, cfg: CascadeConfig) -> np.ndarray:
+    return mi > cfg.mi_nats
+
+
+CASCADE = (
+    Tier("spline-direct", spline.direct, _significant, Stop.NOT_SIGNIFICANT),
+    SPLINE._replace(enters=_strong, otherwise=Stop.WEAK),
+)
+
+
+def _cascade_cost(n: int, dim_x: int, dim_y: int, cfg: EstimatorConfig) -> Cost:
+    if max(dim_x, dim_y) > 1:
+        return neural.cost(n, dim_x, dim_y, cfg)
+    return spline.cascade_cost(n)
+
+
 DENOISERS: dict[str, Denoiser] = {
+    "auto": Denoiser(CASCADE, (NEURAL,), Stop.CONVERGED, _cascade_cost, 64),
+    "screen": Denoiser((), (), Stop.FORCED, lambda n, _dx, _dy, _cfg: spline.screen_cost(n), 256),
     "gaussian": Denoiser(
-        estimate=lambda batch, _cfg: gaussian.estimate(batch),
-        cost=lambda n, dx, dy, _cfg: gaussian.cost(n, dx, dy),
-        tile_variables=16,
+        (GAUSSIAN,), (GAUSSIAN,), Stop.FORCED, lambda n, dx, dy, _cfg: gaussian.cost(n, dx, dy), 16
     ),
-    "neural": Denoiser(estimate=neural.estimate, cost=neural.cost, tile_variables=4),
+    "spline": Denoiser((SPLINE,), (), Stop.FORCED, lambda n, _dx, _dy, _cfg: spline.cost(n), 16),
+    "neural": Denoiser((NEURAL,), (NEURAL,), Stop.FORCED, neural.cost, 4),
 }
 
 

@@ -52,6 +52,14 @@ def randomised_ranks(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return ranks
 
 
+def turned_ranks(ranks: np.ndarray, codes: np.ndarray, share: float) -> np.ndarray:
+    """(n,) ranks with every group of ties turned by a share of its length: again a permutation."""
+    counts = np.bincount(codes)
+    below = (np.cumsum(counts) - counts)[codes]
+    size = counts[codes]
+    return below + (ranks - below + (share * size).astype(np.int64)) % size
+
+
 def rank_scores(ranks: np.ndarray) -> np.ndarray:
     """Normal scores of (N, ...) ranks 0..N-1 along the first axis.
 
@@ -60,11 +68,8 @@ def rank_scores(ranks: np.ndarray) -> np.ndarray:
     return ndtri((ranks + 0.5) / len(ranks))
 
 
-def spearman(codes_x: np.ndarray, codes_y: np.ndarray) -> float:
-    """Spearman correlation of two complete coded columns (mid-ranks)."""
-    ranks = []
-    for codes in (codes_x, codes_y):
-        counts = np.bincount(codes)
-        middle = (np.cumsum(counts) - 0.5 * counts)[codes]
-        ranks.append((middle - middle.mean()) / middle.std())
-    return float(np.mean(ranks[0] * ranks[1]))
+def standard_midranks(codes: np.ndarray) -> np.ndarray:
+    """Mid-ranks of a complete coded column, (n,), with zero mean and unit mean square."""
+    counts = np.bincount(codes)
+    middle = (np.cumsum(counts) - 0.5 * counts)[codes]
+    return (middle - middle.mean()) / middle.std()

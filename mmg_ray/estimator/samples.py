@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 
 from mmg_ray.estimator import channel, gaussian, snr
-from mmg_ray.estimator.batch import Directions
-from mmg_ray.estimator.streams import Streams, numpy_stream
+from mmg_ray.estimator.batch import Directions, halves
+from mmg_ray.estimator.streams import Streams
 
 PIECE = 2048  # noised samples per direction that are evaluated at once
 
@@ -134,10 +134,7 @@ def prepare(batch: Directions, c: gaussian.Canonical, seed: int) -> Samples:
     """Canonical coordinates as float32, with the samples split into two halves."""
     n_max = batch.x.shape[1]
     mean, var = gaussian.moments(c)
-    # neighbours in the file go to different halves, so that any leading part is balanced
-    flips = numpy_stream(seed, "halves").random(n_max // 2 + 1) < 0.5
-    first_of_two = torch.from_numpy(flips).long()
-    half = torch.stack([first_of_two, 1 - first_of_two], 1).flatten()[:n_max].to(batch.x.device)
+    half = halves(seed, n_max, batch.x.device)
     present = batch.mask()[:, None] & (half == torch.arange(2, device=half.device)[:, None])
     n_members = present.sum(-1)
     distinct = sorted(set(batch.target))

@@ -1,0 +1,126 @@
+"""Sides of pairs: a variable over the samples that a pair has, ranked and scored once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from mmg_ray.estimator import marginals
+from mmg_ray.estimator.batch import Directions
+from mmg_ray.estimator.streams import numpy_stream
+from mmg_ray.schema import Variable
+
+# a few ties move an estimate less than its own rounding; many, as in counts, are drawn repeatedly
+_TIED_SHARE = 0.05
+_DRAWS = 4
+
+
+class Side:
+    """A variable of D coordinates over n samples that are all present.
+
+    Attributes:
+        key: names the variable and the samples; what is keyed by it is shared between pairs.
+        codes: (n, D) ordinal codes.
+    """
+
+    def __init__(self, key: str, name: str, codes: np.ndarray, seed: int) -> None:
+        self.key, self.codes = key, codes
+        self._name, self._seed = name, seed
+
+    @property
+    def n(self) -> int:
+        return len(self.codes)
+
+    @property
+    def dim(self) -> int:
+        return int(self.codes.shape[1])
+
+    @cached_property
+    def varies(self) -> bool:
+        """Whether there is more than one value."""
+        return self.n > 0 and bool((np.ptp(self.codes, axis=0) > 0).any())
+
+    @cached_property
+    def tied(self) -> bool:
+        """Whether ties are so many that one way of breaking them is not enough."""
+        for column in self.codes.T:
+            counts = np.bincount(column)
+            if counts[counts > 1].sum() > _TIED_SHARE * self.n:
+                return True
+        return False
+
+    @cached_property
+    def ranks(self) -> np.ndarray:
+        """(n, D) ranks 0..n-1, ties broken at random."""
+        columns = [
+            marginals.randomised_ranks(codes, numpy_stream(self._seed, "ties", self._name, d))
+            for d, codes in enumerate(self.codes.T)
+        ]
+        return np.stack(columns, axis=1)
+
+    @cached_property
+    def draws(self) -> np.ndarray:
+        """(R, n, D) normal scores, ties broken in R ways that share out each tie's ranks evenly."""
+        shares = np.arange(_DRAWS) / _DRAWS if self.tied else np.zeros(1)
+        turned = [
+            np.stack(
+                [
+                    marginals.turned_ranks(ranks, codes, share)
+                    for ranks, codes in zip(self.ranks.T, self.codes.T, strict=True)
+                ],
+                axis=1,
+            )
+            for share in shares
+        ]
+        return marginals.rank_scores(np.stack(turned, axis=1)).transpose(1, 0, 2)
+
+    @cached_property
+    def midrank_scores(self) -> np.ndarray:
+        """(n, D) normal scores of mid-ranks."""
+        return np.stack([marginals.midrank_scores(codes) for codes in self.codes.T], axis=1)
+
+    @cached_property
+    def standard_midranks(self) -> np.ndarray:
+        """(n,) mid-ranks of a scalar, zero mean and unit square: their products are Spearman's rho."""
+        return marginals.standard_midranks(self.codes[:, 0])
+
+
+class Sides:
+    """The sides of a tile's pairs, each made once: most pairs are over the same samples."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._made: dict[str, Side] = {}
+
+    def of(self, variable: Variable, complete: np.ndarray | None = None) -> Side:
+        """The side of a variable over the samples where `complete` (N,) is true; default all."""
+        key = variable.name
+        if complete is not None and not complete.all():
+            digest = hashlib.blake2b(np.packbits(complete).tobytes(), digest_size=16).hexdigest()
+            key = f"{variable.name}|{digest}"
+        if key not in self._made:
+            codes = variable.codes if key == variable.name else variable.codes[complete]
+            self._made[key] = Side(key, variable.name, codes, self._seed)
+        return self._made[key]
+
+
+def stack(targets: Sequence[Side], sources: Sequence[Side], device: str) -> Directions:
+    """Directions "target given source", all of the same dimensions."""
+    n = np.array([side.n for side in targets])
+    n_draws = max(len(side.draws) for side in targets)
+    draws = np.zeros((len(targets), n_draws, n.max(), targets[0].dim))
+    y = np.zeros((len(targets), n.max(), sources[0].dim))
+    for s, (target, source) in enumerate(zip(targets, sources, strict=True)):
+        draws[s, :, : n[s]] = target.draws
+        y[s, : n[s]] = source.midrank_scores
+    return Directions(
+        draws=torch.from_numpy(draws).to(device),
+        y=torch.from_numpy(y).to(device),
+        n=torch.from_numpy(n).to(device),
+        target=tuple(side.key for side in targets),
+        source=tuple(side.key for side in sources),
+    )

@@ -1,0 +1,144 @@
+"""The correction: E[w | z, y] as a penalised sum of smooth products, from one matrix of moments.
+
+At each noise level f(z, y) = sum_F beta_F B_a(z) B_b(y) is fitted to two halves of the samples by
+least squares with a roughness penalty. Sums over samples enter only through the moments
+
+    S_jq = mean of phi_j(r) psi_q(y),
+
+of which right-hand sides, Gram matrices, held-out errors and influences are linear functions (see
+`basis`). The estimate is the cross-product of the two fits,
+
+    1/2 Int E_2[w f_1] + E_1[w f_2] - E[f_1 f_2] du,
+
+which has no bias from the noise of the fits, and of their shrinkage only the product.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from mmg_ray.estimator.spline.basis import Tables, cell
+
+_RIDGE = 1e-3
+
+
+class Correction(NamedTuple):
+    """MI beyond a reference, of S directions, nats.
+
+    Attributes:
+        cross: (S,) the estimate. direct: (S,) held-out gap. orthogonal: (S,) squared distance.
+        influence: (S, N) of each sample: its mean is close to `cross`; 0 in the padding.
+        integrand: (S, K) of `cross` at each noise level, before weights.
+    """
+
+    cross: torch.Tensor
+    direct: torch.Tensor
+    orthogonal: torch.Tensor
+    influence: torch.Tensor
+    integrand: torch.Tensor
+
+
+def correct(
+    r: torch.Tensor,
+    y: torch.Tensor,
+    half: torch.Tensor,
+    mask: torch.Tensor,
+    t: Tables,
+    penalties: tuple[float, ...],
+    lighter: int,
+) -> Correction:
+    """Fit and integrate S directions.
+
+    Args:
+        r: (S, D, N) draws of the target, referred to N(0, 1). y: (S, N) source scores.
+        half: (N,) 0 or 1. mask: (S, N) float32. penalties: ascending; at each level the best on the
+            other half is taken, `lighter` notches down: the cross-product has little bias from
+            noise, so less shrinkage is better for it than for the fit itself.
+    """
+    curves = t.curves[cell(r)].mean(1) if r.shape[1] > 1 else t.curves[cell(r[:, 0])]
+    lookups = t.lookups[cell(y)]
+    moments = []
+    for side in (0, 1):
+        inside = mask * (half == side)
+        moments.append((curves * inside[..., None]).mT @ lookups / inside.sum(1)[:, None, None])
+    s = torch.stack(moments, 1)  # (S, 2, J, Q)
+
+    right = _expand(t.linear, s, t.single)[..., t.of_target, t.of_source]  # (S, 2, K, F)
+    gram = _expand(t.quadratic, s, t.product).flatten(-2)[..., t.entry]
+    gram = gram.unflatten(-1, (len(t.roughness), -1))
+    # (S, 2, K, F, L)
+    beta = torch.stack([_fit(gram, right, penalty * t.roughness) for penalty in penalties], -1)
+    gain = []
+    for own, other in ((0, 1), (1, 0)):
+        fitted = gram[:, other] @ beta[:, own]
+        gain.append((beta[:, own] * (2 * right[:, other, ..., None] - fitted)).sum(-2))
+    held_out = 0.5 * (gain[0] + gain[1])  # (S, K, L)
+    best = _smoothed(held_out).argmax(-1)
+    taken = (best - lighter).clamp(min=0)[:, None, :, None, None]
+    one, two = beta.gather(-1, taken.expand(-1, 2, -1, beta.shape[-2], 1))[..., 0].unbind(1)
+    product = 0.5 * (one * _times(gram[:, 0], two) + one * _times(gram[:, 1], two)).sum(-1)
+    integrand = (one * right[:, 1] + two * right[:, 0]).sum(-1) - product
+    return Correction(
+        cross=integrand @ t.weight,
+        direct=held_out.gather(-1, best[..., None])[..., 0] @ t.weight,
+        orthogonal=product @ t.weight,
+        influence=_influence(t, one, two, curves, lookups, half) * mask,
+        integrand=integrand,
+    )
+
+
+def _expand(left: torch.Tensor, s: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Sums of products: (K, A, J), moments (S, 2, J, Q) and (B, Q) -> (S, 2, K, A, B)."""
+    n_directions, _, n_curves, n_lookups = s.shape
+    columns = s.permute(2, 0, 1, 3).reshape(n_curves, -1)  # one product, the tables read once
+    half_way = (left.flatten(0, 1) @ columns).view(-1, n_lookups) @ right.T
+    shaped = half_way.view(*left.shape[:2], n_directions, 2, right.shape[0])
+    return shaped.permute(2, 3, 0, 1, 4)
+
+
+def _smoothed(values: torch.Tensor) -> torch.Tensor:
+    """(S, K, L) with half of each neighbouring level added."""
+    pad = torch.nn.functional.pad
+    return values + 0.5 * (pad(values[:, 1:], (0, 0, 0, 1)) + pad(values[:, :-1], (0, 0, 1, 0)))
+
+
+def _fit(gram: torch.Tensor, right: torch.Tensor, penalty: torch.Tensor) -> torch.Tensor:
+    """(..., F) solutions of (G + diag(penalty) + ridge) beta = b."""
+    lower, _ = torch.linalg.cholesky_ex(gram + torch.diag(penalty + _RIDGE))
+    return torch.cholesky_solve(right[..., None], lower)[..., 0]
+
+
+def _times(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
+    return (matrix @ vector[..., None])[..., 0]
+
+
+def _influence(
+    t: Tables,
+    one: torch.Tensor,
+    two: torch.Tensor,
+    curves: torch.Tensor,
+    lookups: torch.Tensor,
+    half: torch.Tensor,
+) -> torch.Tensor:
+    """(S, N) integral of 2 w f_held - f_1 f_2 for each sample, by its curves and lookups."""
+    n_directions, levels, n_functions = one.shape
+    n_target, n_source = t.linear.shape[1], t.single.shape[0]
+    products = one.new_zeros(n_directions, levels, t.quadratic.shape[1] * t.product.shape[0])
+    outer = (one[..., :, None] * two[..., None, :]).flatten(-2) * t.weight[:, None]
+    products.scatter_add_(-1, t.entry.expand(n_directions, levels, -1), outer)
+    quadratic = _collect(t.quadratic, products.unflatten(-1, (t.quadratic.shape[1], -1)), t.product)
+    values = []
+    for beta in (two, one):  # the fit that has not seen the samples of half 0, then of half 1
+        linear = one.new_zeros(n_directions, levels, n_target, n_source)
+        linear[..., t.of_target, t.of_source] = 2 * beta * t.weight[:, None]
+        table = _collect(t.linear, linear, t.single) - quadratic
+        values.append(((curves @ table) * lookups).sum(-1))
+    return torch.where(half == 0, values[0], values[1])
+
+
+def _collect(left: torch.Tensor, middle: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Sum over levels of left^T middle right: (K, A, J), (S, K, A, B), (B, Q) -> (S, J, Q)."""
+    stacked = (middle @ right).flatten(1, 2)
+    return left.flatten(0, 1).T @ stacked
