@@ -1,0 +1,93 @@
+"""Two disjoint sets of tasks: one to choose settings by, one to report."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mmg_ray.known_mi.channels import additive, additive_uniform, branches, labels_normal, ring
+from mmg_ray.known_mi.copulas import clayton, frank, gaussian, gumbel, joe, student
+from mmg_ray.known_mi.shapes import annulus, diamond, triangle
+from mmg_ray.known_mi.tables import (
+    checkerboard,
+    counts,
+    poisson_gamma,
+    poisson_response,
+    rounded_gaussian,
+)
+from mmg_ray.known_mi.task import Task, independent, zero_inflated
+
+
+def tuning_suite() -> list[Task]:
+    """Tasks to choose settings of an estimator by; none is in the report suite."""
+    return [
+        independent(
+            "independent smooth",
+            lambda rng, n: rng.standard_normal(n),
+            lambda rng, n: rng.standard_exponential(n),
+        ),
+        independent(
+            "independent counts",
+            lambda rng, n: rng.poisson(0.5, n),
+            lambda rng, n: rng.poisson(2, n),
+        ),
+        gaussian(0.2),
+        gaussian(-0.6),
+        gaussian(0.975),
+        student(3, 0.3),
+        clayton(1.5),
+        joe(2),
+        additive("x + .8 Laplace", lambda x: x, 0.8, noise="laplace"),
+        additive("(.2 + |x|) e", lambda x: 0 * x, lambda x: 0.2 + abs(x), breaks=[0]),
+        additive("sin 3x + .4 e, x unif.", lambda x: np.sin(3 * x), 0.4, x="uniform"),
+        additive("|x| + e", abs, breaks=[0]),
+        branches("+-x + .4 e", [lambda x: x, lambda x: -x], [0.4, 0.4]),
+        additive("sign x + .7 e", np.sign, 0.7, breaks=[0]),
+        additive_uniform(0.15),
+        triangle(),
+        poisson_gamma(1.5, 2, 5),
+        zero_inflated(gaussian(0.9), 0.2, 0.4),
+        labels_normal([0.7, 0.3], [0, 1.5]),
+    ]
+
+
+def report_suite() -> list[Task]:
+    """Tasks to report the accuracy of an estimator on; never to choose a setting by."""
+    halves = [k / 2 for k in range(-14, 15)]
+    return [
+        independent(
+            "independent heavy tails",
+            lambda rng, n: rng.standard_t(2, n),
+            lambda rng, n: rng.lognormal(size=n),
+        ),
+        independent(
+            "independent, many zeros",
+            lambda rng, n: np.where(rng.random(n) < 0.8, 0, rng.lognormal(size=n)),
+            lambda rng, n: rng.negative_binomial(0.5, 0.4, n),
+        ),
+        gaussian(0.15),
+        gaussian(0.5),
+        gaussian(-0.985),
+        student(1),
+        student(5, 0.7),
+        gumbel(1.6),
+        frank(6),
+        additive("x + .7 exponential", lambda x: x, 0.7, noise="exponential"),
+        additive("tanh 2x + .3 unif.", lambda x: np.tanh(2 * x), 0.3, noise="uniform"),
+        additive("x/2 + exp(.8x) e", lambda x: x / 2, lambda x: np.exp(0.8 * x)),
+        additive("x^2 + .5 e", lambda x: x**2, 0.5),
+        additive("cos 5x + .3 e", lambda x: np.cos(5 * x), 0.3),
+        additive("cos 2x + 1.5 e", lambda x: np.cos(2 * x), 1.5),
+        ring(0.15),
+        branches("30% x + .1 e, 70% e", [lambda x: x, lambda x: 0 * x], [0.1, 1], [0.3, 0.7]),
+        additive("floor 2x + .6 e", lambda x: np.floor(2 * x), 0.6, breaks=halves),
+        additive("sawtooth + .1 Laplace", lambda x: x % 1, 0.1, "uniform", "laplace", [-1, 0, 1]),
+        annulus(0.6),
+        diamond(),
+        checkerboard(4),
+        counts("binary", np.array([[0.5, 0.1], [0.1, 0.3]])),
+        poisson_gamma(0.7, 0.8, 3),
+        poisson_gamma(2, 6, 6, 0.3, 0.5),
+        rounded_gaussian(0.8, 1.0),
+        poisson_response("Poisson exp(x/2 + 1)", lambda x: np.exp(x / 2 + 1)),
+        labels_normal([0.5, 0.3, 0.2], [0, 2, -1], 0.8),
+    ]
