@@ -70,10 +70,16 @@ class Estimates(NamedTuple):
     ess: torch.Tensor
 
     def standard_error(self, n: torch.Tensor) -> torch.Tensor:
-        """(S,) of the mean influence of n (S,) samples."""
+        """(S,) of an estimate from n (S,) samples, of two parts in quadrature.
+
+        One is the scatter of the mean influence over samples. The other is what fitting costs: mi and
+        the direct form differ by the squared distance of fits to other samples, and what shrinkage
+        hides is of that size.
+        """
         mean = self.influence.sum(1) / n
         squares = self.influence.square().sum(1) - n * mean.square()
-        return (squares.clamp(min=0) / (n - 1) / n).sqrt()
+        scatter = squares.clamp(min=0) / (n - 1) / n
+        return (scatter + (self.mi - self.direct).square()).sqrt()
 
 
 def halves(seed: int, n_samples: int, device: torch.device) -> torch.Tensor:

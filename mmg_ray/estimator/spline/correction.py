@@ -75,14 +75,17 @@ def correct(
         fitted = gram[:, other] @ beta[:, own]
         gain.append((beta[:, own] * (2 * right[:, other, ..., None] - fitted)).sum(-2))
     held_out = 0.5 * (gain[0] + gain[1])  # (S, K, L)
-    best = _smoothed(held_out).argmax(-1)
-    taken = (best - lighter).clamp(min=0)[:, None, :, None, None]
+    best = _smoothed(held_out).argmax(-1, keepdim=True)
+    taken = (best - lighter).clamp(min=0)
+    # never so light that a fit falls apart
+    least = -5 / mask.sum(1)[:, None, None]
+    taken = torch.where(held_out.gather(-1, taken) > least, taken, best)[:, None, :, None]
     one, two = beta.gather(-1, taken.expand(-1, 2, -1, beta.shape[-2], 1))[..., 0].unbind(1)
     product = 0.5 * (one * _times(gram[:, 0], two) + one * _times(gram[:, 1], two)).sum(-1)
     integrand = (one * right[:, 1] + two * right[:, 0]).sum(-1) - product
     return Correction(
         cross=integrand @ t.weight,
-        direct=held_out.gather(-1, best[..., None])[..., 0] @ t.weight,
+        direct=held_out.gather(-1, best)[..., 0] @ t.weight,
         orthogonal=product @ t.weight,
         influence=_influence(t, one, two, curves, lookups, half) * mask,
         integrand=integrand,

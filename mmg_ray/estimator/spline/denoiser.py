@@ -18,14 +18,20 @@ from mmg_ray.config import EstimatorConfig
 from mmg_ray.estimator.batch import Directions, Estimates, halves
 from mmg_ray.estimator.spline.basis import Shape, Tables, adapted_levels, tables
 from mmg_ray.estimator.spline.correction import Correction, correct
-from mmg_ray.estimator.spline.warp import n_knots, rank_scores, warp
+from mmg_ray.estimator.spline.warp import n_knots, warp
 from mmg_ray.schema import Cost
 
 _PENALTIES = (10**-4.5, 10**-3.5, 10**-2.5, 10**-1.5, 10**-0.5, 10**0.5)
 _LIGHTER = 1
 _DIRECT, _DIRECT_LEVELS = Shape(6, 6, 24), 6
 _RESIDUAL, _RESIDUAL_LEVELS = Shape(8, 8, 40), 8
+_FINE = Shape(12, 12, 90)
+_FINE_PENALTIES = (10**-5.5, 10**-4.5, 10**-3.5, 10**-2.5, 10**-1.5)
+_FINE_SAMPLES = 200
+_LARGE = 0.04  # nats of correction above which finer functions may find more
 _CHUNK = {"cpu": 64, "cuda": 8192}  # directions at once
+_SCATTER = 2.0
+_FLAT = 0.05  # variance of m(y) below which it is no coordinate
 _AHEAD = 0.5  # samples' worth of nats by which m(y) must beat y as the second coordinate
 
 
@@ -79,47 +85,93 @@ def _direct(batch: Directions, cfg: EstimatorConfig) -> Estimates:
     t = tables(_DIRECT, adapted_levels(_DIRECT_LEVELS), batch.y.device)
     c = _correct(batch, cfg, batch.draws[..., 0], batch.y[..., 0], t)
     nothing = torch.zeros_like(c.influence, dtype=torch.float64)
-    return _estimates(c, nothing, nothing[:, 0], nothing[:, 0])
+    return _estimates(c, batch.n, nothing, nothing[:, 0])
 
 
 def _warped(batch: Directions, cfg: EstimatorConfig) -> Estimates:
+    """The best on held-out samples of four: direct, and warped with three corrections.
+
+    The second coordinate of a correction is y or, where x follows a curve of y, that curve: a residual
+    then depends on the place along it. A large correction is done again with finer functions.
+    """
     x, y = batch.x[..., 0], batch.y[..., 0]
     mask = batch.mask().double()
     w = warp(x, y, batch.n, mask)
     t = tables(_RESIDUAL, adapted_levels(_RESIDUAL_LEVELS), y.device)
     r = w.residual[:, None]
-    by_source = _correct(batch, cfg, r, y, t)
-    by_location = _correct(batch, cfg, r, rank_scores(w.location, batch.n, mask), t)
-    better = by_location.direct > by_source.direct + _AHEAD / batch.n
-    c = Correction(
+    best, at = _correct(batch, cfg, r, y, t), y
+    follows = (w.location.square().sum(1) / batch.n > _FLAT).nonzero()[:, 0]
+    if len(follows):
+        location = _standard(w.location, batch.n, mask)
+        again = _correct(batch, cfg, r, location, t, follows)
+        ahead = again.direct > best.direct[follows] + _AHEAD / batch.n[follows]
+        best, at = _put(best, again, follows, ahead), at.clone()
+        at[follows[ahead]] = location[follows[ahead]]
+    large = ((best.cross > _LARGE) & (batch.n >= _FINE_SAMPLES)).nonzero()[:, 0]
+    if len(large):
+        t = tables(_FINE, adapted_levels(_RESIDUAL_LEVELS), y.device)
+        finer = _correct(batch, cfg, r, at, t, large, _FINE_PENALTIES)
+        noise = finer.cross - finer.direct  # 1/2 Int E (f_1 - f_2)^2 / 2
+        finer_holds = (finer.direct > best.direct[large]) & (noise < best.cross[large])
+        best = _put(best, finer, large, finer_holds)
+    warped = _estimates(best, batch.n, w.log_ratio, w.optimism)
+    plain = _direct(batch, cfg)
+    ahead = plain.direct > warped.direct
+    return Estimates(
         *(
-            torch.where(better if a.dim() == 1 else better[:, None], a, b)
-            for a, b in zip(by_location, by_source, strict=True)
+            torch.where(ahead if a.dim() == 1 else ahead[:, None], a, b)
+            for a, b in zip(plain, warped, strict=True)
         )
     )
-    return _estimates(c, w.log_ratio, w.log_ratio.sum(1) / batch.n, w.optimism)
+
+
+def _put(all_of: Correction, some: Correction, rows: torch.Tensor, where: torch.Tensor) -> Correction:
+    """The corrections of all directions, those of `rows` replaced where it says so."""
+    return Correction(
+        *(a.index_put((rows[where],), b[where]) for a, b in zip(all_of, some, strict=True))
+    )
+
+
+def _standard(values: torch.Tensor, n: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """(S, N) with zero mean and unit mean square over the samples present."""
+    mean = values.sum(1) / n
+    centred = (values - mean[:, None]) * mask
+    return centred / (centred.square().sum(1) / n).clamp(min=1e-12).sqrt()[:, None]
 
 
 def _correct(
-    batch: Directions, cfg: EstimatorConfig, r: torch.Tensor, y: torch.Tensor, t: Tables
+    batch: Directions,
+    cfg: EstimatorConfig,
+    r: torch.Tensor,
+    y: torch.Tensor,
+    t: Tables,
+    rows: torch.Tensor | slice = slice(None),
+    penalties: tuple[float, ...] = _PENALTIES,
 ) -> Correction:
     half = halves(cfg.seed, y.shape[1], y.device)
-    mask = batch.mask().float()
-    return correct(r.float(), y.float(), half, mask, t, _PENALTIES, _LIGHTER)
+    mask = batch.mask()[rows].float()
+    return correct(r[rows].float(), y[rows].float(), half, mask, t, penalties, _LIGHTER)
 
 
 def _estimates(
-    c: Correction, log_ratio: torch.Tensor, reference: torch.Tensor, optimism: torch.Tensor
+    c: Correction, n: torch.Tensor, log_ratio: torch.Tensor, optimism: torch.Tensor
 ) -> Estimates:
-    """The reference's MI and the correction's; the reference is one sample's, so left out, likelihood."""
+    """The reference's mean log ratio, left-out and without optimism, and the correction's share."""
     # a correction that loses as much on held-out samples as it claims is noise
-    on = (c.cross + c.direct > 0).double()
+    # (and what claims more on held-out samples than across fits is no least-squares fit any more)
+    sound = (c.direct > -0.5 * c.cross) & (c.direct < 1.2 * c.cross + 3 / n)
+    on = sound.double()
+    left_out = log_ratio.sum(1) / n
+    mi = left_out + optimism + on * c.cross
+    direct = left_out + on * c.direct
     return Estimates(
-        mi=reference + optimism + on * c.cross,
-        direct=reference + on * c.direct,
-        orthogonal=reference + 2 * optimism + on * c.orthogonal,
+        # under independence mi scatters by about 2 / n around 0 and is cut off there: what is no
+        # larger than that scatter counts less, which takes the mean of many such pairs to 0
+        mi=torch.where(mi > 0, mi.square() / (mi + _SCATTER / n), mi),
+        direct=direct,
+        orthogonal=left_out + 2 * optimism + on * c.orthogonal,
         influence=log_ratio + on[:, None] * c.influence,
-        ess=torch.ones_like(reference),
+        ess=torch.ones_like(mi),
     )
 
 
