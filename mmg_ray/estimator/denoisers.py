@@ -24,13 +24,14 @@ class Tier(NamedTuple):
 
     Attributes:
         name: of the denoiser, as rows name it.
-        estimate: of a batch of directions.
+        estimate: of a batch of directions; None is the contingency table, which takes the pairs of
+            few values and leaves the others to the next tier.
         enters: which of the pairs that have got so far go in, by p-value and MI found so far, (P,).
         otherwise: why the others stay where they are.
     """
 
     name: str
-    estimate: Callable[[Directions, EstimatorConfig], Estimates]
+    estimate: Callable[[Directions, EstimatorConfig], Estimates] | None
     enters: Callable[[np.ndarray, np.ndarray, CascadeConfig], np.ndarray] | None = None
     otherwise: Stop = Stop.FORCED
 
@@ -56,6 +57,7 @@ class Denoiser(NamedTuple):
 GAUSSIAN = Tier("gaussian", lambda batch, _cfg: gaussian.estimate(batch))
 NEURAL = Tier("neural", neural.estimate)
 SPLINE = Tier("spline", spline.warped)
+TABLE = Tier("table", None)
 
 
 def _significant(p_value: np.ndarray, _mi: np.ndarray, cfg: CascadeConfig) -> np.ndarray:
@@ -67,7 +69,8 @@ def _strong(_p_value: np.ndarray, mi: np.ndarray, cfg: CascadeConfig) -> np.ndar
 
 
 CASCADE = (
-    Tier("spline-direct", spline.direct, _significant, Stop.NOT_SIGNIFICANT),
+    TABLE._replace(enters=_significant, otherwise=Stop.NOT_SIGNIFICANT),
+    Tier("spline-direct", spline.direct),
     SPLINE._replace(enters=_strong, otherwise=Stop.WEAK),
 )
 
@@ -84,7 +87,8 @@ DENOISERS: dict[str, Denoiser] = {
     "gaussian": Denoiser(
         (GAUSSIAN,), (GAUSSIAN,), Stop.FORCED, lambda n, dx, dy, _cfg: gaussian.cost(n, dx, dy), 16
     ),
-    "spline": Denoiser((SPLINE,), (), Stop.FORCED, lambda n, _dx, _dy, _cfg: spline.cost(n), 16),
+    "spline": Denoiser(
+        (TABLE, SPLINE), (), Stop.FORCED, lambda n, _dx, _dy, _cfg: spline.cost(n), 16),
     "neural": Denoiser((NEURAL,), (NEURAL,), Stop.FORCED, neural.cost, 4),
 }
 

@@ -45,6 +45,16 @@ class Side:
         return self.n > 0 and bool((np.ptp(self.codes, axis=0) > 0).any())
 
     @cached_property
+    def levels(self) -> np.ndarray:
+        """(n,) codes of a scalar among the values that these samples have, 0, 1, ..."""
+        return np.unique(self.codes[:, 0], return_inverse=True)[1]
+
+    @cached_property
+    def n_levels(self) -> int:
+        """Distinct values of a scalar."""
+        return int(self.levels.max()) + 1
+
+    @cached_property
     def tied(self) -> bool:
         """Whether ties are so many that one way of breaking them is not enough."""
         for column in self.codes.T:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmg_ray.config import EstimatorConfig
-from mmg_ray.estimator import marginals, screen
+from mmg_ray.estimator import marginals, screen, table
 from mmg_ray.estimator.denoisers import Tier, denoiser
 from mmg_ray.estimator.sides import Side, Sides, stack
 from mmg_ray.schema import Labels, PairEstimates, Status, Stop, Variable
@@ -201,10 +201,31 @@ class _Tile:
                 enters = tier.enters(p_value, mi, self._cfg.cascade)
                 self._stop[rows[~enters]] = _STOPS.index(tier.otherwise)
                 rows = rows[enters]
+            if tier.estimate is None:
+                tabled = self._tabulate(rows, tier.name)
+                self._stop[rows[tabled]] = _STOPS.index(last)
+                rows = rows[~tabled]
+                continue
             for part in self._parts(rows):
                 self._estimate(part, tier)
             rows = rows[self._status[rows] == 0]
         self._stop[rows] = _STOPS.index(last)
+
+    def _tabulate(self, rows: np.ndarray, name: str) -> np.ndarray:
+        """Estimate the pairs whose contingency table is small; true for these."""
+        tabled = np.zeros(len(rows), dtype=bool)
+        put = self._numbers
+        for k, row in enumerate(rows.tolist()):
+            a, b = self._pair_sides(row)
+            if not table.fits(a.n_levels, b.n_levels, a.n):
+                continue
+            tabled[k] = True
+            mi, put["se_nats"][row] = table.mutual_information(a.levels, b.levels)
+            for column in ("mi_ij", "mi_ji", "gap", "orthogonal"):
+                put[column][row] = mi
+            put["mi_nats"][row] = max(mi, 0.0)
+        self._label(rows[tabled], name)
+        return tabled
 
     def _pair_sides(self, row: int) -> tuple[Side, Side]:
         if row in self._sorted.others:
