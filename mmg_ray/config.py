@@ -128,6 +128,12 @@ class CascadeConfig:
         ge=0,
         description="pairs with a smaller MI keep the direct spline's estimate",
     )
+    branching_nats: float = Field(
+        default=0.3,
+        ge=0,
+        description="pairs with more MI than this beyond any curve, either way, go to networks "
+        "(about a second each)",
+    )
 
 
 @dataclass(frozen=True, config=_STRICT)

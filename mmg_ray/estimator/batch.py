@@ -61,6 +61,8 @@ class Estimates(NamedTuple):
         influence: (S, N) contribution of each sample: its mean is the MI, its spread the
             standard error; 0 in the padding.
         ess: (S,) effective share of the noise-level draws, 0..1; 1 where none are drawn.
+        rest: (S,) nats of mi beyond what a curve x = m(y) explains of the variance. Much of it in
+            both directions means several branches, which networks follow better than closed forms.
     """
 
     mi: torch.Tensor
@@ -68,6 +70,7 @@ class Estimates(NamedTuple):
     orthogonal: torch.Tensor
     influence: torch.Tensor
     ess: torch.Tensor
+    rest: torch.Tensor
 
     def standard_error(self, n: torch.Tensor) -> torch.Tensor:
         """(S,) of an estimate from n (S,) samples, of two parts in quadrature.

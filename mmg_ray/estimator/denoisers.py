@@ -19,6 +19,14 @@ from mmg_ray.estimator.spline import denoiser as spline
 from mmg_ray.schema import Cost, Stop
 
 
+class Known(NamedTuple):
+    """What gates look at, of P pairs: p-value, MI so far in nats, and its rest, see `Estimates`."""
+
+    p_value: np.ndarray
+    mi_nats: np.ndarray
+    rest: np.ndarray
+
+
 class Tier(NamedTuple):
     """One denoiser as a step of a cascade.
 
@@ -26,13 +34,13 @@ class Tier(NamedTuple):
         name: of the denoiser, as rows name it.
         estimate: of a batch of directions; None is the contingency table, which takes the pairs of
             few values and leaves the others to the next tier.
-        enters: which of the pairs that have got so far go in, by p-value and MI found so far, (P,).
+        enters: which of the pairs that have got so far go in, by what is known of them.
         otherwise: why the others stay where they are.
     """
 
     name: str
     estimate: Callable[[Directions, EstimatorConfig], Estimates] | None
-    enters: Callable[[np.ndarray, np.ndarray, CascadeConfig], np.ndarray] | None = None
+    enters: Callable[[Known, CascadeConfig], np.ndarray] | None = None
     otherwise: Stop = Stop.FORCED
 
 
@@ -60,18 +68,24 @@ SPLINE = Tier("spline", spline.warped)
 TABLE = Tier("table", None)
 
 
-def _significant(p_value: np.ndarray, _mi: np.ndarray, cfg: CascadeConfig) -> np.ndarray:
-    return p_value <= cfg.p_value
+def _significant(known: Known, cfg: CascadeConfig) -> np.ndarray:
+    # without a p-value, below the screen's least number of samples, no pair is held back
+    return ~(known.p_value > cfg.p_value)
 
 
-def _strong(_p_value: np.ndarray, mi: np.ndarray, cfg: CascadeConfig) -> np.ndarray:
-    return mi > cfg.mi_nats
+def _strong(known: Known, cfg: CascadeConfig) -> np.ndarray:
+    return known.mi_nats > cfg.mi_nats
+
+
+def _branching(known: Known, cfg: CascadeConfig) -> np.ndarray:
+    return known.rest > cfg.branching_nats
 
 
 CASCADE = (
     TABLE._replace(enters=_significant, otherwise=Stop.NOT_SIGNIFICANT),
     Tier("spline-direct", spline.direct),
     SPLINE._replace(enters=_strong, otherwise=Stop.WEAK),
+    NEURAL._replace(enters=_branching, otherwise=Stop.CONVERGED),
 )
 
 
@@ -88,7 +102,8 @@ DENOISERS: dict[str, Denoiser] = {
         (GAUSSIAN,), (GAUSSIAN,), Stop.FORCED, lambda n, dx, dy, _cfg: gaussian.cost(n, dx, dy), 16
     ),
     "spline": Denoiser(
-        (TABLE, SPLINE), (), Stop.FORCED, lambda n, _dx, _dy, _cfg: spline.cost(n), 16),
+        (TABLE, SPLINE), (), Stop.FORCED, lambda n, _dx, _dy, _cfg: spline.cost(n), 16
+    ),
     "neural": Denoiser((NEURAL,), (NEURAL,), Stop.FORCED, neural.cost, 4),
 }
 

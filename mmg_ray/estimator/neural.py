@@ -218,6 +218,7 @@ def integrate(
         orthogonal=linear + on * orthogonal,
         influence=(gaussian.pointwise_mi(c) + learned) * batch.mask(),
         ess=sampler.effective_share(),
+        rest=torch.zeros_like(shared),
     )
 
 

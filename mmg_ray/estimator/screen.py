@@ -135,7 +135,9 @@ def _limit() -> tuple[np.ndarray, np.ndarray]:
     """
     weights, times = np.unique(WEIGHTS, return_counts=True)
     grid = np.concatenate([np.linspace(0.0, 40.0, 401), np.linspace(40.5, 200.0, 320)])
-    y = 1e-3 * np.sinh(np.linspace(0.0, np.arcsinh(6e4), 2001))  # fine where c nears the pole at 1/2
+    y = 1e-3 * np.sinh(
+        np.linspace(0.0, np.arcsinh(6e4), 2001)
+    )  # fine where c nears the pole at 1/2
     log_tail = np.zeros_like(grid)
     for k, t in enumerate(grid[1:], start=1):
         c = max(_saddle(weights, times, t), 0.02)

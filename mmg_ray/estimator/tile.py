@@ -15,14 +15,24 @@ import numpy as np
 
 from mmg_ray.config import EstimatorConfig
 from mmg_ray.estimator import marginals, screen, table
-from mmg_ray.estimator.denoisers import Tier, denoiser
+from mmg_ray.estimator.denoisers import Known, Tier, denoiser
 from mmg_ray.estimator.sides import Side, Sides, stack
 from mmg_ray.schema import Labels, PairEstimates, Status, Stop, Variable
 
 _SAMPLES_PER_DIMENSION = 2  # below it a covariance matrix says more of the noise than of the data
 _STACK_BYTES = 2**27  # of the scores of one stack
 _STATUSES, _STOPS = tuple(Status), tuple(Stop)
-_NUMBERS = ("mi_nats", "se_nats", "mi_ij", "mi_ji", "gap", "orthogonal", "p_value", "spearman", "ess")
+_NUMBERS = (
+    "mi_nats",
+    "se_nats",
+    "mi_ij",
+    "mi_ji",
+    "gap",
+    "orthogonal",
+    "p_value",
+    "spearman",
+    "ess",
+)
 SCREEN = "screen"
 
 
@@ -57,6 +67,7 @@ class _Found(NamedTuple):
     direct: np.ndarray
     orthogonal: np.ndarray
     ess: np.ndarray
+    rest: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -71,7 +82,11 @@ class _Tile:
     """The pairs of a tile and the columns of what is found of them."""
 
     def __init__(
-        self, variables: Mapping[int, Variable], pairs: np.ndarray, cfg: EstimatorConfig, device: str
+        self,
+        variables: Mapping[int, Variable],
+        pairs: np.ndarray,
+        cfg: EstimatorConfig,
+        device: str,
     ) -> None:
         self._variables = {
             index: replace(v, codes=marginals.distinct_coordinates(v.codes)) if v.dim > 1 else v
@@ -87,6 +102,7 @@ class _Tile:
         self._names = [cfg.denoiser]
         self._messages: dict[int, str] = {}
         self._numbers = {name: np.full(n, np.nan) for name in _NUMBERS}
+        self._rest = np.zeros(n)
         self._sorted = self._sort()
 
     def _sort(self) -> _Sorted:
@@ -166,7 +182,9 @@ class _Tile:
             return
         first, i = np.unique(self._pairs[rows, 0], return_inverse=True)
         second, j = np.unique(self._pairs[rows, 1], return_inverse=True)
-        left, right = ([self._sides.of(self._variables[v]) for v in u.tolist()] for u in (first, second))
+        left, right = (
+            [self._sides.of(self._variables[v]) for v in u.tolist()] for u in (first, second)
+        )
         found = screen.block_moments(
             np.stack([side.ranks[:, 0] for side in left]),
             np.stack([side.ranks[:, 0] for side in right]),
@@ -197,8 +215,11 @@ class _Tile:
         """Take pairs through tiers; each row says where it stopped and why."""
         for tier in tiers:
             if tier.enters is not None:
-                p_value, mi = (self._numbers[name][rows] for name in ("p_value", "mi_nats"))
-                enters = tier.enters(p_value, mi, self._cfg.cascade)
+                known = Known(
+                    *(self._numbers[name][rows] for name in ("p_value", "mi_nats")),
+                    self._rest[rows],
+                )
+                enters = tier.enters(known, self._cfg.cascade)
                 self._stop[rows[~enters]] = _STOPS.index(tier.otherwise)
                 rows = rows[enters]
             if tier.estimate is None:
@@ -252,7 +273,9 @@ class _Tile:
         first, second = [a for a, _ in sides], [b for _, b in sides]
         if first[0].dim == second[0].dim:
             both = self._directions(tier, [*second, *first], [*first, *second])
-            ij, ji = (_Found(*(v[part] for v in both)) for part in np.arange(2 * len(rows)).reshape(2, -1))
+            ij, ji = (
+                _Found(*(v[part] for v in both)) for part in np.arange(2 * len(rows)).reshape(2, -1)
+            )
         else:
             ij, ji = self._directions(tier, second, first), self._directions(tier, first, second)
         self._combine(rows, tier.name, ij, ji)
@@ -260,7 +283,7 @@ class _Tile:
     def _directions(self, tier: Tier, targets: list[Side], sources: list[Side]) -> _Found:
         batch = stack(targets, sources, self._device)
         e = tier.estimate(batch, self._cfg)
-        values = (e.mi, e.standard_error(batch.n), e.direct, e.orthogonal, e.ess)
+        values = (e.mi, e.standard_error(batch.n), e.direct, e.orthogonal, e.ess, e.rest)
         return _Found(*(v.double().cpu().numpy() for v in values))
 
     def _combine(self, rows: np.ndarray, name: str, ij: _Found, ji: _Found) -> None:
@@ -270,6 +293,10 @@ class _Tile:
             names = (self._variables[int(index)].name for index in self._pairs[row])
             self.refuse(row, Status.DIVERGED, " - ".join(names))
         rows, ij, ji = rows[finite], *(_Found(*(v[finite] for v in found)) for found in (ij, ji))
+        # what a closed form has found stands unless networks show more, for the same reason as below
+        closed = self._denoiser[rows] == self._place("spline")
+        deeper = ~closed | (np.maximum(ij.mi, ji.mi) > self._numbers["mi_nats"][rows])
+        rows, ij, ji = rows[deeper], *(_Found(*(v[deeper] for v in found)) for found in (ij, ji))
         # the direction that shows more: both are low where the fit falls short, seldom high
         better = ij.mi >= ji.mi
         scalar = np.isfinite(self._numbers["spearman"][rows])
@@ -278,15 +305,25 @@ class _Tile:
         put = self._numbers
         put["mi_nats"][rows] = np.clip(np.where(better, ij.mi, ji.mi), 0.0, most)
         put["mi_ij"][rows], put["mi_ji"][rows] = ij.mi, ji.mi
-        for column, field in (("se_nats", "se"), ("gap", "direct"), ("orthogonal", "orthogonal"), ("ess", "ess")):
+        self._rest[rows] = np.minimum(ij.rest, ji.rest)
+        for column, field in (
+            ("se_nats", "se"),
+            ("gap", "direct"),
+            ("orthogonal", "orthogonal"),
+            ("ess", "ess"),
+        ):
             put[column][rows] = np.where(better, getattr(ij, field), getattr(ji, field))
         self._label(rows, name)
 
     def _label(self, rows: np.ndarray, name: str) -> None:
         """Say which denoiser the values of these rows are from."""
+        self._denoiser[rows] = self._place(name)
+
+    def _place(self, name: str) -> int:
+        """Where a denoiser stands among the names of this tile."""
         if name not in self._names:
             self._names.append(name)
-        self._denoiser[rows] = self._names.index(name)
+        return self._names.index(name)
 
     def estimates(self) -> PairEstimates:
         """The columns."""

@@ -100,7 +100,8 @@ def _warped(batch: Directions, cfg: EstimatorConfig) -> Estimates:
     t = tables(_RESIDUAL, adapted_levels(_RESIDUAL_LEVELS), y.device)
     r = w.residual[:, None]
     best, at = _correct(batch, cfg, r, y, t), y
-    follows = (w.location.square().sum(1) / batch.n > _FLAT).nonzero()[:, 0]
+    explained = w.location.square().sum(1) / batch.n
+    follows = (explained > _FLAT).nonzero()[:, 0]
     if len(follows):
         location = _standard(w.location, batch.n, mask)
         again = _correct(batch, cfg, r, location, t, follows)
@@ -117,15 +118,18 @@ def _warped(batch: Directions, cfg: EstimatorConfig) -> Estimates:
     warped = _estimates(best, batch.n, w.log_ratio, w.optimism)
     plain = _direct(batch, cfg)
     ahead = plain.direct > warped.direct
-    return Estimates(
+    found = Estimates(
         *(
             torch.where(ahead if a.dim() == 1 else ahead[:, None], a, b)
             for a, b in zip(plain, warped, strict=True)
         )
     )
+    return found._replace(rest=found.mi + 0.5 * torch.log1p(-explained.clamp(max=0.999)))
 
 
-def _put(all_of: Correction, some: Correction, rows: torch.Tensor, where: torch.Tensor) -> Correction:
+def _put(
+    all_of: Correction, some: Correction, rows: torch.Tensor, where: torch.Tensor
+) -> Correction:
     """The corrections of all directions, those of `rows` replaced where it says so."""
     return Correction(
         *(a.index_put((rows[where],), b[where]) for a, b in zip(all_of, some, strict=True))
@@ -172,6 +176,7 @@ def _estimates(
         orthogonal=left_out + 2 * optimism + on * c.orthogonal,
         influence=log_ratio + on[:, None] * c.influence,
         ess=torch.ones_like(mi),
+        rest=mi,
     )
 
 

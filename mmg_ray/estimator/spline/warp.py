@@ -65,7 +65,9 @@ def warp(x: torch.Tensor, y: torch.Tensor, n: torch.Tensor, mask: torch.Tensor) 
     """
     knots = n_knots(int(n.min()))
     spline = _Spline(y, n, mask, _quantiles(knots, n, ends=True))
-    cells = _Cells(y, n, mask, min(_MOST_CELLS, max(8, knots * _SAMPLES_PER_KNOT // _SAMPLES_PER_CELL)))
+    cells = _Cells(
+        y, n, mask, min(_MOST_CELLS, max(8, knots * _SAMPLES_PER_KNOT // _SAMPLES_PER_CELL))
+    )
     m, leverage, _ = _location(spline, x, mask, adaptive=False)
     error = (x - m) / (1 - leverage) * mask
     log_v, _, _ = _scale(cells, error)
@@ -80,7 +82,9 @@ def warp(x: torch.Tensor, y: torch.Tensor, n: torch.Tensor, mask: torch.Tensor) 
     sd = torch.exp(0.5 * log_v_others).clamp(max=1.0)
     wander = 0.5 * _WANDER / n[:, None] / sd * (1 - sd).sqrt()
     shape, evident = _shape(residual, n, mask)
-    log_ratio = (log_ratio + wander.clamp(max=0.2) + torch.where(evident[:, None], shape, 0.0)) * mask
+    log_ratio = (
+        log_ratio + wander.clamp(max=0.2) + torch.where(evident[:, None], shape, 0.0)
+    ) * mask
     residual = torch.where(evident[:, None], rank_scores(residual, n, mask), residual)
     return Warp(residual * mask, log_ratio, (freedom_m + freedom_v) / (2 * n), m * mask)
 
@@ -190,9 +194,7 @@ def _location(
 class _Cells:
     """Cells of equal probability in y, on which the variance is a smooth curve of log v."""
 
-    def __init__(
-        self, y: torch.Tensor, n: torch.Tensor, mask: torch.Tensor, count: int
-    ) -> None:
+    def __init__(self, y: torch.Tensor, n: torch.Tensor, mask: torch.Tensor, count: int) -> None:
         self.n, self.mask = n, mask
         self.cell = (torch.special.ndtr(y) * count).floor().clamp(0, count - 1).long()
         self.middle = _Spline(y, n, mask, _quantiles(count, n, ends=False))
@@ -204,9 +206,7 @@ class _Cells:
         return torch.zeros_like(self.middle.knots).scatter_add_(1, self.cell, values)
 
 
-def _scale(
-    cells: _Cells, error: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _scale(cells: _Cells, error: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """log v(y) (S, N), the same without the sample's own say, and degrees of freedom (S,).
 
     Penalised gamma likelihood of squared errors with a log link by Fisher scoring, whose weights are
