@@ -61,6 +61,7 @@ class Estimates(NamedTuple):
         influence: (S, N) contribution of each sample: its mean is the MI, its spread the
             standard error; 0 in the padding.
         ess: (S,) effective share of the noise-level draws, 0..1; 1 where none are drawn.
+        unsure: (S,) nats that the fit may be off by, the second part of the standard error.
         rest: (S,) nats of mi beyond what a curve x = m(y) explains of the variance. Much of it in
             both directions means several branches, which networks follow better than closed forms.
     """
@@ -70,19 +71,15 @@ class Estimates(NamedTuple):
     orthogonal: torch.Tensor
     influence: torch.Tensor
     ess: torch.Tensor
+    unsure: torch.Tensor
     rest: torch.Tensor
 
     def standard_error(self, n: torch.Tensor) -> torch.Tensor:
-        """(S,) of an estimate from n (S,) samples, of two parts in quadrature.
-
-        One is the scatter of the mean influence over samples. The other is what fitting costs: mi and
-        the direct form differ by the squared distance of fits to other samples, and what shrinkage
-        hides is of that size.
-        """
+        """(S,) of an estimate from n (S,) samples: the scatter over samples and `unsure`, in quadrature."""
         mean = self.influence.sum(1) / n
         squares = self.influence.square().sum(1) - n * mean.square()
         scatter = squares.clamp(min=0) / (n - 1) / n
-        return (scatter + (self.mi - self.direct).square()).sqrt()
+        return (scatter + self.unsure.square()).sqrt()
 
 
 def halves(seed: int, n_samples: int, device: torch.device) -> torch.Tensor:

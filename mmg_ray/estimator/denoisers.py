@@ -95,6 +95,8 @@ def _cascade_cost(n: int, dim_x: int, dim_y: int, cfg: EstimatorConfig) -> Cost:
     return spline.cascade_cost(n)
 
 
+CLOSED_FORMS = tuple(tier.name for tier in CASCADE if tier is not CASCADE[-1])
+
 DENOISERS: dict[str, Denoiser] = {
     "auto": Denoiser(CASCADE, (NEURAL,), Stop.CONVERGED, _cascade_cost, 64),
     "screen": Denoiser((), (), Stop.FORCED, lambda n, _dx, _dy, _cfg: spline.screen_cost(n), 256),

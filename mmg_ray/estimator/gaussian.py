@@ -120,6 +120,7 @@ def estimate(batch: Directions) -> Estimates:
         orthogonal=mi,
         influence=pointwise_mi(c) * batch.mask(),
         ess=torch.ones_like(mi),
+        unsure=torch.zeros_like(mi),
         rest=torch.zeros_like(mi),
     )
 

@@ -218,6 +218,8 @@ def integrate(
         orthogonal=linear + on * orthogonal,
         influence=(gaussian.pointwise_mi(c) + learned) * batch.mask(),
         ess=sampler.effective_share(),
+        # what overfitting costs the direct form; shrinkage and noise of the fits are less
+        unsure=0.5 * on * (cross - direct).abs(),
         rest=torch.zeros_like(shared),
     )
 

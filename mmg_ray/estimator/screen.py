@@ -78,7 +78,7 @@ def block_moments(ranks_x: np.ndarray, ranks_y: np.ndarray, device: str = "cpu")
         )
         total += x @ y.T
     squares = (total / n).square_().view(len(ranks_x), ORDER, len(ranks_y), ORDER)
-    return _moments(*(_summed(squares, weights) for weights in (WEIGHTS, _LOW)), n)
+    return _moments(_summed(squares, WEIGHTS), _summed(squares, _LOW), n)
 
 
 def _summed(squares: torch.Tensor, weights: np.ndarray) -> np.ndarray:

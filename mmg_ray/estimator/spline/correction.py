@@ -126,7 +126,7 @@ def _influence(
     half: torch.Tensor,
 ) -> torch.Tensor:
     """(S, N) integral of 2 w f_held - f_1 f_2 for each sample, by its curves and lookups."""
-    n_directions, levels, n_functions = one.shape
+    n_directions, levels, _ = one.shape
     n_target, n_source = t.linear.shape[1], t.single.shape[0]
     products = one.new_zeros(n_directions, levels, t.quadratic.shape[1] * t.product.shape[0])
     outer = (one[..., :, None] * two[..., None, :]).flatten(-2) * t.weight[:, None]

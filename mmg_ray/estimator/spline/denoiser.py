@@ -176,6 +176,9 @@ def _estimates(
         orthogonal=left_out + 2 * optimism + on * c.orthogonal,
         influence=log_ratio + on[:, None] * c.influence,
         ess=torch.ones_like(mi),
+        # mi and the direct form differ by the squared distance of fits to other samples, and what
+        # shrinkage hides is of that size
+        unsure=mi - direct,
         rest=mi,
     )
 

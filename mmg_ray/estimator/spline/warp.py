@@ -19,7 +19,7 @@ import torch
 
 from mmg_ray.estimator.spline import band
 
-_KNOTS = np.array([16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512])
+_KNOTS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 _SAMPLES_PER_KNOT = 4
 _SAMPLES_PER_CELL = 16  # of the variance
 _MOST_CELLS = 64
@@ -53,7 +53,7 @@ class Warp(NamedTuple):
 
 def n_knots(n: int) -> int:
     """Knots of a direction of n samples: from a short ladder, so that directions share batches."""
-    return int(_KNOTS[max(0, np.searchsorted(_KNOTS, n // _SAMPLES_PER_KNOT, side="right") - 1)])
+    return max((k for k in _KNOTS if k * _SAMPLES_PER_KNOT <= n), default=_KNOTS[0])
 
 
 def warp(x: torch.Tensor, y: torch.Tensor, n: torch.Tensor, mask: torch.Tensor) -> Warp:
