@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -80,6 +80,16 @@ class Estimates(NamedTuple):
         squares = self.influence.square().sum(1) - n * mean.square()
         scatter = squares.clamp(min=0) / (n - 1) / n
         return (scatter + self.unsure.square()).sqrt()
+
+
+def shrunk(mi: Any, scatter: Any) -> Any:
+    """An unbiased estimate (array or tensor, nats) drawn to 0 where it is no larger than its scatter there.
+
+    Estimates of independent pairs scatter about 0 and are cut off below it, which leaves their mean
+    above 0; counting the small ones for less takes most of that back and changes large ones by at
+    most `scatter`.
+    """
+    return mi * abs(mi) / (abs(mi) + scatter)
 
 
 def halves(seed: int, n_samples: int, device: torch.device) -> torch.Tensor:

@@ -22,6 +22,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from mmg_ray.estimator.batch import shrunk
+
 ORDER = 6
 _DEGREES = np.arange(1, ORDER + 1)
 WEIGHTS = 1.0 / np.outer(_DEGREES, _DEGREES)
@@ -107,7 +109,8 @@ def weak_mi(chi_square: np.ndarray, n: np.ndarray | int) -> tuple[np.ndarray, np
     at_least = np.maximum(chi_square, 0.0)
     # moments have variance 1 / n, and a square of mean m^2 then 4 m^2 / n + 2 / n^2
     variance = 4 * at_least / n + 2 * _LOW.sum() / np.square(n, dtype=float)
-    return 0.5 * np.log1p(at_least), 0.5 * np.sqrt(variance) / (1 + at_least)
+    mi = shrunk(0.5 * np.log1p(at_least), np.sqrt(0.5 * _LOW.sum()) / n)
+    return mi, 0.5 * np.sqrt(variance) / (1 + at_least)
 
 
 def p_value(t: np.ndarray | float, n: int) -> np.ndarray:

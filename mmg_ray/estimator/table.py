@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmg_ray.estimator.batch import shrunk
+
 _SAMPLES_PER_FREEDOM = 20  # the next term of the bias is then below its standard error
 
 
@@ -41,4 +43,5 @@ def mutual_information(a: np.ndarray, b: np.ndarray) -> Found:
     freedom = (rows - 1) * (columns - 1)
     # the plug-in of an independent pair is chi-square of that freedom over 2n
     variance = variance / n + 0.5 * freedom / n**2
-    return Found(plug_in - freedom / (2 * n), float(np.sqrt(max(variance, 0.0))))
+    mi = shrunk(plug_in - freedom / (2 * n), np.sqrt(2 * freedom) / n)
+    return Found(float(mi), float(np.sqrt(max(variance, 0.0))))

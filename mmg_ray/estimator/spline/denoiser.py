@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 
 from mmg_ray.config import EstimatorConfig
-from mmg_ray.estimator.batch import Directions, Estimates, halves
+from mmg_ray.estimator.batch import Directions, Estimates, halves, shrunk
 from mmg_ray.estimator.spline.basis import Shape, Tables, adapted_levels, tables
 from mmg_ray.estimator.spline.correction import Correction, correct
 from mmg_ray.estimator.spline.warp import n_knots, warp
@@ -30,7 +30,7 @@ _FINE_PENALTIES = (10**-5.5, 10**-4.5, 10**-3.5, 10**-2.5, 10**-1.5)
 _FINE_SAMPLES = 200
 _LARGE = 0.04  # nats of correction above which finer functions may find more
 _CHUNK = {"cpu": 64, "cuda": 8192}  # directions at once
-_SCATTER = 2.0
+_SCATTER = 2.0  # of estimates of independent pairs, times n
 _FLAT = 0.05  # variance of m(y) below which it is no coordinate
 _AHEAD = 0.5  # samples' worth of nats by which m(y) must beat y as the second coordinate
 
@@ -169,9 +169,7 @@ def _estimates(
     mi = left_out + optimism + on * c.cross
     direct = left_out + on * c.direct
     return Estimates(
-        # under independence mi scatters by about 2 / n around 0 and is cut off there: what is no
-        # larger than that scatter counts less, which takes the mean of many such pairs to 0
-        mi=torch.where(mi > 0, mi.square() / (mi + _SCATTER / n), mi),
+        mi=shrunk(mi, _SCATTER / n),
         direct=direct,
         orthogonal=left_out + 2 * optimism + on * c.orthogonal,
         influence=log_ratio + on[:, None] * c.influence,
