@@ -8,6 +8,7 @@ from typing import Any
 _HOME = {
     "estimate_mi": "mmg_ray.api",
     "mi_matrix": "mmg_ray.api",
+    "mmse_gap": "mmg_ray.api",
     "MIMatrix": "mmg_ray.api",
     "MMGEstimator": "mmg_ray.api",
     "run": "mmg_ray.execute.driver",

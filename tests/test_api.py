@@ -88,7 +88,7 @@ def test_bad_arrays_are_named(x, y, expected):
 def test_bad_names_and_denoisers_are_named(table):
     with pytest.raises(DataError, match="got 5, 1 of them different"):
         mmg_ray.mi_matrix(table.to_numpy(), names=["a"] * 5)
-    with pytest.raises(ConfigError, match="'neurall'; known denoisers: gaussian, neural"):
+    with pytest.raises(ConfigError, match="'neurall'; known denoisers: auto, screen"):
         mmg_ray.estimate_mi(table["a"], table["b"], denoiser="neurall")
 
 
@@ -100,3 +100,24 @@ def test_few_or_all_missing_samples_are_a_status_not_a_number():
     assert "min_samples" in few.message
     flat = mmg_ray.estimate_mi(np.arange(50.0), np.ones(50))
     assert flat.message.startswith("y: one value only")
+
+
+@pytest.mark.parametrize("rho", [0.5, 0.95])
+def test_the_gap_curve_is_that_of_a_gaussian_pair(rho):
+    x, e = np.random.default_rng(6).standard_normal((2, 3000))
+    logsnr, gap = mmg_ray.mmse_gap(x, rho * x + np.sqrt(1 - rho**2) * e)
+    signal, noise = 1 / (1 + np.exp(-logsnr)), 1 / (1 + np.exp(logsnr))
+    variance = 1 - rho**2
+    exact = signal - signal * variance / (signal * variance + noise)
+    np.testing.assert_allclose(gap, exact, atol=0.02)
+    assert np.trapezoid(gap, logsnr) / 2 == pytest.approx(-0.5 * np.log(variance), rel=0.05)
+
+
+def test_the_gap_curve_refuses_what_has_none():
+    x = np.arange(50.0)
+    with pytest.raises(DataError, match="two"):
+        mmg_ray.mmse_gap(np.ones((50, 2)), x)
+    with pytest.raises(DataError, match="constant"):
+        mmg_ray.mmse_gap(x, np.ones(50))
+    with pytest.raises(DataError, match="30 needed"):
+        mmg_ray.mmse_gap(x[:20], x[:20])

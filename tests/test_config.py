@@ -11,7 +11,7 @@ from mmg_ray.errors import ConfigError
 
 def test_defaults_are_resolved_and_survive_a_round_trip():
     resolved = config.load("data: {path: a.csv}")
-    assert resolved.estimator.denoiser == "neural"
+    assert resolved.estimator.denoiser == "auto"
     assert config.from_dict(config.to_dict(resolved)) == resolved
 
 

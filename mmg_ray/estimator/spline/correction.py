@@ -30,14 +30,14 @@ class Correction(NamedTuple):
     Attributes:
         cross: (S,) the estimate. direct: (S,) held-out gap. orthogonal: (S,) squared distance.
         influence: (S, N) of each sample: its mean is close to `cross`; 0 in the padding.
-        integrand: (S, K) of `cross` at each noise level, before weights.
+        held_out: (S, K) integrand of `direct`, E[2 w f - f^2], at each noise level.
     """
 
     cross: torch.Tensor
     direct: torch.Tensor
     orthogonal: torch.Tensor
     influence: torch.Tensor
-    integrand: torch.Tensor
+    held_out: torch.Tensor
 
 
 def correct(
@@ -82,13 +82,14 @@ def correct(
     taken = torch.where(held_out.gather(-1, taken) > least, taken, best)[:, None, :, None]
     one, two = beta.gather(-1, taken.expand(-1, 2, -1, beta.shape[-2], 1))[..., 0].unbind(1)
     product = 0.5 * (one * _times(gram[:, 0], two) + one * _times(gram[:, 1], two)).sum(-1)
-    integrand = (one * right[:, 1] + two * right[:, 0]).sum(-1) - product
+    cross = (one * right[:, 1] + two * right[:, 0]).sum(-1) - product
+    at_best = held_out.gather(-1, best)[..., 0]
     return Correction(
-        cross=integrand @ t.weight,
-        direct=held_out.gather(-1, best)[..., 0] @ t.weight,
+        cross=cross @ t.weight,
+        direct=at_best @ t.weight,
         orthogonal=product @ t.weight,
         influence=_influence(t, one, two, curves, lookups, half) * mask,
-        integrand=integrand,
+        held_out=at_best,
     )
 
 

@@ -12,13 +12,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
 from mmg_ray.config import EstimatorConfig
+from mmg_ray.estimator import channel, gaussian
 from mmg_ray.estimator.batch import Directions, Estimates, halves, shrunk
-from mmg_ray.estimator.spline.basis import Shape, Tables, adapted_levels, tables
+from mmg_ray.estimator.spline.basis import Levels, Shape, Tables, adapted_levels, tables
 from mmg_ray.estimator.spline.correction import Correction, correct
-from mmg_ray.estimator.spline.warp import n_knots, warp
+from mmg_ray.estimator.spline.warp import Warp, n_knots, warp
 from mmg_ray.schema import Cost
 
 _PENALTIES = (10**-4.5, 10**-3.5, 10**-2.5, 10**-1.5, 10**-0.5, 10**0.5)
@@ -179,6 +181,46 @@ def _estimates(
         unsure=mi - direct,
         rest=mi,
     )
+
+
+def gap_curve(batch: Directions, cfg: EstimatorConfig, logsnr: np.ndarray) -> np.ndarray:
+    """Gap in denoising error, E|eps - eps_hat(z)|^2 - E|eps - eps_hat(z, y)|^2, of S scalar directions.
+
+    Args:
+        logsnr: (K,) noise levels of the target's normal score.
+
+    Returns:
+        (S, K), the larger of two held-out gaps at each level, each at most the MMSE gap but for
+        noise: of smooth functions of z and y, and of the best denoiser of location and scale alone.
+    """
+    y = batch.y[..., 0]
+    levels = Levels(tuple(logsnr.tolist()), (1.0,) * len(logsnr))
+    smooth = _correct(batch, cfg, batch.draws[..., 0], y, tables(_RESIDUAL, levels, y.device))
+    x, mask = batch.x[..., 0], batch.mask().double()
+    parts = []
+    for rows in ([s] for s in range(len(y))):  # each its own knots
+        w = warp(x[rows], y[rows], batch.n[rows], mask[rows])
+        parts.append(_location_scale_gap(x[rows], w, mask[rows], logsnr))
+    alpha2 = torch.sigmoid(torch.as_tensor(logsnr))
+    at_best = torch.maximum(smooth.held_out.double(), torch.cat(parts).to(smooth.held_out.device))
+    return (alpha2 * at_best.cpu()).numpy()
+
+
+def _location_scale_gap(
+    x: torch.Tensor, w: Warp, mask: torch.Tensor, logsnr: np.ndarray
+) -> torch.Tensor:
+    """(S, K) E[2 w f - f^2] of the Wiener denoiser of N(mean, variance), eps by Gauss-Hermite."""
+    points, mass = np.polynomial.hermite_e.hermegauss(16)
+    gaps = []
+    for value in logsnr.tolist():
+        at = channel.level(torch.tensor(channel.u_of_logsnr(value), dtype=x.dtype))
+        gap = torch.zeros_like(x)
+        for eps, share in zip(points.tolist(), (mass / mass.sum()).tolist(), strict=True):
+            noise = torch.full_like(x, eps)
+            f = gaussian.wiener(channel.noised(x, noise, at), w.mean, w.variance, at)
+            gap += share * (2 * channel.innovation(x, noise, at) - f) * f
+        gaps.append((gap * mask).sum(1) / mask.sum(1))
+    return torch.stack(gaps, -1)
 
 
 def cost(n_samples: int) -> Cost:

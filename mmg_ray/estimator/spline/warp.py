@@ -43,12 +43,15 @@ class Warp(NamedTuple):
         log_ratio: (S, N) log q(x | y) / phi(x), nats.
         optimism: (S,) nats that the mean log ratio lacks because m and v are estimated.
         location: (S, N) m(y).
+        mean, variance: (S, N) of x given y as the other samples tell them.
     """
 
     residual: torch.Tensor
     log_ratio: torch.Tensor
     optimism: torch.Tensor
     location: torch.Tensor
+    mean: torch.Tensor
+    variance: torch.Tensor
 
 
 def n_knots(n: int) -> int:
@@ -86,7 +89,14 @@ def warp(x: torch.Tensor, y: torch.Tensor, n: torch.Tensor, mask: torch.Tensor) 
         log_ratio + wander.clamp(max=0.2) + torch.where(evident[:, None], shape, 0.0)
     ) * mask
     residual = torch.where(evident[:, None], rank_scores(residual, n, mask), residual)
-    return Warp(residual * mask, log_ratio, (freedom_m + freedom_v) / (2 * n), m * mask)
+    return Warp(
+        residual=residual * mask,
+        log_ratio=log_ratio,
+        optimism=(freedom_m + freedom_v) / (2 * n),
+        location=m * mask,
+        mean=(x - error) * mask,
+        variance=torch.exp(log_v_others),
+    )
 
 
 def rank_scores(values: torch.Tensor, n: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
