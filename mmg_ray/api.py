@@ -64,6 +64,8 @@ def estimate_mi(
         raise DataError(f"x has {len(a)} samples and y has {len(b)}; pass the same samples of both")
     # named by content: the streams, and so the result, do not depend on which one comes first
     named = {name: _variable(_codes(values)) for name, values in (("x", a), ("y", b))}
+    if named["x"].name == named["y"].name:  # equal variables have their ties broken apart, too
+        named["y"] = replace(named["y"], name=f"{named['y'].name}, again")
     variables = dict(enumerate(named.values()))
     (result,) = estimate_tile(
         variables, [(0, 1)], _config(config, denoiser, seed), device_of("auto")

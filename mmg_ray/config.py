@@ -140,8 +140,7 @@ class CascadeConfig:
 class EstimatorConfig:
     denoiser: str = Field(
         default="auto",
-        description="auto (a cascade: screen, splines; neural for groups), screen, spline, neural or "
-        "gaussian",
+        description="auto (a cascade: screen, table, splines, neural), screen, spline, neural or gaussian",
     )
     seed: int = Field(default=0, ge=0, description="key of every random stream")
     min_samples: int = Field(

@@ -59,7 +59,7 @@ class Stop(StrEnum):
 
 
 _REASONS = {
-    Stop.FORCED: "the configuration names this denoiser for every pair",
+    Stop.FORCED: "the configuration asks for one denoiser, so nothing deeper was tried",
     Stop.NOT_SIGNIFICANT: "the rank test finds no dependence, so there is nothing to go deeper for",
     Stop.WEAK: "so weak a dependence shows in full here: a deeper denoiser would find no more",
     Stop.CONVERGED: "the deepest denoiser that helps this pair",
@@ -303,6 +303,7 @@ class Cost:
 
     flops: float
     peak_bytes: float  # extra memory while the pair is being estimated, per pair of a tile
+    host_s: float = 0.0  # on the CPU, whatever the device: arranging what the flops are done on
 
 
 @dataclass(frozen=True)

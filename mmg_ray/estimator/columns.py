@@ -28,12 +28,14 @@ class Columns:
     Attributes:
         numbers: (P,) float64 by name, NaN where there is none.
         n_samples: (P,) int32.
+        weak_mi: (P,) nats, of the screen.
         rest: (P,) nats, see `batch.Estimates`; the lesser of the two directions.
     """
 
     def __init__(self, n_pairs: int, denoiser: str) -> None:
         self.numbers = {name: np.full(n_pairs, np.nan) for name in _NUMBERS}
         self.n_samples = np.zeros(n_pairs, dtype=np.int32)
+        self.weak_mi = np.zeros(n_pairs)
         self.rest = np.zeros(n_pairs)
         self._status = np.full(n_pairs, _STATUSES.index(Status.OK), dtype=np.int32)
         self._stop = np.full(n_pairs, -1, dtype=np.int32)
@@ -44,7 +46,7 @@ class Columns:
     def refuse(self, row: int, status: Status, what: str) -> None:
         """A pair without a value: its status and why."""
         self._status[row] = _STATUSES.index(status)
-        self._stop[row] = -1
+        self._stop[row], self._denoiser[row] = -1, 0  # the one that was asked for
         for column in self.numbers.values():
             column[row] = np.nan
         self._messages[row] = f"{what}: {status.remedy}"

@@ -20,9 +20,10 @@ from mmg_ray.schema import Cost, Stop
 
 
 class Known(NamedTuple):
-    """What gates look at, of P pairs: p-value, MI so far in nats, and its rest, see `Estimates`."""
+    """What gates look at, of P pairs: p-value, MI of the screen and so far in nats, and its rest."""
 
     p_value: np.ndarray
+    weak_mi: np.ndarray
     mi_nats: np.ndarray
     rest: np.ndarray
 
@@ -74,7 +75,8 @@ def _significant(known: Known, cfg: CascadeConfig) -> np.ndarray:
 
 
 def _strong(known: Known, cfg: CascadeConfig) -> np.ndarray:
-    return known.mi_nats > cfg.mi_nats
+    # a few smooth functions may miss what the screen's other orders see
+    return np.maximum(known.mi_nats, known.weak_mi) > cfg.mi_nats
 
 
 def _branching(known: Known, cfg: CascadeConfig) -> np.ndarray:
@@ -82,8 +84,8 @@ def _branching(known: Known, cfg: CascadeConfig) -> np.ndarray:
 
 
 CASCADE = (
-    TABLE._replace(enters=_significant, otherwise=Stop.NOT_SIGNIFICANT),
-    Tier("spline-direct", spline.direct),
+    TABLE,
+    Tier("spline-direct", spline.direct, _significant, Stop.NOT_SIGNIFICANT),
     SPLINE._replace(enters=_strong, otherwise=Stop.WEAK),
     NEURAL._replace(enters=_branching, otherwise=Stop.CONVERGED),
 )

@@ -24,6 +24,11 @@ class Found(NamedTuple):
     se: float
 
 
+def few(codes: np.ndarray) -> bool:
+    """Whether codes (N, 1) are of so few values that a table with them may be small."""
+    return int(codes.max()) * _SAMPLES_PER_FREEDOM <= len(codes)
+
+
 def fits(levels_a: int, levels_b: int, n: int) -> bool:
     """Whether n samples fill a table of so many values."""
     return (levels_a - 1) * (levels_b - 1) * _SAMPLES_PER_FREEDOM <= n
@@ -41,7 +46,8 @@ def mutual_information(a: np.ndarray, b: np.ndarray) -> Found:
     rows, columns = (int((table.sum(axis) > 0).sum()) for axis in (1, 0))
     variance = float(table[there] @ ratio**2) - plug_in**2
     freedom = (rows - 1) * (columns - 1)
-    # the plug-in of an independent pair is chi-square of that freedom over 2n
-    variance = variance / n + 0.5 * freedom / n**2
+    # the plug-in of an independent pair is chi-square of that freedom over 2n: its scatter is then
+    # not that of the log ratios, of which it is the half
+    variance = max(variance - freedom / n, 0.0) / n + 0.5 * freedom / n**2
     mi = shrunk(plug_in - freedom / (2 * n), np.sqrt(2 * freedom) / n)
-    return Found(float(mi), float(np.sqrt(max(variance, 0.0))))
+    return Found(float(mi), float(np.sqrt(variance)))

@@ -63,6 +63,11 @@ class _Found(NamedTuple):
         """Some of the pairs."""
         return _Found(*(values[rows] for values in self))
 
+    def at_most(self, most: np.ndarray) -> _Found:
+        """The same with no form of the MI above `most` (P,)."""
+        forms = (np.minimum(form, most) for form in (self.mi, self.direct, self.orthogonal))
+        return self._replace(**dict(zip(("mi", "direct", "orthogonal"), forms, strict=True)))
+
 
 class _Tile:
     """The pairs of a tile, the sides that they share and the columns of what is found."""
@@ -169,6 +174,7 @@ class _Tile:
             of_size = n == size
             p_value[of_size] = screen.p_value(found.statistic[of_size], size)
         mi, se = screen.weak_mi(found.chi_square, n)
+        self.columns.weak_mi[rows] = mi
         self._put_one_number(rows, "screen", mi, se)
         self.columns.put(rows, "screen", p_value=p_value, spearman=np.clip(spearman, -1.0, 1.0))
 
@@ -184,7 +190,10 @@ class _Tile:
             if tier.enters is not None:
                 numbers = columns.numbers
                 known = Known(
-                    numbers["p_value"][rows], numbers["mi_nats"][rows], columns.rest[rows]
+                    p_value=numbers["p_value"][rows],
+                    weak_mi=columns.weak_mi[rows],
+                    mi_nats=numbers["mi_nats"][rows],
+                    rest=columns.rest[rows],
                 )
                 enters = tier.enters(known, self._cfg.cascade)
                 columns.stop(rows[~enters], tier.otherwise)
@@ -201,9 +210,12 @@ class _Tile:
 
     def _tabulate(self, rows: np.ndarray, name: str) -> np.ndarray:
         """Estimate the pairs whose contingency table is small; true for these."""
-        sides = [self._pair_sides(row) for row in rows.tolist()]
-        small = np.array([table.fits(a.n_levels, b.n_levels, a.n) for a, b in sides], dtype=bool)
-        chosen = [sides[k] for k in np.flatnonzero(small).tolist()]
+        few = [i for i, v in self._variables.items() if v.dim == 1 and table.few(v.codes)]
+        small = np.asarray(np.isin(self._pairs[rows], few).all(axis=1))
+        for k in np.flatnonzero(small).tolist():
+            a, b = self._pair_sides(int(rows[k]))
+            small[k] = table.fits(a.n_levels, b.n_levels, a.n)
+        chosen = [self._pair_sides(row) for row in rows[small].tolist()]
         if chosen:
             found = [table.mutual_information(a.levels, b.levels) for a, b in chosen]
             mi, se = np.array(found).T
@@ -256,18 +268,18 @@ class _Tile:
         for row in rows[~finite & ~closed].tolist():
             names = (self._variables[int(index)].name for index in self._pairs[row])
             columns.refuse(row, Status.DIVERGED, " - ".join(names))
-        more = ~closed | (np.maximum(ij.mi, ji.mi) > columns.numbers["mi_nats"][rows])
-        kept = finite & more
-        rows, ij, ji = rows[kept], ij.take(kept), ji.take(kept)
         scalar = np.isfinite(columns.numbers["spearman"][rows])
         # ranks of n samples cannot show more than log n
         most = np.where(scalar, np.log(columns.n_samples[rows]), np.inf)
+        ij, ji = ij.at_most(most), ji.at_most(most)
+        kept = finite & (~closed | (np.maximum(ij.mi, ji.mi) > columns.numbers["mi_nats"][rows]))
+        rows, ij, ji = rows[kept], ij.take(kept), ji.take(kept)
         better = _Found(*(np.where(ij.mi >= ji.mi, a, b) for a, b in zip(ij, ji, strict=True)))
         columns.rest[rows] = np.minimum(ij.rest, ji.rest)
         columns.put(
             rows,
             name,
-            mi_nats=np.clip(better.mi, 0.0, most),
+            mi_nats=np.maximum(better.mi, 0.0),
             se_nats=better.se,
             mi_ij=ij.mi,
             mi_ji=ji.mi,

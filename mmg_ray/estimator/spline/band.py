@@ -89,7 +89,7 @@ def inverse(f: Factor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def curvature(gap: torch.Tensor, weight: torch.Tensor) -> Band:
-    """Sum over inner knots of weight * (second derivative)^2, a quadratic form in the values at knots.
+    """Integral of weight * (second derivative)^2, a quadratic form in the values at knots.
 
     Args:
         gap: (..., K - 1) distances of the knots.

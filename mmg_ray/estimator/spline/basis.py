@@ -22,8 +22,8 @@ from numpy.polynomial.hermite_e import hermegauss
 
 _REACH = 6.0  # scores are tabulated on [-6, 6]; a normal sample leaves it once in 5e8
 _CELLS = 2401
-_QUADRATURE = 24  # Gauss-Hermite points that integrate eps
-_KEPT = 3e-4  # curves are spanned to this part of the largest singular value
+_QUADRATURE = 96  # Gauss-Hermite points that integrate eps: rough functions need them all
+_KEPT = 1e-5  # curves are spanned to this part of the largest: less leaves Gram matrices indefinite
 
 
 # where the integrands of residuals and of weak pairs are: a bump about logsnr 1.5, e-fold 1.5 wide

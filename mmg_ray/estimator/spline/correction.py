@@ -110,8 +110,9 @@ def _smoothed(values: torch.Tensor) -> torch.Tensor:
 
 def _fit(gram: torch.Tensor, right: torch.Tensor, penalty: torch.Tensor) -> torch.Tensor:
     """(..., F) solutions of (G + diag(penalty) + ridge) beta = b."""
-    lower, _ = torch.linalg.cholesky_ex(gram + torch.diag(penalty + _RIDGE))
-    return torch.cholesky_solve(right[..., None], lower)[..., 0]
+    lower, failed = torch.linalg.cholesky_ex(gram + torch.diag(penalty + _RIDGE))
+    beta = torch.cholesky_solve(right[..., None], lower)[..., 0]
+    return torch.where(failed[..., None] == 0, beta, 0.0)
 
 
 def _times(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:

@@ -33,6 +33,7 @@ _FINE_SAMPLES = 200
 _LARGE = 0.04  # nats of correction above which finer functions may find more
 _CHUNK = {"cpu": 64, "cuda": 8192}  # directions at once
 _SCATTER = 2.0  # of estimates of independent pairs, times n
+_WARPED_SAMPLES = 30  # below it a curve on knots goes through every sample
 _FLAT = 0.05  # variance of m(y) below which it is no coordinate
 _AHEAD = 0.5  # samples' worth of nats by which m(y) must beat y as the second coordinate
 
@@ -119,14 +120,16 @@ def _warped(batch: Directions, cfg: EstimatorConfig) -> Estimates:
         best = _put(best, finer, large, finer_holds)
     warped = _estimates(best, batch.n, w.log_ratio, w.optimism)
     plain = _direct(batch, cfg)
-    ahead = plain.direct > warped.direct
+    ahead = (plain.direct > warped.direct) | (batch.n < _WARPED_SAMPLES)
     found = Estimates(
         *(
             torch.where(ahead if a.dim() == 1 else ahead[:, None], a, b)
             for a, b in zip(plain, warped, strict=True)
         )
     )
-    return found._replace(rest=found.mi + 0.5 * torch.log1p(-explained.clamp(max=0.999)))
+    return found._replace(
+        rest=found.mi + 0.5 * torch.log1p(-explained.clamp(max=1 - batch.n.double() ** -2))
+    )
 
 
 def _put(
@@ -178,7 +181,7 @@ def _estimates(
         ess=torch.ones_like(mi),
         # mi and the direct form differ by the squared distance of fits to other samples, and what
         # shrinkage hides is of that size
-        unsure=mi - direct,
+        unsure=(mi - direct).clamp(min=1 / n),
         rest=mi,
     )
 
@@ -225,14 +228,14 @@ def _location_scale_gap(
 
 def cost(n_samples: int) -> Cost:
     """Projected cost of one pair at level 2."""
-    return Cost(flops=7e7 + 3e4 * n_samples, peak_bytes=2000.0 * n_samples)
+    return Cost(flops=7e7 + 3e4 * n_samples, peak_bytes=3e5 + 200.0 * n_samples)
 
 
 def screen_cost(n_samples: int) -> Cost:
     """Projected cost of one pair of the screen."""
-    return Cost(flops=30.0 * n_samples, peak_bytes=400.0)
+    return Cost(flops=30.0 * n_samples, peak_bytes=900.0 + 0.4 * n_samples)
 
 
 def cascade_cost(n_samples: int) -> Cost:
     """Projected cost of one pair of which the screen lets a half, and the direct spline a tenth, on."""
-    return Cost(flops=1.5e7 + 5e3 * n_samples, peak_bytes=1000.0 * n_samples)
+    return Cost(flops=1.5e7 + 5e3 * n_samples, peak_bytes=2e4 + 8.0 * n_samples)

@@ -208,7 +208,7 @@ class _Cells:
         self.n, self.mask = n, mask
         self.cell = (torch.special.ndtr(y) * count).floor().clamp(0, count - 1).long()
         self.middle = _Spline(y, n, mask, _quantiles(count, n, ends=False))
-        self.middle.share = self.middle.share.clamp(-1.0, 2.0)
+        self.middle.share = self.middle.share.clamp(-0.5, 1.5)
         self.held = self.total(mask)
 
     def total(self, values: torch.Tensor) -> torch.Tensor:
@@ -251,7 +251,8 @@ def _scale(cells: _Cells, error: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
     leverage = (_at(inv_main, best) / n).gather(1, cells.cell).clamp(max=0.9)
     at = cells.middle.at(log_v)
     excess = (squared * torch.exp(-at) - 1).clamp(max=8.0)
-    return at, at - leverage / (1 - leverage) * excess, freedom
+    # nor may one sample's absence: beyond the outermost cells leverage is only known roughly
+    return at, at - (leverage / (1 - leverage) * excess).clamp(max=1.0), freedom
 
 
 def _shape(
