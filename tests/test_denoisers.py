@@ -11,6 +11,8 @@ from mmg_ray.estimator.tile import estimate_tile
 from mmg_ray.schema import Status, Variable
 
 FAST = NetworkConfig(n_steps=300)
+GROUPED = [name for name, denoiser in DENOISERS.items() if denoiser.vectors]
+SCALAR_ONLY = [name for name in DENOISERS if name not in GROUPED]
 QUADRATIC = known_mi.location_scale("x^2 + e", lambda x: x**2, lambda x: 1.0 + 0 * x)
 
 
@@ -36,13 +38,15 @@ def gaussian_pair():
 
 @pytest.mark.parametrize("name", DENOISERS)
 class TestEveryDenoiser:
-    def test_gaussian_pair_within_its_error(self, name, gaussian_pair):
-        result = pair(*gaussian_pair, config(name))
+    def test_gaussian_pair_within_its_error(self, name):
+        weak = name == "screen"  # it is for weak dependence, and low on strong
+        task = known_mi.gaussian(0.4 if weak else 0.8)
+        result = pair(*task.sample(np.random.default_rng(0), 600), config(name))
         assert result.status is Status.OK
-        assert result.mi_nats == pytest.approx(known_mi.gaussian(0.8).mi_nats, abs=0.1)
+        assert result.mi_nats == pytest.approx(task.mi_nats, abs=0.05 if weak else 0.1)
         assert 0.01 < result.se_nats < 0.06
-        assert result.spearman == pytest.approx(0.785, abs=0.05)
-        assert 0 < result.p_value < 1e-40
+        assert result.spearman == pytest.approx(0.385 if weak else 0.785, abs=0.1 if weak else 0.05)
+        assert 0 < result.p_value < (1e-12 if weak else 1e-40)
 
     def test_independent_pairs_read_zero(self, name):
         rng = np.random.default_rng(1)
@@ -82,7 +86,7 @@ class TestEveryDenoiser:
         pairs = [(2, 3), (0, 2), (0, 1), (1, 3)]
         in_tile = estimate_tile(variables, pairs, config(name))[2]
         (alone,) = estimate_tile(variables, [(0, 1)], config(name))
-        assert in_tile.mi_nats == pytest.approx(alone.mi_nats, abs=1e-4)
+        assert in_tile.mi_nats == pytest.approx(alone.mi_nats, abs=1e-5)
 
     def test_missing_samples_are_dropped_pair_by_pair(self, name, gaussian_pair):
         x, y = gaussian_pair
@@ -93,13 +97,41 @@ class TestEveryDenoiser:
         assert result.n_samples == kept.sum()
         assert result.mi_nats == pytest.approx(pair(x[kept], y[kept], config(name)).mi_nats, 0.05)
 
-    def test_groups_of_gaussians(self, name):
-        rng = np.random.default_rng(4)
-        x = rng.standard_normal((800, 3))
-        y = 0.6 * x[:, :2] + 0.8 * rng.standard_normal((800, 2))
-        result = pair(x, y, config(name))
-        assert result.mi_nats == pytest.approx(-np.log(1 - 0.36), abs=0.08)
-        assert (result.spearman, result.p_value) == (None, None)
+    def test_a_variable_with_two_values_is_no_trouble(self, name, gaussian_pair):
+        x, y = gaussian_pair
+        result = pair(x, (y > 1).astype(float), config(name))
+        assert result.status is Status.OK
+        assert 0.05 < result.mi_nats < 0.4  # entropy of the split: .44 nats
+        assert result.p_value < 1e-6
+
+    def test_nothing_to_do_is_no_trouble(self, name, gaussian_pair):
+        assert len(estimate_tile({0: variable("x", gaussian_pair[0])}, [], config(name))) == 0
+
+
+@pytest.mark.parametrize("name", GROUPED)
+def test_groups_of_gaussians(name):
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((800, 3))
+    y = 0.6 * x[:, :2] + 0.8 * rng.standard_normal((800, 2))
+    result = pair(x, y, config(name))
+    assert result.mi_nats == pytest.approx(-np.log(1 - 0.36), abs=0.08)
+    assert (result.spearman, result.p_value) == (None, None)
+
+
+@pytest.mark.parametrize("name", SCALAR_ONLY)
+def test_groups_are_refused_by_name_and_leave_scalars_alone(name, gaussian_pair):
+    x, y = gaussian_pair
+    group = np.stack([x, np.random.default_rng(4).standard_normal(600)], axis=1)
+    variables = {0: variable("g", group), 1: variable("x", x), 2: variable("y", y)}
+    refused, kept = estimate_tile(variables, [(0, 2), (1, 2)], config(name))
+    assert refused.status is Status.UNSUPPORTED
+    assert (refused.mi_nats, refused.p_value, refused.stop) == (None, None, None)
+    assert refused.message.startswith(f"{name} takes pairs of scalars")
+    assert "neural" in refused.message
+    assert kept == pair(x, y, config(name))
+    # a group that repeats one coordinate is that coordinate
+    again = pair(np.stack([x, -x], axis=1), y, config(name))
+    assert again.mi_nats == pytest.approx(kept.mi_nats, abs=1e-4)
 
 
 @pytest.mark.parametrize("name", DENOISERS)
@@ -140,7 +172,7 @@ def test_bad_pairs_get_a_status_and_leave_the_rest_alone(name, gaussian_pair):
 )
 def test_networks_learn_what_the_linear_term_misses(task, tolerance):
     x, y = task.sample(np.random.default_rng(10), 1500)
-    result = pair(x, y, EstimatorConfig(network=NetworkConfig(n_steps=800)))
+    result = pair(x, y, EstimatorConfig("neural", network=NetworkConfig(n_steps=800)))
     assert result.mi_nats == pytest.approx(task.mi_nats, abs=tolerance)
     linear = pair(x, y, config("gaussian"))
     assert linear.mi_nats < task.mi_nats - tolerance  # so that it would fail here
@@ -152,14 +184,15 @@ def test_vectors_learn_a_nonlinear_coordinate():
     rng = np.random.default_rng(11)
     x = rng.standard_normal((1500, 2))
     y = x[:, 0] ** 2 + rng.standard_normal(1500)
-    result = pair(x, y, EstimatorConfig(network=NetworkConfig(n_steps=600)))
+    result = pair(x, y, EstimatorConfig("neural", network=NetworkConfig(n_steps=600)))
     assert result.mi_nats == pytest.approx(QUADRATIC.mi_nats, abs=0.07)
 
 
 def test_ties_are_handled_on_both_sides():
     """Two-valued y = [x > 0]: MI is log 2 exactly, for a table of half zeros."""
     x = np.random.default_rng(12).standard_normal(1500)
-    result = pair(x, (x > 0).astype(float), EstimatorConfig(network=NetworkConfig(n_steps=800)))
+    cfg = EstimatorConfig("neural", network=NetworkConfig(n_steps=800))
+    result = pair(x, (x > 0).astype(float), cfg)
     assert result.mi_nats == pytest.approx(np.log(2), abs=0.06)
 
 
@@ -171,7 +204,7 @@ def test_a_duplicated_variable_is_strong_and_finite(gaussian_pair):
         assert result.mi_nats == pytest.approx(np.log(600), abs=0.05)
 
 
-@pytest.mark.parametrize("name", DENOISERS)
+@pytest.mark.parametrize("name", GROUPED)
 def test_repeated_coordinates_of_a_group_change_nothing(name, gaussian_pair):
     x, y = gaussian_pair
     z = np.random.default_rng(5).standard_normal(600)
@@ -207,7 +240,9 @@ def test_few_samples_do_not_invent_edges(n, dim, n_pairs):
     rng = np.random.default_rng(n)
     variables = {k: variable(f"v{k}", rng.standard_normal((n, dim))) for k in range(2 * n_pairs)}
     pairs = [(2 * k, 2 * k + 1) for k in range(n_pairs)]
-    found = np.array([r.mi_nats for r in estimate_tile(variables, pairs, EstimatorConfig())])
+    found = np.array(
+        [r.mi_nats for r in estimate_tile(variables, pairs, EstimatorConfig("neural"))]
+    )
     assert found.max() < 6 * dim**2 / n
     assert found.mean() < dim**2 / n
 
@@ -232,7 +267,7 @@ def test_missing_data_and_a_longer_neighbour_change_nothing(gaussian_pair):
 
 
 def test_divergence_is_a_status_not_a_number(gaussian_pair):
-    cfg = EstimatorConfig(network=NetworkConfig(n_steps=60, learning_rate=1e20))
+    cfg = EstimatorConfig("neural", network=NetworkConfig(n_steps=60, learning_rate=1e20))
     result = pair(*gaussian_pair, cfg)
     assert result.status is Status.DIVERGED
     assert result.mi_nats is None

@@ -10,6 +10,7 @@ from scipy import integrate, stats
 from mmg_ray.config import SNRConfig
 from mmg_ray.estimator import channel, gaussian, marginals, snr
 from mmg_ray.estimator.batch import Directions
+from mmg_ray.estimator.sides import Side, stack
 from mmg_ray.estimator.streams import Streams
 
 CPU = torch.device("cpu")
@@ -18,7 +19,7 @@ CPU = torch.device("cpu")
 def directions(x: np.ndarray, y: np.ndarray) -> Directions:
     n = torch.full((len(x),), x.shape[1])
     names = tuple(f"v{s}" for s in range(len(x)))
-    return Directions(torch.from_numpy(x), torch.from_numpy(y), n, names, names)
+    return Directions(torch.from_numpy(x)[:, None], torch.from_numpy(y), n, names, names)
 
 
 def gaussian_gap(u: torch.Tensor, rho: float) -> torch.Tensor:
@@ -164,8 +165,52 @@ def test_codes_scores_and_spearman_agree_with_scipy(values):
     assert (np.diff(column[order]) >= 0).all()  # ties are broken, order is not
     other = np.arange(column.size)
     if np.ptp(column) > 0:
-        found = marginals.spearman(codes, marginals.ordinal_codes(other))
-        assert found == pytest.approx(stats.spearmanr(column, other).statistic, abs=1e-10)
+        found = marginals.standard_midranks(codes) @ marginals.standard_midranks(other)
+        expected = stats.spearmanr(column, other).statistic
+        assert found / column.size == pytest.approx(expected, abs=1e-10)
+
+
+def test_turned_ranks_share_out_each_tie():
+    """Over the draws each sample takes places all over its tie, so that few draws are even ones."""
+    codes = np.repeat([0, 1, 2, 3], [40, 1, 8, 3])
+    ranks = marginals.randomised_ranks(codes, np.random.default_rng(0))
+    turned = [marginals.turned_ranks(ranks, codes, share) for share in (0, 0.25, 0.5, 0.75)]
+    np.testing.assert_array_equal(turned[0], ranks)
+    for one in turned:
+        np.testing.assert_array_equal(np.sort(one), np.arange(52))
+        assert (np.diff(codes[np.argsort(one)]) >= 0).all()
+    for group in (slice(0, 40), slice(41, 49)):
+        places = np.sort(np.stack(turned)[:, group], axis=0)
+        size = places.shape[1]
+        np.testing.assert_array_equal(np.diff(places, axis=0), size // 4)
+
+
+def test_tie_breaks_are_keyed_by_the_variable_not_by_its_neighbours():
+    codes = np.repeat([0, 1], 50)[:, None].astype(np.int32)
+    one, same, other = (Side("key", name, codes, seed=0) for name in ("x", "x", "y"))
+    np.testing.assert_array_equal(one.ranks, same.ranks)
+    assert (one.ranks != other.ranks).any()
+    assert one.tied
+    assert one.draws.shape == (4, 100, 1)
+    plain = Side("key", "x", np.arange(100, dtype=np.int32)[:, None], seed=0)
+    assert not plain.tied
+    assert plain.draws.shape == (1, 100, 1)
+
+
+def test_stacked_directions_are_padded_and_masked():
+    long, short = (
+        Side(name, name, np.random.default_rng(n).permutation(n)[:, None], seed=0)
+        for name, n in (("a", 9), ("b", 6))
+    )
+    batch = stack([long, short], [long, short], "cpu")
+    assert batch.n.tolist() == [9, 6]
+    assert batch.mask().sum(1).tolist() == [9, 6]
+    assert (batch.x[1, 6:] == 0).all()
+    assert (batch.y[1, 6:] == 0).all()
+    np.testing.assert_array_equal(batch.x[1, :6], short.draws[0])
+    alone = batch.select([1]).trimmed()
+    assert alone.x.shape == (1, 6, 1)
+    assert (alone.target, alone.source) == (("b",), ("b",))
 
 
 def test_missing_values_have_their_own_code():

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mmg_ray.config import EstimatorConfig
 from mmg_ray.estimator import screen
+from mmg_ray.estimator.marginals import ordinal_codes
+from mmg_ray.estimator.tile import estimate_tile
+from mmg_ray.schema import Variable
 
 
 def null_statistics(n: int, columns: int, seed: int) -> np.ndarray:
@@ -30,7 +34,7 @@ def test_statistic_is_what_its_formula_says():
     for a in range(6):
         for b in range(6):
             total += np.mean(basis[x, a] * basis[y, b]) ** 2 / ((a + 1) * (b + 1))
-    assert screen.statistic(x, y) == pytest.approx(49 * total)
+    assert screen.moments(x, y).statistic == pytest.approx(49 * total)
     assert abs(np.corrcoef(basis[:, 0], np.arange(50))[0, 1]) == pytest.approx(1)
 
 
@@ -58,4 +62,66 @@ def test_dependence_of_any_shape_is_found():
     x, e = rng.standard_normal((2, 500))
     ranks = [np.argsort(np.argsort(v)) for v in (x, 0.3 * x + e, x**2 + e, e * np.exp(0.5 * x))]
     for y in ranks[1:]:
-        assert screen.p_value(screen.statistic(ranks[0], y), 500) < 1e-4
+        assert screen.p_value(screen.moments(ranks[0], y).statistic, 500) < 1e-4
+
+
+def test_blocks_and_single_pairs_have_the_same_moments():
+    rng = np.random.default_rng(3)
+    for n in (30, 31, 5000):  # the last in two pieces of samples
+        x, y = (np.stack([rng.permutation(n) for _ in range(k)]) for k in (3, 4))
+        y[0] = x[0]
+        block = screen.block_moments(x, y)
+        for i, j in np.ndindex(3, 4):
+            single = screen.moments(x[i], y[j])
+            assert block.statistic[i, j] == pytest.approx(single.statistic, rel=1e-4, abs=1e-4)
+            assert block.chi_square[i, j] == pytest.approx(single.chi_square, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("n", [30, 200])
+def test_moments_have_the_mean_they_are_corrected_by(n):
+    """Under independence chi_square, less its mean, averages to 0."""
+    rng = np.random.default_rng(n)
+    x, y = (np.stack([rng.permutation(n) for _ in range(80)]) for _ in range(2))
+    found = screen.block_moments(x, y).chi_square
+    assert abs(found.mean()) < 4 * found.std() / 80
+    assert found.std() * n > 3  # so that a constant 0 would not do
+
+
+@pytest.mark.parametrize("rho", [0.1, 0.3])
+def test_weak_mi_is_the_mi_of_weak_gaussian_pairs(rho):
+    n, n_pairs = 2000, 60
+    rng = np.random.default_rng(4)
+    x, e = rng.standard_normal((2, n_pairs, n))
+    ranks = [v.argsort(1).argsort(1) for v in (x, rho * x + np.sqrt(1 - rho**2) * e)]
+    found = screen.block_moments(*ranks).chi_square
+    mi, se = screen.weak_mi(found.diagonal(), n)
+    exact = -0.5 * np.log1p(-(rho**2))
+    # drawn to 0 by up to its scatter under independence, 2.6 / n
+    assert mi.mean() == pytest.approx(
+        exact, abs=4 * mi.std() / np.sqrt(n_pairs) + 0.03 * exact + 3 / n
+    )
+    assert 0.6 < se.mean() / mi.std() < 1.6
+    independent = screen.weak_mi(found[~np.eye(n_pairs, dtype=bool)], n)[0]
+    assert independent.mean() < 0.002
+
+
+def tied(kind: str, rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    if kind == "zeros":
+        return np.where(rng.random(shape) < 0.9, 0.0, rng.standard_normal(shape))
+    return rng.poisson(float(kind), shape).astype(float)
+
+
+@pytest.mark.parametrize("n", [50, 200])
+@pytest.mark.parametrize(("left", "right"), [("0.5", "2"), ("zeros", "zeros"), ("zeros", "0.5")])
+def test_p_values_of_tied_data_are_uniform_under_independence(n, left, right):
+    """Through the tile, that is with the ties broken as they are in a run."""
+    n_pairs = 400
+    rng = np.random.default_rng([n, len(left), len(right)])
+    values = np.concatenate([tied(left, rng, (n_pairs, n)), tied(right, rng, (n_pairs, n))])
+    variables = {k: Variable(f"v{k}", ordinal_codes(row)[:, None]) for k, row in enumerate(values)}
+    pairs = [(k, n_pairs + k) for k in range(n_pairs)]
+    found = estimate_tile(variables, pairs, EstimatorConfig("screen"))
+    p = found.p_value[found.ok]  # a variable of zeros only has none
+    assert p.size > 0.97 * n_pairs
+    assert stats.kstest(p, "uniform").pvalue > 1e-3
+    assert np.mean(p < 0.05) == pytest.approx(0.05, abs=0.035)

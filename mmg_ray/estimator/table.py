@@ -26,7 +26,7 @@ class Found(NamedTuple):
 
 def few(codes: np.ndarray) -> bool:
     """Whether codes (N, 1) are of so few values that a table with them may be small."""
-    return int(codes.max()) * _SAMPLES_PER_FREEDOM <= len(codes)
+    return codes.max(initial=0) * _SAMPLES_PER_FREEDOM <= len(codes)
 
 
 def fits(levels_a: int, levels_b: int, n: int) -> bool:

