@@ -16,13 +16,12 @@ import argparse
 
 import numpy as np
 import torch
+from common import directions
 
 from mmg_ray import known_mi
 from mmg_ray.config import EstimatorConfig, NetworkConfig
 from mmg_ray.estimator import channel, gaussian, neural, snr
-from mmg_ray.estimator.batch import Directions
 from mmg_ray.estimator.halves import held_out
-from mmg_ray.estimator.marginals import midrank_scores, ordinal_codes
 from mmg_ray.estimator.samples import Points
 from mmg_ray.estimator.streams import Streams
 
@@ -47,19 +46,11 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
 
-    def scores(values: np.ndarray) -> np.ndarray:
-        return midrank_scores(ordinal_codes(values))
-
     sampled = [
         task.sample(np.random.default_rng([77, k]), args.n_samples) for k, task in enumerate(TASKS)
     ]
-    batch = Directions(
-        x=torch.from_numpy(np.stack([scores(y) for _, y in sampled]))[..., None],
-        y=torch.from_numpy(np.stack([scores(x) for x, _ in sampled]))[..., None],
-        n=torch.full((len(TASKS),), args.n_samples),
-        target=tuple(f"y{k}" for k in range(len(TASKS))),
-        source=tuple(f"x{k}" for k in range(len(TASKS))),
-    )
+    # y denoised given x
+    batch = directions([(y, x) for x, y in sampled]).select(list(range(len(TASKS))))
     cfg = EstimatorConfig(network=NetworkConfig(width=32, learning_rate=1e-2))
     c = gaussian.canonical(batch)
     fitted = neural.fit(batch, c, cfg)

@@ -135,8 +135,9 @@ class TestGates:
         found = estimate_tile(mixture, ALL_PAIRS, config(cascade=cascade))
         tabled = found.denoiser.isin(["table"])
         assert 0 < tabled.sum() < 10
-        assert found.denoiser.isin(["spline-direct"])[~tabled].all()
-        assert found.stop.isin(["weak"])[~tabled].all()
+        kept = found.denoiser.isin(["spline-direct"])
+        assert kept[~tabled].mean() > 0.6  # p-values that say there must be more open it, too
+        np.testing.assert_array_equal(found.stop.isin(["weak"]), kept)
 
     @pytest.mark.parametrize("name", [name for name in DENOISERS if name != "auto"])
     def test_a_forced_denoiser_takes_every_pair(self, name, mixture):
@@ -179,7 +180,8 @@ class TestGates:
         p, mi = np.array([0.05, 0.05, 0.5, np.nan]), np.array([0.01, 0.2, 0.2, 0.2])
         cfg = CascadeConfig(p_value=0.1, mi_nats=0.05, branching_nats=0.3)
         weak = np.array([0.0, 0.0, 0.0, 0.1])
-        known = denoisers.Known(p, weak, mi, rest=np.array([0.2, 0.4, 0.1, 0.5]))
+        n = np.full(4, 1000)
+        known = denoisers.Known(n, p, weak, mi, rest=np.array([0.2, 0.4, 0.1, 0.5]))
         missed = known._replace(weak_mi=mi, mi_nats=weak)  # seen by the screen alone
         gates = {tier.name: tier for tier in denoisers.CASCADE if tier.enters is not None}
         first = next(iter(gates.values()))
@@ -187,6 +189,8 @@ class TestGates:
         assert first.enters(known, cfg).tolist() == [True, True, False, True]
         assert gates["spline"].enters(known, cfg).tolist() == [False, True, True, True]
         assert gates["spline"].enters(missed, cfg).tolist() == [False, True, True, True]
+        evident = known._replace(p_value=np.array([1e-12, 1e-12, 1e-2, 1e-12]), mi_nats=0.01 + weak)
+        assert gates["spline"].enters(evident, cfg).tolist() == [True, True, False, True]
         assert gates["neural"].enters(known, cfg).tolist() == [False, True, False, True]
 
 

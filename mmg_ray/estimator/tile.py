@@ -190,6 +190,7 @@ class _Tile:
             if tier.enters is not None:
                 numbers = columns.numbers
                 known = Known(
+                    n=columns.n_samples[rows],
                     p_value=numbers["p_value"][rows],
                     weak_mi=columns.weak_mi[rows],
                     mi_nats=numbers["mi_nats"][rows],
