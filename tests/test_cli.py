@@ -30,7 +30,7 @@ def run_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     tree = {
         "data": {"path": "values.npy"},
         "estimator": {"denoiser": "gaussian"},
-        "plan": {"tile_variables": 4, "shard_s": 0.001},
+        "plan": {"tile_variables": 4, "shard_s": 1.0e-9},
         "execute": {"executor": "serial"},
         "output": {"url": "out"},
     }
@@ -130,7 +130,7 @@ def test_help_teaches_by_example(command: str) -> None:
     ("arguments", "message"),
     [
         (("run", "run.yaml", "--set", "plan.shards=3"), "did you mean 'shard_s'?"),
-        (("run", "run.yaml", "--set", "estimator.denoiser=magic"), "known denoisers: gaussian"),
+        (("run", "run.yaml", "--set", "estimator.denoiser=magic"), "known denoisers: auto, "),
         (("plan", "run.yaml", "--set", "data.path=none.csv"), "there is nothing at none.csv"),
         (("status", "nowhere"), "holds no run"),
         (("run", "nowhere"), "neither a configuration (a .yaml file) nor a run"),

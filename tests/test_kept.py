@@ -131,7 +131,7 @@ def settings_of(tmp_path: Path) -> Any:
             {
                 "data": {"path": str(tmp_path / "values.npy")},
                 "estimator": {"denoiser": "gaussian"},
-                "plan": {"tile_variables": 4, "shard_s": 0.01},
+                "plan": {"tile_variables": 4, "shard_s": 4.0e-5},
                 "edges": edges,
                 "execute": {"executor": "serial"},
                 "output": {"url": str(tmp_path / name)},

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mmg_ray.config import EdgesConfig
 from mmg_ray.errors import DataError
-from mmg_ray.plan.cost import Workload, project, tile_seconds
+from mmg_ray.plan.cost import CPU_FLOPS, GPU_FLOPS, Workload, project, tile_seconds
 from mmg_ray.plan.pairs import PairSet, all_pairs, listed, source_pairs
 from mmg_ray.plan.tiles import Plan, cut_shards
 from mmg_ray.schema import Cost
@@ -97,6 +97,13 @@ def test_projected_seconds_are_the_sum_over_pairs(
     np.testing.assert_allclose(tile_seconds(plan.pairs, plan.tile_variables, work), by_tile)
     total = sum(seconds(dims[i], dims[j]) for i, j in expected)
     assert project(plan, work, EdgesConfig()).task_s == pytest.approx(total)
+
+
+def test_work_of_the_host_counts_on_either_device() -> None:
+    work = Workload(np.ones(2, dtype=int), 100, lambda _x, _y: Cost(2e12, 0.0, host_s=3.0))
+    on_cpu, on_gpu = work.seconds()(1, 1), work.seconds(gpu_share=1.0)(1, 1)
+    assert on_cpu == pytest.approx(3 + 2e12 / CPU_FLOPS, rel=1e-4)
+    assert on_gpu == pytest.approx(3 + 2e12 / GPU_FLOPS, rel=1e-4)
 
 
 def test_shards_take_about_the_time_asked_for() -> None:

@@ -50,7 +50,7 @@ def settings(tmp_path: Path) -> dict[str, Any]:
     return {
         "data": {"path": str(tmp_path / "values.npy")},
         "estimator": {"denoiser": "gaussian"},
-        "plan": {"tile_variables": 4, "shard_s": 0.001},
+        "plan": {"tile_variables": 4, "shard_s": 1.0e-9},
         "execute": {"executor": "serial"},
         "output": {"url": str(tmp_path / "run")},
     }

@@ -21,7 +21,7 @@ def table(tmp_path_factory):
 
 def _run(table, url, executor):
     text = f"data: {{path: {table}}}\nestimator: {{denoiser: gaussian}}\noutput: {{url: {url}}}"
-    settings = [f"execute.executor={executor}", "plan.tile_variables=3", "plan.shard_s=0.001"]
+    settings = [f"execute.executor={executor}", "plan.tile_variables=3", "plan.shard_s=1.0e-9"]
     return mmg_ray.run(config.load(text, settings))
 
 

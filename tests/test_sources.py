@@ -11,6 +11,7 @@ from typing import Any
 
 import anndata as ad
 import fsspec
+import h5py
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -57,6 +58,24 @@ def write_zarr_group(path: Path) -> None:
     group["counts"] = counts()
     names = group.create_array("names", shape=(V,), dtype="<U8")
     names[:] = np.array(NAMES)
+
+
+def write_h5ad_before_0_7(path: Path) -> None:
+    """As anndata wrote it then: obs and var are arrays of records, a category is its number."""
+    matrix = sparse.csr_matrix(counts())
+    categories, batch = np.unique(BATCH, return_inverse=True)
+    obs = np.zeros(N, dtype=[("index", "S8"), ("batch", "i1")])
+    obs["index"], obs["batch"] = CELLS, batch
+    var = np.zeros(V, dtype=[("index", "S8")])
+    var["index"] = NAMES
+    with h5py.File(path, "w") as file:
+        file["X"] = -counts()
+        file["obs"], file["var"], file["raw.var"] = obs, var, var
+        file["uns/batch_categories"] = categories.astype("S1")
+        raw = file.create_group("raw.X")
+        raw.attrs["h5sparse_format"], raw.attrs["h5sparse_shape"] = "csr", matrix.shape
+        for part in ("data", "indices", "indptr"):
+            raw[part] = getattr(matrix, part)
 
 
 # file name -> (writer, whether the file names variables, whether it names samples)
@@ -244,6 +263,22 @@ def test_layers(tmp_path: Path, name: str) -> None:
     np.testing.assert_array_equal(raw.values, counts())
     text = message(path, layer="double")
     assert "no layer 'double'; did you mean 'doubled'?" in text
+
+
+@pytest.mark.parametrize("remote", [False, True], ids=["local", "memory"])
+def test_h5ad_of_old(tmp_path: Path, remote: bool) -> None:
+    path = tmp_path / "old.h5ad"
+    write_h5ad_before_0_7(path)
+    url = str(path)
+    if remote:
+        url = f"memory://{tmp_path.name}/old.h5ad"
+        fsspec.filesystem("memory").put(str(path), url)
+    np.testing.assert_array_equal(read_table(DataConfig(path=url)).values, -counts())
+    raw = DataConfig(path=url, layer="raw", samples={"batch": ("y",)})
+    table = read_table(raw)
+    assert sparse.issparse(table.values)
+    assert (table.names, table.sample_names) == (NAMES, CELLS[1::2])
+    np.testing.assert_array_equal(table.values.toarray(), counts()[1::2])
 
 
 def test_sparse_keeps_stored_zeros_and_missing_values(tmp_path: Path) -> None:

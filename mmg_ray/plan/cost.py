@@ -1,7 +1,8 @@
 """What a plan will cost, before anything is spent: seconds, bytes stored and peak memory of a task.
 
 A projection. The CPU rates are round numbers near those measured on one thread of a server CPU, and
-good to a factor of about two there; the GPU rate is a guess until one is measured.
+good to a factor of about two there; the GPU rate is a guess until one is measured. What a cascade
+takes depends on how many pairs are strong, which nobody knows before: there it is an order of magnitude.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from mmg_ray.plan.pairs import ListedPairs, PairSet
 from mmg_ray.plan.tiles import Plan, tile_order
 from mmg_ray.schema import Cost
 
-CPU_FLOPS = 1.5e10  # floating-point operations per second and CPU thread
+CPU_FLOPS = 2e10  # floating-point operations per second and CPU thread
 GPU_FLOPS = 4e12  # per GPU; not measured: a few per cent of the peak of a data-centre GPU
-PAIR_S = 3e-4  # ranks, scores and bookkeeping of one pair on the CPU, whatever the denoiser
-PAIR_SAMPLE_S = 7e-7  # the same, per sample (sorting)
+PAIR_S = 1.5e-6  # screen, row and file of one pair on the CPU, whatever the denoiser
+PAIR_SAMPLE_S = 1e-9  # the same, per sample
 TASK_BYTES = 7e8  # a worker with Python, torch and pyarrow loaded and warm
 EDGE_BYTES = 80.0  # one row of the edge table, compressed
 ROW_BYTES = 300.0  # the same in memory, while its shard is being written
@@ -47,7 +48,12 @@ class Workload:
         """Projected seconds of one pair on one CPU thread, or on a share of a GPU."""
         rate = GPU_FLOPS * gpu_share if gpu_share > 0 else CPU_FLOPS
         overhead = PAIR_S + PAIR_SAMPLE_S * self.n_samples
-        return lambda dx, dy: self.cost(dx, dy).flops / rate + overhead
+
+        def of_pair(dim_x: int, dim_y: int) -> float:
+            cost = self.cost(dim_x, dim_y)
+            return cost.flops / rate + cost.host_s + overhead
+
+        return of_pair
 
 
 @dataclass(frozen=True)

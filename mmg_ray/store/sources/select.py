@@ -114,7 +114,7 @@ def choose_samples(
             if value not in texts:
                 raise DataError(
                     f"data.samples: no sample has {column!r} = {value!r}"
-                    f"{nearest(value, sorted(set(texts)))}"
+                    f"{nearest(value, sorted(set(texts.tolist())))}"
                 )
         keep &= np.isin(texts, accepted)
     if wanted and not keep.any():
