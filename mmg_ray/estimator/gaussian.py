@@ -129,5 +129,7 @@ def cost(n_samples: int, dim_x: int, dim_y: int) -> Cost:
     """Projected cost of one pair: covariances and their decompositions, both directions."""
     dim = dim_x + dim_y
     return Cost(
-        flops=2.0 * (n_samples * dim**2 * 4 + 30 * dim**3), peak_bytes=64.0 * n_samples * dim
+        flops=2.0 * (n_samples * dim**2 * 4 + 30 * dim**3),
+        peak_bytes=64.0 * n_samples * dim,
+        host_s=4e-5 + 1e-7 * n_samples,  # scores of a pair, stacked
     )

@@ -25,6 +25,7 @@ def heat_map(run: Run) -> Figure:
     exp(-MI) = sqrt(1 - rho^2) of the Gaussian pair with the same MI.
     """
     try:
+        from matplotlib.colors import PowerNorm
         from matplotlib.figure import Figure
     except ImportError:
         raise MMGError(
@@ -43,7 +44,11 @@ def heat_map(run: Run) -> Figure:
     figure = Figure(figsize=(size + 1.2, size), layout="constrained")
     axes = figure.add_subplot()
     axes.set_facecolor("0.85")
-    image = axes.imshow(mi[np.ix_(order, order)], cmap="viridis", vmin=0, interpolation="nearest")
+    # by the square root, which is about |rho|: most pairs are far below the strongest
+    scale = PowerNorm(0.5, vmin=0)
+    image = axes.imshow(
+        mi[np.ix_(order, order)], cmap="viridis", norm=scale, interpolation="nearest"
+    )
     figure.colorbar(image, ax=axes, label="mutual information, nats", shrink=0.8)
     if n <= _MOST_LABELS:
         axes.set_xticks(range(n), names, rotation=90)
