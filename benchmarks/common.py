@@ -16,6 +16,8 @@ from mmg_ray.estimator.batch import Directions
 from mmg_ray.estimator.marginals import ordinal_codes
 from mmg_ray.estimator.sides import Sides, stack
 from mmg_ray.estimator.tile import estimate_tile
+from mmg_ray.plan.pairs import all_pairs
+from mmg_ray.plan.tiles import Plan
 from mmg_ray.schema import PairEstimates, Variable
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -62,11 +64,9 @@ def directions(pairs: Sequence[Pair], device: str = "cpu") -> Directions:
 
 def tiles(n_variables: int, size: int) -> Iterator[np.ndarray]:
     """(P, 2) pairs i < j of each tile of `size` x `size` variables."""
-    blocks = [np.arange(a, min(a + size, n_variables)) for a in range(0, n_variables, size)]
-    for p, left in enumerate(blocks):
-        for right in blocks[p:]:
-            i, j = (v.ravel() for v in np.meshgrid(left, right, indexing="ij"))
-            yield np.stack([i, j], axis=1)[i < j]
+    pairs = all_pairs(n_variables)
+    plan = Plan(pairs, size, np.array([0, len(pairs.tiles(size)[0])]))
+    return map(plan.tile_pairs, range(plan.n_tiles))
 
 
 def ksg(pair: Pair, k: int) -> float:

@@ -100,13 +100,14 @@ def mmse_gap(x: Any, y: Any, logsnr: Any = None, *, seed: int = 0) -> tuple[np.n
     target, source = (
         sides.of(_variable(_codes(values[both]), name)) for name, values in (("x", a), ("y", b))
     )
-    if target.n < EstimatorConfig().min_samples or not (target.varies and source.varies):
+    cfg = EstimatorConfig(seed=seed)
+    if target.n < cfg.min_samples or not (target.varies and source.varies):
         raise DataError(
-            f"{target.n} samples have both values, of {EstimatorConfig().min_samples} needed, or one "
-            "of the variables is constant there"
+            f"{target.n} samples have both values, of {cfg.min_samples} needed, or one of the "
+            "variables is constant there"
         )
     levels = np.linspace(-6, 10, 33) if logsnr is None else np.atleast_1d(np.asarray(logsnr, float))
-    gap = gap_curve(stack([target], [source], "cpu"), EstimatorConfig(seed=seed), levels)
+    gap = gap_curve(stack([target], [source], "cpu"), cfg, levels)
     return levels, gap[0]
 
 

@@ -126,7 +126,8 @@ class CascadeConfig:
     mi_nats: float = Field(
         default=0.05,
         ge=0,
-        description="pairs with a smaller MI keep the direct spline's estimate",
+        description="pairs with a smaller MI keep the direct spline's estimate, unless their p-value "
+        "shows that there is more",
     )
     branching_nats: float = Field(
         default=0.3,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from mmg_ray.cli import main
@@ -37,3 +38,11 @@ def start(config: Path, settings: list[str]) -> Run:
     if code:
         sys.exit(code)
     return open_run(load(config.read_text(), settings).output.url)
+
+
+def script(job: Callable[[list[str]], object]) -> None:
+    """Run a job with the arguments of the command line; a missing package is a message."""
+    try:
+        job(sys.argv[1:])
+    except DataError as error:
+        sys.exit(f"error: {error}")

@@ -8,7 +8,6 @@ Arguments are passed on as overrides, for example the B cells alone, without Ray
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,10 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmg_ray.errors import DataError
 from mmg_ray.schema import Status
 from mmg_ray.store.run import Run
-from pipelines.job import packaged, start
+from pipelines.job import packaged, script, start
 
 _MATRIX = "scanpy/datasets/10x_pbmc68k_reduced.h5ad"
 _FALSE_DISCOVERIES = 0.05
@@ -110,7 +108,4 @@ def main(overrides: list[str]) -> Run:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except DataError as error:
-        sys.exit(f"error: {error}")
+    script(main)

@@ -7,12 +7,10 @@ Arguments are passed on as overrides: ``python -m pipelines.sachs execute.execut
 from __future__ import annotations
 
 import csv
-import sys
 from pathlib import Path
 
-from mmg_ray.errors import DataError
 from mmg_ray.store.run import Run
-from pipelines.job import packaged, start
+from pipelines.job import packaged, script, start
 
 _TABLE = "cdt/data/resources/cyto_full_data.csv"
 _EDGES = "cdt/data/resources/cyto_full_target.csv"
@@ -46,7 +44,4 @@ def main(overrides: list[str]) -> Run:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except DataError as error:
-        sys.exit(f"error: {error}")
+    script(main)

@@ -6,20 +6,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from mmg_ray.schema import Labels, PairEstimates, Status, Stop
+from mmg_ray.schema import EDGE_COLUMNS, Labels, PairEstimates, Status, Stop
 
 _STATUSES, _STOPS = tuple(Status), tuple(Stop)
-_NUMBERS = (
-    "mi_nats",
-    "se_nats",
-    "mi_ij",
-    "mi_ji",
-    "gap",
-    "orthogonal",
-    "p_value",
-    "spearman",
-    "ess",
-)
+_NUMBERS = tuple(column.name for column in EDGE_COLUMNS if column.dtype == "float64")
 
 
 class Columns:

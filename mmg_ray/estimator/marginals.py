@@ -39,9 +39,7 @@ def distinct_coordinates(codes: np.ndarray) -> np.ndarray:
 
 def midrank_scores(codes: np.ndarray) -> np.ndarray:
     """Normal scores of mid-ranks: (N,) complete codes -> (N,) float64."""
-    counts = np.bincount(codes)
-    below = np.cumsum(counts) - counts
-    return ndtri((below + 0.5 * counts)[codes] / codes.size)
+    return ndtri(_midranks(codes) / codes.size)
 
 
 def randomised_ranks(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -70,6 +68,11 @@ def rank_scores(ranks: np.ndarray) -> np.ndarray:
 
 def standard_midranks(codes: np.ndarray) -> np.ndarray:
     """Mid-ranks of a complete coded column, (n,), with zero mean and unit mean square."""
-    counts = np.bincount(codes)
-    middle = (np.cumsum(counts) - 0.5 * counts)[codes]
+    middle = _midranks(codes)
     return (middle - middle.mean()) / middle.std()
+
+
+def _midranks(codes: np.ndarray) -> np.ndarray:
+    """(n,) samples below, and half of those that tie."""
+    counts = np.bincount(codes)
+    return (np.cumsum(counts) - 0.5 * counts)[codes]

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from mmg_ray.estimator.batch import shrunk
+from mmg_ray.schema import Cost
 
 ORDER = 6
 _DEGREES = np.arange(1, ORDER + 1)
@@ -162,3 +163,8 @@ def _saddle(weights: np.ndarray, times: np.ndarray, t: float) -> float:
         else:
             high = middle
     return low
+
+
+def cost(n_samples: int) -> Cost:
+    """Projected cost of one pair of a block."""
+    return Cost(flops=30.0 * n_samples, peak_bytes=900.0 + 0.4 * n_samples)

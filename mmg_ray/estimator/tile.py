@@ -65,8 +65,11 @@ class _Found(NamedTuple):
 
     def at_most(self, most: np.ndarray) -> _Found:
         """The same with no form of the MI above `most` (P,)."""
-        forms = (np.minimum(form, most) for form in (self.mi, self.direct, self.orthogonal))
-        return self._replace(**dict(zip(("mi", "direct", "orthogonal"), forms, strict=True)))
+        return self._replace(
+            mi=np.minimum(self.mi, most),
+            direct=np.minimum(self.direct, most),
+            orthogonal=np.minimum(self.orthogonal, most),
+        )
 
 
 class _Tile:
@@ -105,8 +108,10 @@ class _Tile:
             sides = self._examine(row)
             if sides is not None:
                 self._apart[row] = sides
-        vectors = [row for row, (a, b) in self._apart.items() if max(a.dim, b.dim) > 1]
-        holed = [row for row in self._apart if row not in set(vectors)]
+        holed: list[int] = []
+        vectors: list[int] = []
+        for row, (a, b) in self._apart.items():
+            (holed if a.dim == b.dim == 1 else vectors).append(row)
         scalars = np.concatenate([np.flatnonzero(complete), np.array(holed, dtype=np.int64)])
         return scalars, np.array(vectors, dtype=np.int64)
 
@@ -212,16 +217,16 @@ class _Tile:
     def _tabulate(self, rows: np.ndarray, name: str) -> np.ndarray:
         """Estimate the pairs whose contingency table is small; true for these."""
         few = [i for i, v in self._variables.items() if v.dim == 1 and table.few(v.codes)]
-        small = np.asarray(np.isin(self._pairs[rows], few).all(axis=1))
-        for k in np.flatnonzero(small).tolist():
+        tabled, found = np.zeros(len(rows), dtype=bool), []
+        for k in np.flatnonzero(np.isin(self._pairs[rows], few).all(axis=1)).tolist():
             a, b = self._pair_sides(int(rows[k]))
-            small[k] = table.fits(a.n_levels, b.n_levels, a.n)
-        chosen = [self._pair_sides(row) for row in rows[small].tolist()]
-        if chosen:
-            found = [table.mutual_information(a.levels, b.levels) for a, b in chosen]
+            if table.fits(a.n_levels, b.n_levels, a.n):
+                tabled[k] = True
+                found.append(table.mutual_information(a.levels, b.levels))
+        if found:
             mi, se = np.array(found).T
-            self._put_one_number(rows[small], name, mi, se)
-        return small
+            self._put_one_number(rows[tabled], name, mi, se)
+        return tabled
 
     def _parts(self, rows: np.ndarray) -> Iterator[np.ndarray]:
         """Rows of like dimensions, with or without ties, in stacks that memory holds."""

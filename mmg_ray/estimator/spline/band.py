@@ -88,6 +88,17 @@ def inverse(f: Factor) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.stack(main, -1), torch.stack(first[: n - 1], -1)
 
 
+def penalised(
+    main: torch.Tensor, first: torch.Tensor, rough: Band, penalties: torch.Tensor
+) -> Band:
+    """Normal equations (S, L, K) of Gram diagonals (S, K), (S, K - 1) at penalties (L, 1) of `rough`."""
+    return Band(
+        main=main[:, None] + 1e-9 + penalties * rough.main[:, None],
+        first=first[:, None] + penalties * rough.first[:, None],
+        second=penalties * rough.second[:, None],
+    )
+
+
 def curvature(gap: torch.Tensor, weight: torch.Tensor) -> Band:
     """Integral of weight * (second derivative)^2, a quadratic form in the values at knots.
 

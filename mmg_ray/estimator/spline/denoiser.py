@@ -20,7 +20,7 @@ from mmg_ray.estimator import channel, gaussian
 from mmg_ray.estimator.batch import Directions, Estimates, halves, shrunk
 from mmg_ray.estimator.spline.basis import Levels, Shape, Tables, adapted_levels, tables
 from mmg_ray.estimator.spline.correction import Correction, correct
-from mmg_ray.estimator.spline.warp import Warp, n_knots, warp
+from mmg_ray.estimator.spline.warp import Warp, either, n_knots, warp
 from mmg_ray.schema import Cost
 
 _PENALTIES = (10**-4.5, 10**-3.5, 10**-2.5, 10**-1.5, 10**-0.5, 10**0.5)
@@ -121,12 +121,7 @@ def _warped(batch: Directions, cfg: EstimatorConfig) -> Estimates:
     warped = _estimates(best, batch.n, w.log_ratio, w.optimism)
     plain = _direct(batch, cfg)
     ahead = (plain.direct > warped.direct) | (batch.n < _WARPED_SAMPLES)
-    found = Estimates(
-        *(
-            torch.where(ahead if a.dim() == 1 else ahead[:, None], a, b)
-            for a, b in zip(plain, warped, strict=True)
-        )
-    )
+    found = Estimates(*either(ahead, plain, warped))
     return found._replace(
         rest=found.mi + 0.5 * torch.log1p(-explained.clamp(max=1 - batch.n.double() ** -2))
     )
@@ -190,6 +185,7 @@ def gap_curve(batch: Directions, cfg: EstimatorConfig, logsnr: np.ndarray) -> np
     """Gap in denoising error, E|eps - eps_hat(z)|^2 - E|eps - eps_hat(z, y)|^2, of S scalar directions.
 
     Args:
+        batch: of sample sizes with the same `n_knots`.
         logsnr: (K,) noise levels of the target's normal score.
 
     Returns:
@@ -200,13 +196,9 @@ def gap_curve(batch: Directions, cfg: EstimatorConfig, logsnr: np.ndarray) -> np
     levels = Levels(tuple(logsnr.tolist()), (1.0,) * len(logsnr))
     smooth = _correct(batch, cfg, batch.draws[..., 0], y, tables(_RESIDUAL, levels, y.device))
     x, mask = batch.x[..., 0], batch.mask().double()
-    parts = []
-    for rows in ([s] for s in range(len(y))):  # each its own knots
-        w = warp(x[rows], y[rows], batch.n[rows], mask[rows])
-        parts.append(_location_scale_gap(x[rows], w, mask[rows], logsnr))
+    wiener = _location_scale_gap(x, warp(x, y, batch.n, mask), mask, logsnr)
     alpha2 = torch.sigmoid(torch.as_tensor(logsnr))
-    at_best = torch.maximum(smooth.held_out.double(), torch.cat(parts).to(smooth.held_out.device))
-    return (alpha2 * at_best.cpu()).numpy()
+    return (alpha2 * torch.maximum(smooth.held_out.double(), wiener).cpu()).numpy()
 
 
 def _location_scale_gap(
@@ -229,14 +221,3 @@ def _location_scale_gap(
 def cost(n_samples: int) -> Cost:
     """Projected cost of one warped pair; many ties take up to four times as much."""
     return Cost(flops=5e7 + 5e4 * n_samples, peak_bytes=3e5 + 200.0 * n_samples)
-
-
-def screen_cost(n_samples: int) -> Cost:
-    """Projected cost of one pair of the screen."""
-    return Cost(flops=30.0 * n_samples, peak_bytes=900.0 + 0.4 * n_samples)
-
-
-def cascade_cost(n_samples: int) -> Cost:
-    """Projected cost of one pair of a matrix like single-cell expression: a quarter significant, one in
-    sixty strong. Mostly independent pairs take a tenth of it, strong ones ten times as much."""
-    return Cost(flops=8e6 + 3e3 * n_samples, peak_bytes=2e4 + 8.0 * n_samples)

@@ -12,6 +12,7 @@ needs no noise levels. What q misses, the dependence of r on y, is left to the c
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -67,7 +68,7 @@ def warp(x: torch.Tensor, y: torch.Tensor, n: torch.Tensor, mask: torch.Tensor) 
         mask: (S, N) float64, 1 where a sample is present.
     """
     knots = n_knots(int(n.min()))
-    spline = _Spline(y, n, mask, _quantiles(knots, n, ends=True))
+    spline = _Spline(y, n, _quantiles(knots, n, ends=True))
     cells = _Cells(
         y, n, mask, min(_MOST_CELLS, max(8, knots * _SAMPLES_PER_KNOT // _SAMPLES_PER_CELL))
     )
@@ -120,10 +121,8 @@ def _quantiles(count: int, n: torch.Tensor, ends: bool) -> torch.Tensor:
 class _Spline:
     """Linear splines of y on knots (S, K): their Gram matrices and values."""
 
-    def __init__(
-        self, y: torch.Tensor, n: torch.Tensor, mask: torch.Tensor, knots: torch.Tensor
-    ) -> None:
-        self.n, self.mask, self.knots = n, mask, knots
+    def __init__(self, y: torch.Tensor, n: torch.Tensor, knots: torch.Tensor) -> None:
+        self.n, self.knots = n, knots
         self.gap = knots.diff(dim=-1)
         self.left = (torch.searchsorted(knots, y.contiguous()) - 1).clamp(0, knots.shape[-1] - 2)
         self.share = (y - knots.gather(1, self.left)) / self.gap.gather(1, self.left)
@@ -167,11 +166,7 @@ def _location(
     found: tuple[torch.Tensor, ...] | None = None
     for caution in (_CAUTION, _CAUTION_ADAPTIVE)[: 1 + adaptive]:
         rough = band.curvature(spline.gap, relaxed)
-        system = band.Band(
-            main=main[:, None] + 1e-9 + penalties * rough.main[:, None],
-            first=first[:, None] + penalties * rough.first[:, None],
-            second=penalties * rough.second[:, None],
-        )
+        system = band.penalised(main, first, rough, penalties)
         factored = band.factor(system)
         c = band.solve(factored, b[:, None].expand_as(system.main))
         inv_main, inv_first = band.inverse(factored)
@@ -191,10 +186,7 @@ def _location(
             relaxed = relaxed / relaxed.log().mean(1, keepdim=True).exp()
         else:
             better = chosen[0] < found[0]
-            found = tuple(
-                torch.where(better if new.dim() == 1 else better[:, None], new, old)
-                for new, old in zip(chosen, found, strict=True)
-            )
+            found = either(better, chosen, found)
     assert found is not None
     _, freedom, c, inv_main, inv_first = found
     leverage = weight * spline.quadratic(inv_main, inv_first) / spline.n[:, None]
@@ -205,9 +197,9 @@ class _Cells:
     """Cells of equal probability in y, on which the variance is a smooth curve of log v."""
 
     def __init__(self, y: torch.Tensor, n: torch.Tensor, mask: torch.Tensor, count: int) -> None:
-        self.n, self.mask = n, mask
+        self.n = n
         self.cell = (torch.special.ndtr(y) * count).floor().clamp(0, count - 1).long()
-        self.middle = _Spline(y, n, mask, _quantiles(count, n, ends=False))
+        self.middle = _Spline(y, n, _quantiles(count, n, ends=False))
         self.middle.share = self.middle.share.clamp(-0.5, 1.5)
         self.held = self.total(mask)
 
@@ -227,14 +219,8 @@ def _scale(cells: _Cells, error: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
     sums = cells.total(squared)
     penalties = torch.tensor(_SCALE_PENALTIES, device=error.device)[:, None]
     rough = band.curvature(gap, torch.ones_like(gap[:, 1:]))
+    factored = band.factor(band.penalised(held / n, torch.zeros_like(gap), rough, penalties))
     share = (held / n)[:, None]
-    factored = band.factor(
-        band.Band(
-            main=share + 1e-9 + penalties * rough.main[:, None],
-            first=penalties * rough.first[:, None],
-            second=penalties * rough.second[:, None],
-        )
-    )
     mean = sums.sum(1, keepdim=True) / n
     working = ((sums + mean) / (held + 1)).log()[:, None].expand(-1, len(penalties), -1)
     mean_square = (sums / held.clamp(min=1))[:, None]
@@ -286,6 +272,16 @@ def _shape(
     # the samples near the ends share their outermost spacing, so correct to the mean of all spacings
     own = own + (mean - (own * mask).sum(1) / n)[:, None]
     return own * mask, evident
+
+
+def either(
+    first: torch.Tensor, these: Iterable[torch.Tensor], those: Iterable[torch.Tensor]
+) -> tuple[torch.Tensor, ...]:
+    """Tensors (S,) or (S, N) of two tuples: `these` of the S directions where `first` is true."""
+    return tuple(
+        torch.where(first if a.dim() == 1 else first[:, None], a, b)
+        for a, b in zip(these, those, strict=True)
+    )
 
 
 def _at(values: torch.Tensor, best: torch.Tensor) -> torch.Tensor:
