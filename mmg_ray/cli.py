@@ -1,7 +1,7 @@
 """The command line: each command is a few lines around the library, and prints what a person needs.
 
 Exit codes: 0 done, 1 some shards failed (the others are stored), 2 a mistake that the message
-explains, 130 stopped with Ctrl-C.
+explains, 75 stopped early as asked (run it again to go on), 130 stopped with Ctrl-C.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from rich.console import Console
 from rich.table import Table
 
 from mmg_ray import config as configuration
-from mmg_ray.errors import DataError, MMGError, RunError, StoreError
+from mmg_ray.errors import DataError, Drained, MMGError, RunError, StoreError
 from mmg_ray.schema import Status
 from mmg_ray.store.kept import RANKINGS
 from mmg_ray.store.run import RunStatus, open_run
 
 _SHOWN_AFTER_RUN = 10
+RESUME = 75  # EX_TEMPFAIL of sysexits.h: no mistake, try again
+_CODES = {RunError: 1, Drained: RESUME}
 
 
 class _Commands(click.Group):
@@ -32,7 +34,7 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except MMGError as error:
             click.echo(f"error: {error}", err=True)
-            ctx.exit(1 if isinstance(error, RunError) else 2)
+            ctx.exit(next((code for kind, code in _CODES.items() if isinstance(error, kind)), 2))
         except KeyboardInterrupt:
             click.echo("stopped; what is finished is stored, and `run` again goes on", err=True)
             ctx.exit(130)
@@ -79,10 +81,16 @@ def main() -> None:
 @main.command("run")
 @click.argument("config_or_url")
 @_SET
-def run_command(config_or_url: str, overrides: tuple[str, ...]) -> None:
+@click.option("--stop-after", metavar="TIME", help="Stop as on SIGTERM after 90s, 30m, 11h30m, ...")
+@click.option("--verify", is_flag=True, help="Read what is finished; compute damaged shards again.")
+def run_command(
+    config_or_url: str, overrides: tuple[str, ...], stop_after: str | None, verify: bool
+) -> None:
     """Run a configuration, or go on with the run at a URL.
 
     Finished shards are kept; a run of another configuration or other data is never overwritten.
+    On SIGTERM, or after --stop-after, it finishes what is under way (for execute.drain_s at most)
+    and exits with 75: run it again to go on.
 
     \b
     Examples:
@@ -90,10 +98,15 @@ def run_command(config_or_url: str, overrides: tuple[str, ...]) -> None:
       mmg-ray run run.yaml --set estimator.denoiser=gaussian --set output.url=runs/quick
       mmg-ray run s3://bucket/run-1                          # go on, its input file not needed
       mmg-ray run run.yaml --set execute.executor=serial     # without Ray
+      mmg-ray run run.yaml --stop-after 11h30m               # before a queue's wall time ends
     """
-    from mmg_ray.execute.driver import run  # torch takes seconds to import: `status` does without
+    from mmg_ray.execute.drain import (
+        seconds,
+    )  # torch takes seconds to import: `status` does without
+    from mmg_ray.execute.driver import run
 
-    done = run(config_or_url, overrides)
+    stop_after_s = None if stop_after is None else seconds(stop_after)
+    done = run(config_or_url, overrides, stop_after_s=stop_after_s, verify=verify)
     console = Console()
     status = done.status()
     _print_statuses(console, status)

@@ -209,6 +209,11 @@ class ExecuteConfig:
     max_retries: int = Field(
         default=3, ge=0, description="attempts after a lost worker or node (never after a bad pair)"
     )
+    drain_s: float = Field(
+        default=20.0,
+        ge=0,
+        description="seconds that shards in flight get to finish on SIGTERM or --stop-after",
+    )
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -23,3 +23,7 @@ class FingerprintError(StoreError):
 
 class RunError(MMGError):
     """Some shards of a run failed; the others are stored, and running again tries the rest."""
+
+
+class Drained(MMGError):
+    """A run stopped early because it was asked to; what is finished is stored, `run` again goes on."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -104,8 +104,8 @@ def test_any_order_of_shards_writes_the_same_bytes(
     expected = edge_files(driver.run(config(settings)))
 
     class Backwards(Serial):
-        def map(self, fn: Callable, items: Sequence) -> Iterator[Outcome]:
-            return super().map(fn, items[::-1])
+        def map(self, fn: Callable, items: Iterable) -> Iterator[Outcome]:
+            return super().map(fn, list(items)[::-1])
 
     @contextmanager
     def backwards(cfg: ExecuteConfig, task_bytes: float) -> Iterator[Serial]:

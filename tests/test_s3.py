@@ -1,11 +1,15 @@
 """A whole run in a real S3 store, by the serial executor and by Ray: what lands is the same."""
 
+from concurrent.futures import ThreadPoolExecutor
+
+import fsspec
 import numpy as np
 import pytest
 
 import mmg_ray
 from mmg_ray import config
-from mmg_ray.errors import StoreError
+from mmg_ray.errors import DataError, FingerprintError, StoreError
+from mmg_ray.store import manifest
 from mmg_ray.store.location import Location
 
 
@@ -58,10 +62,62 @@ def test_no_credentials_are_stored(table, s3_url):
     run = _run(table, f"{s3_url}/secrets", "serial")
     place = Location(run.url)
     for path in place.fs.find(place.path):
-        assert b"not-a-secret" not in place.fs.cat_file(path)
+        for secret in (b"not-a-secret", b"tester", b"127.0.0.1"):
+            assert secret not in place.fs.cat_file(path)
 
 
 def test_a_missing_bucket_is_an_error_that_says_so(table, s3_url):
     with pytest.raises(StoreError, match="s3://no-such-bucket/run"):
         _run(table, "s3://no-such-bucket/run", "serial")
     assert s3_url
+
+
+def test_of_two_first_starts_with_different_configurations_one_wins(table, s3_url):
+    place = Location(f"{s3_url}/race")
+    with ThreadPoolExecutor(8) as pool:
+        starts = list(pool.map(lambda k: _claim(place, f"{k % 2}" * 64), range(8)))
+    won = {text for text in starts if text}
+    assert len(won) == 1
+    assert starts.count("") == 4
+    (place / manifest.CLAIM).write_json({"fingerprint": "2" * 64, "started": "earlier"})
+    with pytest.raises(FingerprintError, match="is being prepared at"):
+        _run(table, place.url, "serial")
+
+
+def _claim(place, fingerprint):
+    try:
+        manifest.claim(place, fingerprint)
+    except FingerprintError:
+        return ""
+    return fingerprint
+
+
+def test_a_failed_start_leaves_nothing_behind(table, s3_url):
+    with pytest.raises(DataError):
+        mmg_ray.run(
+            config.load(
+                f"data: {{path: {table}, variables: [none]}}\noutput: {{url: {s3_url}/failed}}",
+                ["execute.executor=serial"],
+            )
+        )
+    assert not (Location(f"{s3_url}/failed") / manifest.CLAIM).exists()
+
+
+def test_an_input_in_a_bucket_that_cannot_be_read_is_a_clear_error(s3_url, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    fsspec.filesystem("s3").clear_instance_cache()
+    try:
+        with pytest.raises(DataError, match=r"s3://mmg/table\.csv"):
+            mmg_ray.run(
+                config.load(f"data: {{path: {s3_url}/table.csv}}", ["execute.executor=serial"])
+            )
+    finally:
+        fsspec.filesystem("s3").clear_instance_cache()
+
+
+def test_no_credentials_are_logged(table, s3_url, caplog):
+    with caplog.at_level("DEBUG", "mmg_ray"):
+        _run(table, f"{s3_url}/logged", "serial")
+    assert caplog.text
+    for secret in ("not-a-secret", "tester", "127.0.0.1"):
+        assert secret not in caplog.text

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import yaml
@@ -13,9 +13,11 @@ from fsspec.implementations.local import LocalFileSystem
 
 from mmg_ray import config as configuration
 from mmg_ray.config import Config
-from mmg_ray.errors import ConfigError, RunError
+from mmg_ray.errors import ConfigError, Drained, RunError, StoreError
 from mmg_ray.estimator.denoisers import denoiser
+from mmg_ray.execute.drain import Abandoned, Drain, draining
 from mmg_ray.execute.executor import open_executor
+from mmg_ray.execute.heart import Heart, beating, taken
 from mmg_ray.execute.outcome import Executor
 from mmg_ray.execute.planning import (
     PlanSummary,
@@ -26,40 +28,62 @@ from mmg_ray.execute.planning import (
     task_device,
 )
 from mmg_ray.execute.progress import Tally, progress
-from mmg_ray.execute.task import BandTask, ShardTask, fill_band, run_shard
+from mmg_ray.execute.task import BandTask, ShardTask, check_shard, fill_band, run_shard
 from mmg_ray.plan.cost import TASK_BYTES
 from mmg_ray.store import manifest, matrix, selection, shards
 from mmg_ray.store.location import Location
 from mmg_ray.store.manifest import Manifest
 from mmg_ray.store.prepared import Prepared, prepare
 from mmg_ray.store.run import Run
+from mmg_ray.store.shards import Footer
 from mmg_ray.store.sources import read_table, source_digest
 
 log = logging.getLogger(__name__)
 
-_STARTED = "started.json"
 # This many failures in a row, with no success before them, are not the shards' fault.
 _GIVE_UP = 20
 
 
-def run(what: Config | str | os.PathLike[str], overrides: Iterable[str] = ()) -> Run:
+def run(
+    what: Config | str | os.PathLike[str],
+    overrides: Iterable[str] = (),
+    *,
+    stop_after_s: float | None = None,
+    verify: bool = False,
+) -> Run:
     """Do what is missing of a run: prepare, plan, shards, matrix. A complete run is only opened.
 
     Args:
         what: a configuration, a YAML file of one, or the URL of a run to go on with.
         overrides: `section.key=value` over it; for a run at a URL only `execute` may change.
+        stop_after_s: seconds after which it stops as it does on SIGTERM; main thread only.
+        verify: read every finished shard and compute the damaged ones again.
 
     Raises:
+        Drained: it stopped early, on SIGTERM or after `stop_after_s`; `run` again goes on.
         ConfigError, DataError: before anything of the run is written.
         FingerprintError: the URL holds a run of another configuration or data; nothing is touched.
-        StoreError: storage cannot be read or written.
+        StoreError: storage cannot be read or written, or another driver is at work on the run.
         RunError: some shards failed; the others are stored, and `run` again tries the rest.
     """
     asked = _configure(what, overrides)
     _check(asked)
-    found = _resume(asked) if manifest.exists(asked.place) else _begin(asked)
-    _finish(asked, found)
+    with draining(stop_after_s, asked.config.execute.drain_s) as drain:
+        try:
+            found = _resume(asked) if manifest.exists(asked.place) else _begin(asked)
+            _finish(asked, found, drain, verify)
+        except (Abandoned, KeyboardInterrupt):
+            if not drain.abandoned:  # Ray turns whatever a signal raises into this
+                raise
+            raise _drained(asked) from None
     return Run(asked.place.url)
+
+
+def _drained(asked: _Asked) -> Drained:
+    return Drained(
+        f"{asked.place.url} stopped before it was complete, as asked; what is finished is stored, and "
+        "the same command goes on"
+    )
 
 
 def plan_run(what: Config | str | os.PathLike[str], overrides: Iterable[str] = ()) -> PlanSummary:
@@ -141,23 +165,46 @@ def _begin(asked: _Asked) -> Manifest:
     config, place = asked.config, asked.place
     digests = _digests(config)
     # a first small object shows that the place can be written, before time is spent on the table
-    (place / _STARTED).write_json({"started": datetime.now(UTC).isoformat(timespec="seconds")})
-    table = read_table(config.data)
-    names, dims = outline(table, config.data)
-    plan = make_plan(config, names, dims, table.n_samples)
-    log.info("preparing %s variables x %s samples", f"{len(names):,}", f"{table.n_samples:,}")
-    prepare(table, config.data, place)
-    return manifest.write(place, config, digests, plan, table.n_samples)
+    claimed = manifest.claim(place, manifest.fingerprint(config, digests))
+    try:
+        table = read_table(config.data)
+        names, dims = outline(table, config.data)
+        plan = make_plan(config, names, dims, table.n_samples)
+        log.info("preparing %s variables x %s samples", f"{len(names):,}", f"{table.n_samples:,}")
+        prepared = prepare(table, config.data, place)
+        return manifest.write(place, config, digests, plan, table.n_samples, prepared)
+    except BaseException:
+        if claimed:
+            with contextlib.suppress(StoreError):  # the reason for being here says more
+                (place / manifest.CLAIM).remove()
+        raise
 
 
-def _finish(asked: _Asked, found: Manifest) -> None:
+def _finish(asked: _Asked, found: Manifest, drain: Drain, verify: bool) -> None:
     """Whatever of the shards and the matrix is missing."""
     place, fingerprint = asked.place, found.fingerprint
     done = shards.finished(place, fingerprint)
-    todo = [shard for shard in range(found.n_shards) if shard not in done]
-    if not todo and not _lacks_matrix(asked, fingerprint):
+    if len(done) == found.n_shards and not _lacks_matrix(asked, fingerprint) and not verify:
         log.info("%s is complete", place.url)
         return
+    with beating(place, drain) as heart:
+        try:
+            _work(asked, found, done, drain, heart, verify)
+        except BaseException:
+            if heart.lost:
+                raise taken(place) from None
+            raise
+
+
+def _work(
+    asked: _Asked,
+    found: Manifest,
+    done: dict[int, Footer],
+    drain: Drain,
+    heart: Heart,
+    verify: bool,
+) -> None:
+    place, fingerprint = asked.place, found.fingerprint
     tally = Tally(found.n_shards, found.n_pairs)
     tally.resume(
         shards=len(done),
@@ -166,13 +213,28 @@ def _finish(asked: _Asked, found: Manifest) -> None:
     )
     if done:
         log.info("going on: %s", tally.line())
+    device = task_device(asked.config.execute)
+
+    def tasks(wanted: Iterable[int]) -> list[ShardTask]:
+        return [ShardTask(place.url, fingerprint, shard, device) for shard in wanted]
+
     with open_executor(asked.config.execute, _task_bytes(asked, found)) as executor:
+        drain.install()
+        if verify:
+            for shard in _damaged(executor, tasks(done), drain):
+                footer = done.pop(shard)
+                tally.forget(footer.n_pairs, footer.n_not_ok)
+        if drain.requested:
+            raise _drained(asked)
+        todo = tasks(shard for shard in range(found.n_shards) if shard not in done)
         if todo:
-            device = task_device(asked.config.execute)
-            tasks = [ShardTask(place.url, fingerprint, shard, device) for shard in todo]
-            _estimate(executor, tasks, tally)
+            _estimate(executor, todo, tally, drain, heart)
+        if drain.requested and tally.shards < found.n_shards:
+            raise _drained(asked)
         if _lacks_matrix(asked, fingerprint):  # shards repaired later are the same
-            _assemble(executor, place, fingerprint)
+            _assemble(executor, place, found, drain)
+            if drain.requested and _lacks_matrix(asked, fingerprint):
+                raise _drained(asked)
 
 
 def _lacks_matrix(asked: _Asked, fingerprint: str) -> bool:
@@ -181,18 +243,40 @@ def _lacks_matrix(asked: _Asked, fingerprint: str) -> bool:
 
 def _task_bytes(asked: _Asked, found: Manifest) -> float:
     """Memory that a task is given: the largest shard's, or a band's of the matrix."""
-    dims = Prepared.open(asked.place).dims
-    plan = manifest.read_plan(asked.place)
+    dims = Prepared.open(asked.place, found.prepared_digest).dims
+    plan = manifest.read_plan(asked.place, found.plan_digest)
     peak = projection(asked.config, plan, dims, found.n_samples).peak_bytes
     return max(peak, TASK_BYTES + matrix.BAND_BYTES) if asked.config.edges.matrix else peak
 
 
-def _estimate(executor: Executor, tasks: Sequence[ShardTask], tally: Tally) -> None:
+def _damaged(executor: Executor, tasks: Sequence[ShardTask], drain: Drain) -> list[int]:
+    """Which of the finished shards are not as they were written."""
+    damaged = []
+    for outcome in executor.map(check_shard, drain.until(tasks)):
+        if outcome.error:
+            raise RunError(f"shard {outcome.item.shard} could not be checked: {outcome.error}")
+        if outcome.result:
+            damaged.append(outcome.item.shard)
+            log.warning("computing shard %d again: %s", outcome.item.shard, outcome.result)
+    log.info("%d finished shards were read, %d are damaged", len(tasks), len(damaged))
+    return damaged
+
+
+def _estimate(
+    executor: Executor, tasks: Sequence[ShardTask], tally: Tally, drain: Drain, heart: Heart
+) -> None:
     """Run the shards that are missing; RunError at the end if some failed."""
     first_error, any_done = "", False
+
+    def handed_out() -> Iterator[ShardTask]:
+        for item in drain.until(tasks):
+            heart.handed_out(item.shard)
+            yield item
+
     with progress(tally) as show:
         show()
-        for outcome in executor.map(run_shard, tasks):
+        for outcome in executor.map(run_shard, handed_out()):
+            heart.came_back(outcome.item.shard, outcome.error)
             if outcome.result is not None:
                 tally.add(outcome.result)
                 any_done = True
@@ -213,13 +297,17 @@ def _estimate(executor: Executor, tasks: Sequence[ShardTask], tally: Tally) -> N
         )
 
 
-def _assemble(executor: Executor, place: Location, fingerprint: str) -> None:
+def _assemble(executor: Executor, place: Location, found: Manifest, drain: Drain) -> None:
     """Assemble the matrix from the edges, a band a task."""
-    names = Prepared.open(place).names
+    fingerprint = found.fingerprint
+    names = Prepared.open(place, found.prepared_digest).names
     log.info("assembling the matrix of %s variables", f"{len(names):,}")
     matrix.create(place, fingerprint, names)
     tasks = [BandTask(place.url, fingerprint, *band) for band in matrix.bands(len(names))]
-    errors = [outcome.error for outcome in executor.map(fill_band, tasks) if outcome.error]
+    outcomes = list(executor.map(fill_band, drain.until(tasks)))
+    errors = [outcome.error for outcome in outcomes if outcome.error]
+    if len(outcomes) < len(tasks):
+        return
     if errors:
         raise RunError(
             f"{len(errors)} of {len(tasks)} bands of the matrix failed; the edges are complete, and "

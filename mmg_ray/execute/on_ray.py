@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -45,7 +45,7 @@ class OnRay:
         self._cfg = cfg
         self._needs = {"CPU": cfg.num_cpus, "GPU": cfg.num_gpus, "memory": float(int(task_bytes))}
 
-    def map(self, fn: Callable[[T], R], items: Sequence[T]) -> Iterator[Outcome[T, R]]:
+    def map(self, fn: Callable[[T], R], items: Iterable[T]) -> Iterator[Outcome[T, R]]:
         task = ray.remote(fn).options(
             num_cpus=self._cfg.num_cpus,
             num_gpus=self._cfg.num_gpus,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -22,10 +22,10 @@ class Outcome(Generic[T, R]):
 class Executor(Protocol):
     """Applies a function to items, somewhere."""
 
-    def map(self, fn: Callable[[T], R], items: Sequence[T]) -> Iterator[Outcome[T, R]]:
+    def map(self, fn: Callable[[T], R], items: Iterable[T]) -> Iterator[Outcome[T, R]]:
         """One outcome per item, in any order, as they come; abandoning it stops what is pending.
 
-        `fn` must be importable by its name, and harmless when it runs twice. Items and results
+        Items are taken as they are begun, so whoever gives them may end them early. `fn` must be importable by its name, and harmless when it runs twice. Items and results
         travel, so they stay small.
         """
         ...

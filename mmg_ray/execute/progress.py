@@ -52,6 +52,13 @@ class Tally:
         self.shards, self.pairs, self.not_ok = shards, pairs, not_ok
         self._pairs_before = pairs
 
+    def forget(self, pairs: int, not_ok: int) -> None:
+        """A shard of an earlier session is of no use."""
+        self.shards -= 1
+        self.pairs -= pairs
+        self.not_ok -= not_ok
+        self._pairs_before -= pairs
+
     def add(self, receipt: Receipt) -> None:
         """Count a finished shard."""
         self.shards += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from mmg_ray.execute.outcome import Outcome, describe
@@ -14,7 +14,7 @@ R = TypeVar("R")
 class Serial:
     """An Executor without workers."""
 
-    def map(self, fn: Callable[[T], R], items: Sequence[T]) -> Iterator[Outcome[T, R]]:
+    def map(self, fn: Callable[[T], R], items: Iterable[T]) -> Iterator[Outcome[T, R]]:
         for item in items:
             try:
                 yield Outcome(item, result=fn(item))

@@ -66,6 +66,15 @@ def run_shard(task: ShardTask) -> Receipt:
     return Receipt(task.shard, footer.n_pairs, footer.n_not_ok)
 
 
+def check_shard(task: ShardTask) -> str:
+    """What is wrong with a finished shard, "" if nothing is: every byte that matters is read."""
+    try:
+        shards.Edges(Location(task.url), task.fingerprint, [task.shard]).check()
+    except StoreError as error:
+        return str(error)
+    return ""
+
+
 def fill_band(task: BandTask) -> None:
     """Fill a band of the matrix from the edges."""
     run, _, plan, _ = _opened(task.url, task.fingerprint)
@@ -82,7 +91,8 @@ def _opened(url: str, fingerprint: str) -> tuple[Location, Config, Plan, Prepare
             f"{url} now holds run {found.fingerprint[:12]}, not {fingerprint[:12]}: it was replaced "
             "while this run was going on. Start again at another URL"
         )
-    return run, found.resolved(), manifest.read_plan(run), Prepared.open(run)
+    plan = manifest.read_plan(run, found.plan_digest)
+    return run, found.resolved(), plan, Prepared.open(run, found.prepared_digest)
 
 
 def _load(

@@ -7,15 +7,22 @@ fsspec's own configuration and environment; they are never stored by a run.
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from mmg_ray.errors import StoreError
+
+_CONFLICTS = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
+# what s3fs makes of "not implemented", and local disks without hard links
+_UNSUPPORTED = (errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EMLINK)
 
 
 class Location:
@@ -68,7 +75,35 @@ class Location:
                 self.fs.pipe_file(self.path, data)
 
     def write_json(self, value: Any) -> None:
-        self.write_bytes(json.dumps(value, indent=2, sort_keys=True).encode() + b"\n")
+        self.write_bytes(_json(value))
+
+    def create_json(self, value: Any) -> bool:
+        """Write it unless something is there; False if so. Of several at once exactly one succeeds.
+
+        A store without conditional writes takes the last writer: the caller must read it again.
+        """
+        with self._errors("write"):
+            try:
+                if isinstance(self.fs, LocalFileSystem):
+                    self._create_local(_json(value))
+                else:
+                    self.fs.pipe_file(self.path, _json(value), mode="create")
+            except Exception as error:
+                if _is_conflict(error):
+                    return False
+                if not _is_unsupported(error):
+                    raise
+            else:
+                return True
+        if self.exists():
+            return False
+        self.write_json(value)
+        return True
+
+    def remove(self) -> None:
+        """Delete the object; nothing happens where there is none."""
+        with self._errors("delete"), contextlib.suppress(FileNotFoundError):
+            self.fs.rm_file(self.path)
 
     def names(self) -> list[str]:
         """Names directly under this place, sorted; empty when there is none."""
@@ -76,6 +111,10 @@ class Location:
 
     def sizes(self) -> dict[str, int]:
         """Bytes of each object directly under this place, by name, from one listing."""
+        return {name: size for name, (size, _) in self.listing().items()}
+
+    def listing(self) -> dict[str, tuple[int, float]]:
+        """Bytes and time of change (UTC, seconds; 0 if the store has none) of each object by name."""
         with self._errors("list"):
             try:
                 # an object store's listing is cached by fsspec; another process may have written
@@ -84,7 +123,10 @@ class Location:
             except FileNotFoundError:
                 return {}
         return {
-            str(entry["name"]).rstrip("/").rsplit("/", 1)[-1]: int(entry["size"] or 0)
+            str(entry["name"]).rstrip("/").rsplit("/", 1)[-1]: (
+                int(entry["size"] or 0),
+                _changed(entry),
+            )
             for entry in found
         }
 
@@ -107,6 +149,16 @@ class Location:
         return {name: tail for name, tail in found.items() if isinstance(tail, bytes)}
 
     def _replace_local(self, data: bytes) -> None:
+        with self._temporary(data) as temporary:
+            os.replace(temporary, self.path)
+
+    def _create_local(self, data: bytes) -> None:
+        with self._temporary(data) as temporary:
+            os.link(temporary, self.path)  # the one call that refuses and is atomic
+
+    @contextlib.contextmanager
+    def _temporary(self, data: bytes) -> Iterator[str]:
+        """A file beside this place that is whole and on the disk; gone afterwards."""
         os.makedirs(os.path.dirname(self.path), exist_ok=True)
         # the pid keeps two writers of one object apart; the last replace wins, both wrote the same
         temporary = f"{self.path}.{os.getpid()}.tmp"
@@ -115,11 +167,10 @@ class Location:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, self.path)
-        except OSError:
-            with contextlib.suppress(OSError):
+            yield temporary
+        finally:
+            with contextlib.suppress(FileNotFoundError):
                 os.remove(temporary)
-            raise
 
     @contextlib.contextmanager
     def _errors(self, verb: str) -> Iterator[None]:
@@ -134,3 +185,47 @@ class Location:
         except Exception as error:
             # every backend has errors of its own (no credentials, no endpoint): here they end
             raise StoreError(f"cannot {verb} {self.url}: {error}") from error
+
+
+def require_digest(location: Location, data: bytes, digest: str | None) -> None:
+    """StoreError unless `data`, read at `location`, has this sha256 (None: whatever it has)."""
+    if digest is not None and hashlib.sha256(data).hexdigest() != digest:
+        raise StoreError(
+            f"{location.url} is not what the run wrote (its checksum differs); it was damaged or "
+            "changed since. Restore it, or start the run at another URL"
+        )
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, indent=2, sort_keys=True).encode() + b"\n"
+
+
+def _changed(entry: Mapping[str, Any]) -> float:
+    """Time of change in an fsspec listing, whose key differs by file system."""
+    for key in ("mtime", "LastModified", "last_modified", "updated", "created"):
+        value = entry.get(key)
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, int | float):
+            return float(value)
+        if isinstance(value, str):
+            with contextlib.suppress(ValueError):
+                return datetime.fromisoformat(value).timestamp()
+    return 0.0
+
+
+def _is_conflict(error: BaseException | None) -> bool:
+    """Whether a conditional write failed as it should; stores name it differently."""
+    while error is not None:
+        response = getattr(error, "response", None)
+        code = response.get("Error", {}).get("Code") if isinstance(response, dict) else ""
+        if isinstance(error, FileExistsError) or str(code) in _CONFLICTS:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _is_unsupported(error: BaseException) -> bool:
+    """Whether the store or file system knows no conditional write."""
+    unsupported = (NotImplementedError, TypeError)
+    return isinstance(error, unsupported) or getattr(error, "errno", None) in _UNSUPPORTED

@@ -1,7 +1,9 @@
 """What a run is: its configuration, the data it belongs to and its plan; written once.
 
-`plan.npz` holds the plan, `manifest.json` everything else. The manifest is written last, before the
-first shard: a run without one has not begun and is prepared anew.
+`started.json` claims the place for a fingerprint while the data are prepared, so that of two first
+starts with different configurations one wins. `plan.npz` holds the plan, `manifest.json` everything
+else. The manifest is written last, before the first shard: a run without one has not begun and is
+prepared anew. It holds digests of the plan, of the prepared variables and of itself.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import hashlib
 import importlib.metadata
 import io
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -21,13 +24,14 @@ from mmg_ray.config import RESULT_SECTIONS, Config, from_dict, to_dict
 from mmg_ray.errors import FingerprintError, StoreError
 from mmg_ray.plan.pairs import ListedPairs, SourcePairs
 from mmg_ray.plan.tiles import Plan
-from mmg_ray.store.location import Location
+from mmg_ray.store.location import Location, require_digest
 
 MANIFEST = "manifest.json"
 PLAN = "plan.npz"
+CLAIM = "started.json"
 
 # Raised whenever the same configuration and data would give other numbers or another layout.
-RESULTS_FORMAT = 2
+RESULTS_FORMAT = 3
 
 # Where the data and the list of pairs lie does not matter, what they say does: digests stand for them.
 _DIGESTED = frozenset({"data.path", "data.groups", "pairs.path", "pairs.sources_file"})
@@ -42,6 +46,7 @@ class Manifest:
         config: the resolved configuration.
         source_digest: of the input table.
         pairs_digest: of the file that lists pairs or sources; empty without one.
+        plan_digest, prepared_digest: of the files that hold them.
         version: of mmg_ray.
         created: UTC time, ISO 8601.
     """
@@ -51,6 +56,8 @@ class Manifest:
     config: dict[str, Any]
     source_digest: str
     pairs_digest: str
+    plan_digest: str
+    prepared_digest: str
     version: str
     n_variables: int
     n_samples: int
@@ -83,12 +90,19 @@ def read(run: Location) -> Manifest:
             f"{run.url} was written in results format {_format_of(tree)}, this version of mmg_ray "
             f"({_version()}) reads {RESULTS_FORMAT}; use the version that wrote it"
         )
+    if tree.pop("digest", None) != _digest(tree):
+        raise StoreError(
+            f"{(run / MANIFEST).url} is not what the run wrote (its checksum differs); it was damaged "
+            "or changed by hand. Restore it, or start the run at another URL"
+        )
     return Manifest(**tree)
 
 
-def read_plan(run: Location) -> Plan:
-    """The plan of a run."""
-    with np.load(io.BytesIO((run / PLAN).read_bytes())) as arrays:
+def read_plan(run: Location, digest: str) -> Plan:
+    """The plan of a run whose manifest gives this `plan_digest`; StoreError if it was changed."""
+    data = (run / PLAN).read_bytes()
+    require_digest(run / PLAN, data, digest)
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         n_variables = int(arrays["n_variables"])
         return Plan(
             ListedPairs(n_variables, arrays["pairs"])
@@ -99,17 +113,42 @@ def read_plan(run: Location) -> Plan:
         )
 
 
+def claim(run: Location, fingerprint: str) -> bool:
+    """Say that a run of this fingerprint is being prepared here; False if that was said before.
+
+    FingerprintError where a run of another one is being prepared.
+    """
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    place = run / CLAIM
+    created = place.create_json({"fingerprint": fingerprint, "started": started})
+    there = place.read_json()  # a store without conditional writes keeps the last of several
+    if not isinstance(there, dict) or there.get("fingerprint") != fingerprint:
+        since = there.get("started") if isinstance(there, dict) else "an unknown time"
+        raise FingerprintError(
+            f"a run of another configuration or other data is being prepared at {run.url} since "
+            f"{since}. Choose another output.url, or, if that start has died, delete {place.url}"
+        )
+    return created
+
+
 def write(
-    run: Location, config: Config, digests: Mapping[str, str], plan: Plan, n_samples: int
+    run: Location,
+    config: Config,
+    digests: Mapping[str, str],
+    plan: Plan,
+    n_samples: int,
+    prepared_digest: str,
 ) -> Manifest:
-    """Freeze a run: its plan, then its manifest."""
-    _write_plan(run, plan)
+    """Freeze a run: its plan, then its manifest; the manifest that is there if another was first."""
+    plan_digest = _write_plan(run, plan)
     manifest = Manifest(
         results_format=RESULTS_FORMAT,
         fingerprint=fingerprint(config, digests),
         config=to_dict(config),
         source_digest=digests["source digest"],
         pairs_digest=digests["pairs digest"],
+        plan_digest=plan_digest,
+        prepared_digest=prepared_digest,
         version=_version(),
         n_variables=plan.n_variables,
         n_samples=n_samples,
@@ -119,11 +158,19 @@ def write(
         tile_variables=plan.tile_variables,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    (run / MANIFEST).write_json(asdict(manifest))
-    return manifest
+    tree = asdict(manifest)
+    (run / MANIFEST).create_json({**tree, "digest": _digest(tree)})
+    found = read(run)
+    refuse_other(found, config, digests, run.url)
+    return found
 
 
-def _write_plan(run: Location, plan: Plan) -> None:
+def _digest(tree: Mapping[str, Any]) -> str:
+    """sha256 of a JSON tree, however it is written."""
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+
+
+def _write_plan(run: Location, plan: Plan) -> str:
     arrays = {
         "n_variables": np.array(plan.n_variables),
         "tile_variables": np.array(plan.tile_variables),
@@ -134,8 +181,16 @@ def _write_plan(run: Location, plan: Plan) -> None:
     else:
         arrays["sources"] = plan.pairs.sources
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    # as np.savez does, but without the time: two starts of one run write the same bytes
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+            archive.writestr(
+                zipfile.ZipInfo(f"{name}.npy"), member.getvalue(), zipfile.ZIP_DEFLATED
+            )
     (run / PLAN).write_bytes(buffer.getvalue())
+    return hashlib.sha256(buffer.getvalue()).hexdigest()
 
 
 def fingerprint(config: Config, digests: Mapping[str, str]) -> str:

@@ -10,6 +10,7 @@ the table and the groups alone: preparing twice, or twice at once, writes the sa
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -24,7 +25,7 @@ from mmg_ray.config import DataConfig
 from mmg_ray.errors import StoreError
 from mmg_ray.estimator.marginals import MISSING, ordinal_codes
 from mmg_ray.schema import Status, Variable
-from mmg_ray.store.location import Location
+from mmg_ray.store.location import Location, require_digest
 from mmg_ray.store.quality import QUALITY_SCHEMA, Quality, column_row, group_row, measure
 from mmg_ray.store.sources import Table
 from mmg_ray.store.sources.groups import read_groups, resolve_groups
@@ -40,8 +41,8 @@ CHUNK_BYTES = 1 << 25  # uncompressed; very long tables get fewer columns to a c
 _NEVER_WRITTEN = -2
 
 
-def prepare(table: Table, cfg: DataConfig, run: Location) -> None:
-    """Write the codes and the quality table of every variable under `run`.
+def prepare(table: Table, cfg: DataConfig, run: Location) -> str:
+    """Write the codes and the quality table of every variable under `run`; sha256 of the latter.
 
     A variable is a column, or a group of columns (data.groups); a column in a group is no variable
     of its own. One column at a time is made dense. Raises DataError for groups that do not fit
@@ -59,7 +60,9 @@ def prepare(table: Table, cfg: DataConfig, run: Location) -> None:
     )
     buffer = io.BytesIO()
     pq.write_table(variables, buffer)
-    (run / VARIABLES).write_bytes(buffer.getvalue())
+    data = buffer.getvalue()
+    (run / VARIABLES).write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
 
 
 class Prepared:
@@ -83,9 +86,14 @@ class Prepared:
         self.n_samples = int(codes.shape[1])
 
     @classmethod
-    def open(cls, run: Location) -> Prepared:
-        """What `prepare` wrote under `run`; two small requests. StoreError if it is not whole."""
+    def open(cls, run: Location, digest: str | None = None) -> Prepared:
+        """What `prepare` wrote under `run`; two small requests. StoreError if it is not whole.
+
+        Args:
+            digest: what `prepare` returned, to be told of a table that was changed since.
+        """
         data = (run / VARIABLES).read_bytes()
+        require_digest(run / VARIABLES, data, digest)
         with _readable(run / VARIABLES):
             variables = pq.read_table(io.BytesIO(data), schema=QUALITY_SCHEMA)
         with _readable(run / CODES):
@@ -184,19 +192,19 @@ def _readable(location: Location) -> Iterator[None]:
         raise StoreError(
             f"there is nothing at {location.url}; the run was not prepared, or its URL is wrong"
         ) from None
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, pa.ArrowException) as error:
+    except Exception as error:  # zarr's, Arrow's, a codec's or a storage backend's own
         raise StoreError(
             f"{location.url} cannot be read ({error}); it was truncated or changed by hand. "
             "Restore it, or prepare the run anew at another URL"
-        ) from None
+        ) from error
 
 
 @contextlib.contextmanager
 def _writable(location: Location) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
+    except Exception as error:  # the same
         raise StoreError(
             f"cannot write {location.url}: {error}; check the rights and the free space, or set "
             "output.url"
-        ) from None
+        ) from error

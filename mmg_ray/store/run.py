@@ -72,7 +72,7 @@ class Run:
     @property
     def names(self) -> list[str]:
         """Names of the variables, in the order of the matrix."""
-        return Prepared.open(self._location).names
+        return self._prepared().names
 
     def status(self) -> RunStatus:
         """How far the run is, from one listing and the footers of its shards."""
@@ -123,7 +123,10 @@ class Run:
 
     def variables(self) -> pa.Table:
         """One row per variable: its name, dimension, quality and status."""
-        return Prepared.open(self._location).qc()
+        return self._prepared().qc()
+
+    def _prepared(self) -> Prepared:
+        return Prepared.open(self._location, self.manifest.prepared_digest)
 
     def _finished(self) -> dict[int, Footer]:
         return shards.finished(self._location, self.manifest.fingerprint)

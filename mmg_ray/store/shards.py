@@ -4,12 +4,14 @@ An object's bytes are a pure function of (prepared data, configuration, shard id
 library call order is in them. Its footer says which run and shard it belongs to, how many pairs have
 which status and how many are stored as rows (see `kept`), so that one listing and one short read per
 object tell all there is to know of a run's progress, and a truncated, renamed or foreign file is
-recognised and counts as not done.
+recognised and counts as not done. It also holds a digest of every column and of itself: a reader
+checks what it reads, so a changed bit is an error, never another number.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import re
@@ -21,7 +23,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from mmg_ray.errors import StoreError
@@ -32,16 +33,18 @@ from mmg_ray.store.location import Location
 FOLDER = "edges"
 
 _FOOTER_KEY = b"mmg_ray"
+_DIGEST_KEY = b"mmg_ray.sha256"
 _NAME = re.compile(r"shard-(\d+)-([0-9a-f]{12})\.parquet")
 _TYPES = {"int32": pa.int32(), "float64": pa.float64(), "string": pa.string()}
 # One row group per object keeps its footer at 5-10 kB whatever its rows: one read fetches it whole.
 _ROW_GROUP_ROWS = 64 * 2**20
 # hardly two estimates are equal: looking for repeats would take most of the time of writing
 _REPEATING = [column.name for column in EDGE_COLUMNS if column.dtype != "float64"]
-# a flipped bit in a page is an error, not another number
-_FORMAT = ds.ParquetFileFormat(
-    default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
-)
+# rows digested, and read, at a time
+_BLOCK_ROWS = 2**16
+# objects up to this size are fetched in a request or two, larger ones a column's part at a time
+_WHOLE_BYTES = 32 * 2**20
+_PART_BYTES = 4 * 2**20
 _RANKED = ("i", "j", "mi_nats", "p_value")
 _TAIL_BYTES = 32 * 2**10
 _TAILS_AT_ONCE = 256
@@ -55,6 +58,7 @@ class Footer:
         n_pairs: estimated.
         n_stored: of these, rows of the object.
         statuses: pairs by status, stored or not.
+        digests: of the rows, by column.
     """
 
     fingerprint: str
@@ -62,6 +66,7 @@ class Footer:
     n_pairs: int
     n_stored: int
     statuses: dict[str, int]
+    digests: dict[str, str]
 
     @property
     def n_not_ok(self) -> int:
@@ -115,9 +120,15 @@ def write_shard(
 ) -> Footer:
     """Write what is kept of a shard in one put; return its footer."""
     pairs, estimates = kept.rows()
-    footer = Footer(fingerprint, shard, kept.n_pairs, len(pairs), kept.statuses)
     table = edge_table(names, pairs, estimates)
-    table = table.replace_schema_metadata({_FOOTER_KEY: json.dumps(asdict(footer))})
+    digests = _Digests(table.column_names)
+    for batch in table.to_batches(max_chunksize=_BLOCK_ROWS):
+        digests.add(batch)
+    footer = Footer(
+        fingerprint, shard, kept.n_pairs, len(pairs), kept.statuses, digests.hexdigests()
+    )
+    text = json.dumps(asdict(footer))
+    table = table.replace_schema_metadata({_FOOTER_KEY: text, _DIGEST_KEY: _sha256(text)})
     buffer = io.BytesIO()
     pq.write_table(
         table,
@@ -126,6 +137,7 @@ def write_shard(
         row_group_size=_ROW_GROUP_ROWS,
         use_dictionary=_REPEATING,
         write_page_checksum=True,
+        write_statistics=False,  # no reader may skip rows by a number that is not checked
     )
     data = buffer.getvalue()
     (run / FOLDER / shard_name(shard, fingerprint)).write_bytes(data)
@@ -162,32 +174,57 @@ def _parse_footer(tail: bytes) -> Footer | None:
     try:
         # only the magic before the footer is looked at, so the end of the file is enough
         metadata = pq.read_metadata(pa.BufferReader(b"PAR1" + tail))
-        return Footer(**json.loads(metadata.metadata[_FOOTER_KEY]))
+        return _footer_of(metadata)
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
         return None
 
 
-@contextlib.contextmanager
-def _reading(url: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        raise StoreError(
-            f"cannot read the edges under {url}: {error}. Delete the damaged file; `mmg-ray run` on "
-            "this run computes missing shards again"
-        ) from None
+def _footer_of(metadata: pq.FileMetaData) -> Footer:
+    """Raises KeyError, TypeError or ValueError where there is none, or it is not as it was written."""
+    text = metadata.metadata[_FOOTER_KEY].decode()
+    if metadata.metadata[_DIGEST_KEY].decode() != _sha256(text):
+        raise ValueError("the checksum of its footer differs")
+    return Footer(**json.loads(text))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class _Digests:
+    """sha256 of columns, a block of `_BLOCK_ROWS` rows after the other.
+
+    Of the values alone, whatever the library, its version or the file's layout: a block counts as
+    which rows are null, then, of texts, their lengths in bytes, then the values, 0 or empty if null.
+    """
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self._hashes = {name: hashlib.sha256() for name in columns}
+
+    def add(self, block: pa.RecordBatch) -> None:
+        for name, total in self._hashes.items():
+            column = block.column(name)
+            total.update(np.packbits(column.is_null().to_numpy(zero_copy_only=False)).tobytes())
+            if pa.types.is_string(column.type):
+                texts = column.fill_null("")
+                _, ends, data = texts.buffers()
+                ends = np.frombuffer(ends, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+                total.update(np.diff(ends).tobytes())
+                if data is not None:
+                    total.update(memoryview(data)[ends[0] : ends[-1]])
+            else:
+                total.update(column.fill_null(0).to_numpy(zero_copy_only=False).tobytes())
+
+    def hexdigests(self) -> dict[str, str]:
+        return {name: total.hexdigest() for name, total in self._hashes.items()}
 
 
 class Edges:
-    """The edge table of finished shards, read from storage when asked for."""
+    """The edge table of finished shards, read from storage when asked for, and checked."""
 
     def __init__(self, run: Location, fingerprint: str, shards: Sequence[int]) -> None:
-        folder = run / FOLDER
-        paths = [f"{folder.path}/{shard_name(shard, fingerprint)}" for shard in sorted(shards)]
-        self._url = folder.url
-        self._dataset = ds.dataset(
-            paths, schema=edge_schema(), format=_FORMAT, filesystem=folder.fs
-        )
+        self._folder = run / FOLDER
+        self._names = [shard_name(shard, fingerprint) for shard in sorted(shards)]
 
     def table(
         self, columns: Sequence[str] | None = None, where: pc.Expression | None = None
@@ -198,15 +235,62 @@ class Edges:
             columns: names to read; default all.
             where: rows to keep, as a pyarrow expression.
         """
-        with _reading(self._url):
-            return self._dataset.to_table(columns=columns and list(columns), filter=where)
+        schema = edge_schema()
+        if columns is not None:
+            schema = pa.schema([schema.field(name) for name in columns])
+        return pa.Table.from_batches(list(self.batches(columns, where)), schema=schema)
 
     def batches(
         self, columns: Sequence[str] | None = None, where: pc.Expression | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """The rows a part at a time, in plan order: bounded memory."""
-        with _reading(self._url):
-            yield from self._dataset.to_batches(columns=columns and list(columns), filter=where)
+        """The rows a part at a time, in plan order: bounded memory.
+
+        StoreError where a file is damaged: at its end at the latest, so rows count when all came.
+        """
+        asked = edge_schema().names if columns is None else list(columns)
+        # what `where` looks at must be read, too; an expression shows its fields in its text only
+        text = "" if where is None else str(where)
+        read = [name for name in edge_schema().names if name in asked or name in text]
+        for name in self._names:
+            with self._reading(name):
+                for batch in self._read(name, read):
+                    rows = batch if where is None else batch.filter(where)
+                    if rows.num_rows:
+                        yield rows.select(asked)
+
+    def check(self) -> None:
+        """Read everything and keep nothing; StoreError at the first damaged file."""
+        for _ in self.batches():
+            pass
+
+    def _read(self, name: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        fs = self._folder.fs
+        with fs.open(f"{self._folder.path}/{name}", "rb", cache_type="none") as file:
+            parts = {"buffer_size": _PART_BYTES} if file.size > _WHOLE_BYTES else {}
+            whole = not parts
+            with pq.ParquetFile(
+                file, pre_buffer=whole, page_checksum_verification=True, **parts
+            ) as parquet:
+                footer = _footer_of(parquet.metadata)
+                digests = _Digests(columns)
+                schema = pa.schema([edge_schema().field(column) for column in columns])
+                for batch in parquet.iter_batches(_BLOCK_ROWS, columns=columns):
+                    digests.add(batch)
+                    yield pa.RecordBatch.from_arrays(
+                        [batch.column(column) for column in columns], schema=schema
+                    )
+                if any(footer.digests[c] != d for c, d in digests.hexdigests().items()):
+                    raise ValueError("the checksum of its rows differs")
+
+    @contextlib.contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # Arrow's or a storage backend's own
+            raise StoreError(
+                f"cannot read the edges {self._folder.url}/{name}: {error}. `mmg-ray run --verify` "
+                "on this run finds damaged shards and computes them again"
+            ) from error
 
     def strongest(self, k: int, by: str = "mi_nats") -> pa.Table:
         """The first `k` pairs in one of the `RANKINGS`; pairs without a value are left out."""

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
-from mmg_ray.errors import DataError, StoreError
+from mmg_ray.errors import DataError, MMGError, StoreError
 from mmg_ray.store.location import Location
 
 _BLOCK_BYTES = 1 << 20
@@ -83,5 +83,8 @@ def _readable(location: Location) -> Iterator[None]:
         raise DataError(
             f"cannot read {location.url}: access denied ({error}); check the credentials or rights"
         ) from None
-    except OSError as error:
-        raise DataError(f"cannot read {location.url}: {error}") from None
+    except MMGError:
+        raise
+    except Exception as error:
+        # every backend has errors of its own (no credentials, no answer): here they end
+        raise DataError(f"cannot read {location.url}: {error or type(error).__name__}") from error

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import zarr
-from zarr.errors import BaseZarrError
 
 from mmg_ray.config import DataConfig
-from mmg_ray.errors import DataError
+from mmg_ray.errors import DataError, MMGError
 from mmg_ray.store.location import Location
 from mmg_ray.store.sources.anndata_group import element_paths, group_contents
 from mmg_ray.store.sources.files import unreadable
@@ -22,8 +21,10 @@ def read_zarr(location: Location, cfg: DataConfig) -> Contents:
     try:
         node = zarr.open(zarr_store(location, read_only=True), mode="r")
         return _contents(node, location, cfg)
-    except (BaseZarrError, OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
-        raise unreadable(location, "zarr", error) from None
+    except MMGError:
+        raise
+    except Exception as error:  # zarr's, a codec's or a storage backend's own
+        raise unreadable(location, "zarr", error) from error
 
 
 def _contents(node: Any, location: Location, cfg: DataConfig) -> Contents:

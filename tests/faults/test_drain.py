@@ -1,0 +1,83 @@
+"""Stopping as asked: SIGTERM and --stop-after end with 75, and the next start goes on."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from pathlib import Path
+
+import disturbed
+import pytest
+
+from mmg_ray import config
+from mmg_ray.cli import RESUME
+from mmg_ray.errors import ConfigError, Drained
+from mmg_ray.execute import driver, task
+from mmg_ray.execute.drain import seconds
+from mmg_ray.store import pulse
+from mmg_ray.store.location import Location
+from mmg_ray.store.pulse import State
+
+
+@pytest.mark.parametrize("executor", ["serial", "ray"])
+def test_sigterm_finishes_what_is_under_way_and_the_next_start_goes_on(
+    tmp_path: Path, executor: str
+) -> None:
+    expected = disturbed.undisturbed(tmp_path)
+    tree = disturbed.settings(tmp_path, executor=executor)
+    url = tree["output"]["url"]
+    process = disturbed.start(tmp_path, tree, seconds=0.5)
+    disturbed.wait_for_shards(process, url, 2)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == RESUME
+    said = (tmp_path / "driver.log").read_text()
+    assert "the same command goes on" in said
+    assert not re.search(r"Traceback|\*\*\* SIGTERM|stack trace", said, re.IGNORECASE), said
+    assert len(disturbed.shards(url)) < 10
+    assert pulse.read(Location(url)).state == State.STOPPED
+    began = time.monotonic()
+    driver.run(config.from_dict(disturbed.settings(tmp_path)))
+    disturbed.survived(f"SIGTERM, {executor}", url, expected, time.monotonic() - began)
+
+
+def test_what_does_not_finish_in_time_is_abandoned(tmp_path: Path) -> None:
+    expected = disturbed.undisturbed(tmp_path)
+    tree = disturbed.settings(tmp_path, drain_s=0.2)
+    process = disturbed.start(tmp_path, tree, seconds=30.0, arguments=("--stop-after", "3s"))
+    began = time.monotonic()
+    assert process.wait(25) == RESUME
+    assert time.monotonic() - began < 20
+    assert disturbed.shards(tree["output"]["url"]) == {}
+    began = time.monotonic()
+    driver.run(config.from_dict(disturbed.settings(tmp_path)))
+    disturbed.survived("wall time over", tree["output"]["url"], expected, time.monotonic() - began)
+
+
+def test_a_time_limit_stops_a_run_in_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(item: task.ShardTask):
+        time.sleep(0.2)
+        return task.run_shard(item)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(driver, "run_shard", slow)
+    with pytest.raises(Drained, match="the same command goes on"):
+        driver.run(config.from_dict(disturbed.settings(tmp_path)), stop_after_s=0.5)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert 0 < len(disturbed.shards(str(tmp_path / "run"))) < 10
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("90", 90), ("90s", 90), ("30m", 1800), ("1h30m", 5400), ("2 d", 172800), ("1.5h", 5400)],
+)
+def test_lengths_of_time(text: str, expected: float) -> None:
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "soon", "3 weeks", "0", "-3s", "1h x"])
+def test_what_is_no_length_of_time_is_said_so(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"write 90|at least a second"):
+        seconds(text)
