@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from typing import Any, BinaryIO
 
 import click
@@ -17,11 +18,20 @@ from rich.table import Table
 
 from mmg_ray import config as configuration
 from mmg_ray.errors import DataError, Drained, MMGError, RunError, StoreError
+from mmg_ray.execute.progress import duration, speed
 from mmg_ray.schema import Status
 from mmg_ray.store.kept import RANKINGS
-from mmg_ray.store.run import RunStatus, open_run
+from mmg_ray.store.pulse import State
+from mmg_ray.store.run import Run, RunStatus, open_run
 
 _SHOWN_AFTER_RUN = 10
+_WATCH_S = 10.0
+_ENDED = {
+    State.RUNNING: "dead (it gives no signs of life)",
+    State.STOPPED: "stopped as asked",
+    State.FAILED: "ended with failures",
+    State.COMPLETE: "ended",
+}
 RESUME = 75  # EX_TEMPFAIL of sysexits.h: no mistake, try again
 _CODES = {RunError: 1, Drained: RESUME}
 
@@ -126,7 +136,6 @@ def plan(config: str, overrides: tuple[str, ...]) -> None:
       mmg-ray plan run.yaml --set estimator.denoiser=gaussian
     """
     from mmg_ray.execute.driver import plan_run
-    from mmg_ray.execute.progress import duration
 
     p = plan_run(config, overrides)
     unit = "a GPU share" if p.device == "cuda" else "one CPU thread"
@@ -156,14 +165,27 @@ def plan(config: str, overrides: tuple[str, ...]) -> None:
 
 @main.command()
 @click.argument("url")
-def status(url: str) -> None:
-    """Say how far the run at a URL is, from storage alone.
+@click.option("--watch", is_flag=True, help="Show it again every 10 seconds until the run ends.")
+def status(url: str, watch: bool) -> None:
+    """Say how far the run at a URL is, and whether anybody works on it, from storage alone.
 
     \b
-    Example:
+    Examples:
       mmg-ray status s3://bucket/run-1
+      mmg-ray status s3://bucket/run-1 --watch
     """
     run = open_run(url)
+    while watch:
+        s = run.status()
+        if s.complete or s.pulse is None or not s.pulse.alive:
+            break
+        click.clear()
+        _print_status(run)
+        time.sleep(_WATCH_S)
+    _print_status(run)
+
+
+def _print_status(run: Run) -> None:
     m, s = run.manifest, run.status()
     _print_rows(
         {
@@ -177,10 +199,11 @@ def status(url: str) -> None:
             "pairs": f"{s.pairs_done:,} of {s.n_pairs:,}",
             "edges stored": f"{s.pairs_stored:,}",
             "matrix": _matrix_state(s),
+            **_work_rows(s),
         }
     )
     _print_statuses(Console(), s)
-    if not s.complete:
+    if not s.complete and not (s.pulse and s.pulse.alive):
         click.echo(f"go on with: mmg-ray run {run.url}")
 
 
@@ -288,6 +311,25 @@ def config_command() -> None:
       mmg-ray config > run.yaml
     """
     click.echo(configuration.documented_yaml(), nl=False)
+
+
+def _work_rows(s: RunStatus) -> dict[str, str]:
+    """Who works on it, how fast, and what is in the way."""
+    rows: dict[str, str] = {}
+    if not s.complete:
+        alive = s.pulse is not None and s.pulse.alive
+        last = "" if s.silent_s is None else f", last shard {duration(s.silent_s)} ago"
+        ended = "not running" if s.pulse is None or alive else _ENDED[s.pulse.state]
+        rows["driver"] = ("running" if alive else ended) + last
+        if s.pairs_per_s:
+            left = (s.n_pairs - s.pairs_done) / s.pairs_per_s
+            rows["rate"] = f"{speed(s.pairs_per_s)}, about {duration(left)} of work left"
+    if s.pulse is not None and s.pulse.failed:
+        rows["failed"] = f"{s.pulse.failed:,} shards; first, {s.pulse.first_error}"
+    if s.pulse is not None and s.pulse.alive and (slow := s.pulse.stragglers()):
+        shown = ", ".join(f"shard {shard} ({duration(t)})" for shard, t in list(slow.items())[:5])
+        rows["stragglers"] = f"{shown}; usual is {duration(s.pulse.typical_s or 0)}"
+    return rows
 
 
 def _print_rows(rows: dict[str, str]) -> None:

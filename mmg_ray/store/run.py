@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -9,10 +10,13 @@ import zarr
 
 from mmg_ray.errors import StoreError
 from mmg_ray.schema import Status
-from mmg_ray.store import manifest, matrix, shards
+from mmg_ray.store import manifest, matrix, pulse, shards
 from mmg_ray.store.location import Location
 from mmg_ray.store.prepared import Prepared
+from mmg_ray.store.pulse import Pulse
 from mmg_ray.store.shards import Edges, Footer
+
+_RECENT = 100  # shards whose times give the rate
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,9 @@ class RunStatus:
         statuses: pairs done by status, stored or not.
         matrix_asked: whether the configuration asks for the matrices.
         matrix_done: whether they are assembled.
+        pairs_per_s: over the last shards, by their times of change; None where too few tell.
+        silent_s: seconds since the last shard was stored; None before the first.
+        pulse: the driver's last sign of life; None where there is none.
     """
 
     n_shards: int
@@ -36,6 +43,9 @@ class RunStatus:
     statuses: dict[str, int]
     matrix_asked: bool
     matrix_done: bool
+    pairs_per_s: float | None
+    silent_s: float | None
+    pulse: Pulse | None
 
     @property
     def complete(self) -> bool:
@@ -75,8 +85,11 @@ class Run:
         return self._prepared().names
 
     def status(self) -> RunStatus:
-        """How far the run is, from one listing and the footers of its shards."""
+        """How far the run is, from a listing and the footers of its shards: storage alone."""
         footers = self._finished()
+        times = shards.times(self._location, self.manifest.fingerprint)
+        last = sorted((times[k], footers[k].n_pairs) for k in times if k in footers)[-_RECENT:]
+        took = last[-1][0] - last[0][0] if last else 0.0
         statuses: dict[str, int] = {}
         for footer in footers.values():
             for status, count in footer.statuses.items():
@@ -90,6 +103,9 @@ class Run:
             statuses=dict(sorted(statuses.items())),
             matrix_asked=self.manifest.resolved().edges.matrix,
             matrix_done=matrix.is_complete(self._location, self.manifest.fingerprint),
+            pairs_per_s=sum(n for _, n in last[1:]) / took if took > 0 else None,
+            silent_s=max(0.0, time.time() - last[-1][0]) if last and last[-1][0] else None,
+            pulse=pulse.read(self._location),
         )
 
     def edges(self) -> pa.Table:

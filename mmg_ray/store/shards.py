@@ -150,11 +150,7 @@ def finished(run: Location, fingerprint: str) -> dict[int, Footer]:
     One listing, then one ranged read of at most 32 kB per object, many at a time. The footer is at
     a Parquet file's end, so a truncated object has none.
     """
-    sizes = {
-        name: size
-        for name, size in (run / FOLDER).sizes().items()
-        if (match := _NAME.fullmatch(name)) and match[2] == fingerprint[:12]
-    }
+    sizes = {name: size for name, (size, _) in _listed(run, fingerprint).items()}
     found: dict[int, Footer] = {}
     names = sorted(sizes)
     for k in range(0, len(names), _TAILS_AT_ONCE):
@@ -167,6 +163,20 @@ def finished(run: Location, fingerprint: str) -> dict[int, Footer]:
             ):
                 found[footer.shard] = footer
     return found
+
+
+def times(run: Location, fingerprint: str) -> dict[int, float]:
+    """When the shards of `fingerprint` were stored (UTC, seconds), by shard id, whole or not."""
+    listed = _listed(run, fingerprint)
+    return {int(_NAME.fullmatch(name)[1]): when for name, (_, when) in listed.items()}  # type: ignore[index]
+
+
+def _listed(run: Location, fingerprint: str) -> dict[str, tuple[int, float]]:
+    return {
+        name: entry
+        for name, entry in (run / FOLDER).listing().items()
+        if (match := _NAME.fullmatch(name)) and match[2] == fingerprint[:12]
+    }
 
 
 def _parse_footer(tail: bytes) -> Footer | None:
