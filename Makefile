@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint benchmarks clean
+.PHONY: demo test lint faults benchmarks clean
 
 demo: $(VENV)/.run
 	$(BIN)/python -m pipelines.pbmc
@@ -19,6 +19,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# every fault in full, and the table of what was survived
+faults: $(VENV)/.dev
+	MMG_RAY_FAULT_TABLE=1 $(BIN)/python -m pytest tests/faults -m 'full or not full'
 
 benchmarks: export OMP_NUM_THREADS = 1
 benchmarks: $(VENV)/.dev
