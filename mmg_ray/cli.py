@@ -36,6 +36,11 @@ RESUME = 75  # EX_TEMPFAIL of sysexits.h: no mistake, try again
 _CODES = {RunError: 1, Drained: RESUME}
 
 
+def exit_code(error: MMGError) -> int:
+    """What a process that ends with this error exits with."""
+    return next((code for kind, code in _CODES.items() if isinstance(error, kind)), 2)
+
+
 class _Commands(click.Group):
     """Errors that a user can act on become one message and an exit code."""
 
@@ -44,7 +49,7 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except MMGError as error:
             click.echo(f"error: {error}", err=True)
-            ctx.exit(next((code for kind, code in _CODES.items() if isinstance(error, kind)), 2))
+            ctx.exit(exit_code(error))
         except KeyboardInterrupt:
             click.echo("stopped; what is finished is stored, and `run` again goes on", err=True)
             ctx.exit(130)

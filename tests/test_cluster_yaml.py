@@ -15,3 +15,10 @@ def test_cluster_yaml_is_valid_under_rays_own_schema():
     types = cluster["available_node_types"]
     assert cluster["head_node_type"] in types
     assert types["head"]["resources"] == {"CPU": 0}  # tasks never run beside the driver
+    gpu = types["gpu_worker"]
+    assert gpu["resources"]["GPU"] >= 1
+    assert gpu["min_workers"] == 0 < gpu["max_workers"]
+    assert gpu["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
+    head = " ".join(cluster["head_start_ray_commands"])
+    assert "--dashboard-host=127.0.0.1" in head
+    assert "RAY_health_check_failure_threshold=3" in head

@@ -96,6 +96,11 @@ def plan_run(what: Config | str | os.PathLike[str], overrides: Iterable[str] = (
     return summarise(asked.config, plan, dims, table.n_samples)
 
 
+def fingerprint_of(config: Config) -> str:
+    """What identifies the run of a configuration and its input as they are now. Reads the input."""
+    return manifest.fingerprint(config, _digests(config))
+
+
 class _Asked(NamedTuple):
     """A configuration, the place of its run with an absolute URL, and the run if asked for by URL."""
 

@@ -1,0 +1,141 @@
+"""Hand a command to a Ray cluster through its Jobs API, once, however often this is started.
+
+    RAY_AUTH_TOKEN=... python -m pipelines.scheduled.submit --id nightly-2026-11-24 \\
+        --address http://127.0.0.1:8265 --wait -- \\
+        python -m pipelines.scheduled.nightly run.yaml --base s3://bucket/nightly
+
+The submission id is the key: Ray refuses a second job of the same id, so a clock that ticks twice, or a
+retry after a lost answer, starts nothing twice. mmg_ray must be installed on the cluster. The token is
+read from RAY_AUTH_TOKEN, or from the file RAY_AUTH_TOKEN_PATH names; it is never printed.
+
+Exit codes: 0 submitted, there before, or with --wait succeeded; 1 it failed; 2 the cluster cannot be
+reached or refuses; 75 --wait was cut short, start it again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import click
+
+_TIMEOUT_S = 30.0
+_POLL_S = 1.0
+_ENDED = {"SUCCEEDED", "FAILED", "STOPPED"}
+
+
+class JobsError(Exception):
+    """The Jobs API does not answer, or refuses."""
+
+
+class Jobs:
+    """Ray's Jobs API at an address such as http://127.0.0.1:8265."""
+
+    def __init__(self, address: str, token: str = "") -> None:
+        self._address = address.rstrip("/")
+        self._headers = {"Content-Type": "application/json"}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+
+    def find(self, submission_id: str) -> dict[str, Any] | None:
+        """The job of this id; None where there is none."""
+        try:
+            found: dict[str, Any] = self._ask("GET", f"/api/jobs/{submission_id}")
+        except JobsError as error:
+            if getattr(error.__cause__, "code", None) == 404:
+                return None
+            raise
+        return found
+
+    def submit(self, submission_id: str, command: list[str], env: dict[str, str]) -> bool:
+        """Start a command; False if a job of this id was there before."""
+        if self.find(submission_id) is not None:
+            return False
+        body = {
+            "submission_id": submission_id,
+            "entrypoint": shlex.join(command),
+            "runtime_env": {"env_vars": env} if env else {},
+        }
+        try:
+            self._ask("POST", "/api/jobs/", body)
+        except JobsError:
+            if self.find(submission_id) is None:
+                raise
+            return False  # another one was faster, or the first answer was lost
+        return True
+
+    def wait(self, submission_id: str) -> str:
+        """The status it ends with: SUCCEEDED, FAILED or STOPPED."""
+        while True:
+            found = self.find(submission_id)
+            if found is None:
+                raise JobsError(f"the cluster has forgotten job {submission_id}; was it restarted?")
+            if found["status"] in _ENDED:
+                return str(found["status"])
+            time.sleep(_POLL_S)
+
+    def logs(self, submission_id: str) -> str:
+        """What it printed."""
+        return str(self._ask("GET", f"/api/jobs/{submission_id}/logs").get("logs", ""))
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            self._address + path, data=data, headers=self._headers, method=method
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+                return json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            said = error.read().decode(errors="replace").strip()[-500:]
+            hint = "; set RAY_AUTH_TOKEN to the cluster's token" if error.code in (401, 403) else ""
+            raise JobsError(f"{self._address} answered {error.code}: {said}{hint}") from error
+        except (OSError, ValueError) as error:
+            raise JobsError(
+                f"no Jobs API at {self._address} ({error}); the head must run with its dashboard, "
+                "and be reachable from here"
+            ) from error
+
+
+def token() -> str:
+    """The cluster's token, as Ray itself looks for it; empty where none is given."""
+    if "RAY_AUTH_TOKEN" in os.environ:
+        return os.environ["RAY_AUTH_TOKEN"]
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    return Path(path).read_text().strip() if path else ""
+
+
+@click.command(help=(__doc__ or "").split("\n\n")[0])
+@click.option("--id", "submission_id", required=True, help="Name of the job, such as nightly-DATE.")
+@click.option("--address", default="http://127.0.0.1:8265", show_default=True)
+@click.option("--env", multiple=True, metavar="NAME", help="Variables to pass on; not for secrets.")
+@click.option("--wait", is_flag=True, help="Wait until it ends and print its log.")
+@click.argument("command", nargs=-1, required=True)
+def main(
+    submission_id: str, address: str, env: tuple[str, ...], wait: bool, command: tuple[str, ...]
+) -> None:
+    try:
+        jobs = Jobs(address, token())
+        new = jobs.submit(submission_id, list(command), {name: os.environ[name] for name in env})
+        click.echo(f"{submission_id}: {'submitted' if new else 'was there before'}", err=True)
+        if wait:
+            status = jobs.wait(submission_id)
+            click.echo(jobs.logs(submission_id), nl=False)
+            click.echo(f"{submission_id}: {status}", err=True)
+            sys.exit(0 if status == "SUCCEEDED" else 1)
+    except (JobsError, OSError, KeyError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(75)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+"""Runs that a clock starts: dated, skipped when nothing changed, through Ray Jobs; their manifests."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from s3_store import environment, free_port, listening
+
+import mmg_ray
+from pipelines.scheduled import nightly, submit
+from pipelines.scheduled.submit import Jobs, JobsError
+
+FOLDER = Path(nightly.__file__).parent
+TOKEN = "5" * 64
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    np.save(tmp_path / "values.npy", np.random.default_rng(0).normal(size=(60, 8)))
+    tree = {
+        "data": {"path": str(tmp_path / "values.npy")},
+        "estimator": {"denoiser": "gaussian"},
+        "execute": {"executor": "serial"},
+    }
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(tree))
+    return tmp_path / "run.yaml"
+
+
+def start(config: Path, day: str, *more: str) -> tuple[int, dict[str, Any]]:
+    words = [str(config), "--base", str(config.parent / "base"), "--date", day, *more]
+    with pytest.raises(SystemExit) as ended:
+        nightly.main([*words, "--summary", str(config.parent / "summary.json")])
+    return int(ended.value.code or 0), json.loads((config.parent / "summary.json").read_text())
+
+
+def test_a_day_is_run_and_the_next_is_skipped_until_the_input_changes(config: Path) -> None:
+    code, first = start(config, "2026-11-24")
+    assert (code, first["state"], first["pairs_done"]) == (0, "complete", 28)
+    assert mmg_ray.open_run(first["url"]).status().complete
+    stored = json.loads((config.parent / "base/2026-11-24/summary.json").read_text())
+    assert stored == first
+    code, second = start(config, "2026-11-25")
+    assert (code, second["state"], second["url"]) == (0, "skipped", first["url"])
+    assert not (config.parent / "base/2026-11-25").exists()
+    assert start(config, "2026-11-24")[1]["state"] == "complete"  # the same day again is harmless
+    np.save(config.parent / "values.npy", np.random.default_rng(1).normal(size=(60, 8)))
+    code, third = start(config, "2026-11-26")
+    assert (code, third["state"]) == (0, "complete")
+    assert third["fingerprint"] != first["fingerprint"]
+
+
+def test_a_day_that_fails_says_so_to_machines(config: Path) -> None:
+    code, summary = start(config, "2026-11-24", "--set", "data.variables=[none]")
+    assert (code, summary["state"], summary["exit_code"]) == (2, "failed", 2)
+    assert "none" in summary["message"]
+    assert not (config.parent / "base/latest.json").exists()
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory, s3_store) -> Iterator[str]:
+    """A Ray head on loopback with its Jobs API and a token; ended by its pid."""
+    pytest.importorskip("aiohttp_cors", reason="the Jobs API needs ray[default]")
+    port, dashboard = free_port(), free_port()
+    env = {
+        **os.environ,
+        **environment(s3_store.port),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": TOKEN,
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    }
+    command = [
+        *(Path(sys.executable).with_name("ray"), "start", "--head", "--block", f"--port={port}"),
+        *("--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"),
+        *("--node-ip-address=127.0.0.1", "--num-cpus=2", f"--object-store-memory={80 * 2**20}"),
+    ]
+    log = tmp_path_factory.mktemp("head") / "log"
+    with log.open("w") as file:
+        process = subprocess.Popen(command, env=env, stdout=file, stderr=file)
+    try:
+        deadline = time.monotonic() + 90
+        while not listening(dashboard):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{dashboard}"
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def test_a_job_on_a_real_head_is_submitted_once_and_its_results_are_in_the_bucket(
+    config: Path, head: str, s3_url: str
+) -> None:
+    jobs = Jobs(head, TOKEN)
+    deadline = time.monotonic() + 60
+    while True:  # it listens a moment before it answers
+        try:
+            assert jobs.find("none") is None
+            break
+        except JobsError:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+    with pytest.raises(JobsError, match="set RAY_AUTH_TOKEN"):
+        Jobs(head, "wrong").find("none")
+    command = [sys.executable, "-m", "pipelines.scheduled.nightly", str(config)]
+    command += ["--base", f"{s3_url}/nightly", "--date", "2026-11-24"]
+    command += ["--set", "execute.executor=ray", "--set", "execute.address=auto"]
+    name = "nightly-2026-11-24"
+    assert jobs.submit(name, command, {})
+    assert not jobs.submit(name, command, {})
+    assert jobs.wait(name) == "SUCCEEDED", jobs.logs(name)
+    summary = json.loads(jobs.logs(name).strip().splitlines()[-1])
+    assert summary["state"] == "complete"
+    assert mmg_ray.open_run(f"{s3_url}/nightly/2026-11-24").edges().num_rows == 28
+
+
+def test_a_cluster_that_is_not_there_is_a_clear_error() -> None:
+    with pytest.raises(JobsError, match="no Jobs API at"):
+        Jobs(f"http://127.0.0.1:{free_port()}").find("x")
+
+
+def test_the_token_is_read_as_ray_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
+    assert submit.token() == ""
+    (tmp_path / "token").write_text("abc\n")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    assert submit.token() == "abc"
+
+
+# -- manifests: what can be checked without a cluster -------------------------------------------
+
+POD_FIELDS = {"restartPolicy", "terminationGracePeriodSeconds", "containers", "volumes"}
+CONTAINER_FIELDS = {
+    *("name", "image", "command", "args", "env", "envFrom", "volumeMounts", "resources"),
+}
+
+
+def pods(tree: Any) -> Iterator[dict[str, Any]]:
+    """Every pod specification inside a manifest."""
+    if isinstance(tree, dict):
+        if "containers" in tree:
+            yield tree
+        for value in tree.values():
+            yield from pods(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from pods(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "api", "kind"),
+    [
+        ("raycluster", "ray.io/v1", "RayCluster"),
+        ("rayjob", "ray.io/v1", "RayJob"),
+        ("cronjob", "batch/v1", "CronJob"),
+    ],
+)
+def test_kubernetes_manifests(name: str, api: str, kind: str) -> None:
+    text = (FOLDER / "kubernetes" / f"{name}.yaml").read_text()
+    tree = yaml.safe_load(text)
+    assert (tree["apiVersion"], tree["kind"]) == (api, kind)
+    assert re.fullmatch(r"[a-z0-9-]{1,47}", tree["metadata"]["name"])
+    assert set(tree) == {"apiVersion", "kind", "metadata", "spec"}
+    found = list(pods(tree))
+    assert found
+    for pod in found:
+        assert set(pod) <= POD_FIELDS
+        volumes = {volume["name"] for volume in pod.get("volumes", [])}
+        for container in pod["containers"]:
+            assert set(container) <= CONTAINER_FIELDS
+            assert container["resources"]["requests"] == container["resources"]["limits"]
+            assert {mount["name"] for mount in container.get("volumeMounts", [])} <= volumes
+            assert any("secretRef" in source for source in container["envFrom"])
+            for variable in container["env"]:
+                assert (
+                    not re.search("TOKEN|SECRET|KEY", variable["name"]) or "valueFrom" in variable
+                )
+    spec = tree["spec"]
+    cluster = spec.get("rayClusterSpec", spec)
+    if api == "ray.io/v1":
+        assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+        for group in cluster["workerGroupSpecs"]:
+            assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+        for params in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+            assert all(isinstance(value, str) for value in params["rayStartParams"].values())
+    if kind == "CronJob":
+        assert len(spec["schedule"].split()) == 5
+        assert spec["concurrencyPolicy"] == "Forbid"
+
+
+def commands() -> dict[str, list[str]]:
+    """The command lines of every recipe."""
+    read = {n: yaml.safe_load((FOLDER / "kubernetes" / f"{n}.yaml").read_text()) for n in ("rayjob", "cronjob")}  # fmt: skip
+    (pod,) = pods(read["cronjob"])
+    service = (FOLDER / "systemd/mmg-ray-nightly.service").read_text()
+    return {
+        "rayjob": shlex.split(read["rayjob"]["spec"]["entrypoint"]),
+        "cronjob": pod["containers"][0]["command"] + pod["containers"][0]["args"],
+        "systemd": shlex.split(re.search("^ExecStart=(.*)$", service, re.MULTILINE)[1]),  # type: ignore[index]
+        "cron": shlex.split(re.search("(python -m .*) >>", service)[1]),  # type: ignore[index]
+    }
+
+
+@pytest.mark.parametrize("name", ["rayjob", "cronjob", "systemd", "cron"])
+def test_the_commands_of_the_recipes_are_ones_that_exist(name: str) -> None:
+    program, flag, module, *words = commands()[name]
+    assert program.endswith("python")
+    assert (flag, module) == ("-m", "pipelines.scheduled.nightly")
+    context = nightly.main.make_context("nightly", words)
+    assert context.params["base"] == "s3://bucket/nightly"
