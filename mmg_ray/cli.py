@@ -133,7 +133,8 @@ def run_command(
 @main.command()
 @click.argument("config")
 @_SET
-def plan(config: str, overrides: tuple[str, ...]) -> None:
+@click.option("--calibrate", is_flag=True, help="Time a few tiles here, and project from them.")
+def plan(config: str, overrides: tuple[str, ...], calibrate: bool) -> None:
     """Say what a run will do and cost; nothing is written.
 
     \b
@@ -142,7 +143,7 @@ def plan(config: str, overrides: tuple[str, ...]) -> None:
     """
     from mmg_ray.execute.driver import plan_run
 
-    p = plan_run(config, overrides)
+    p = plan_run(config, overrides, measure=calibrate)
     unit = "a GPU share" if p.device == "cuda" else "one CPU thread"
     where = (
         "depends on the cluster's size"
@@ -160,12 +161,16 @@ def plan(config: str, overrides: tuple[str, ...]) -> None:
         "edges stored": _edges_stored(p.n_stored, p.n_pairs),
         "stored": _bytes(p.output_bytes),
         "memory of a task": _bytes(p.peak_bytes),
+        "memory of the driver": _bytes(p.driver_bytes),
         "output": p.url,
     }
     _print_rows(rows)
-    click.echo(
-        "times and sizes are projections, good to a factor of about two; nothing was written"
+    times = (
+        "times and sizes are projections, good to a factor of about two"
+        if p.calibrated is None
+        else f"times follow tiles measured here, {p.calibrated:.2g} times the cost model's"
     )
+    click.echo(f"{times}; nothing was written")
 
 
 @main.command()

@@ -70,6 +70,14 @@ def test_plan_says_what_it_costs_and_writes_nothing(run_yaml: str) -> None:
     assert not Path("out").exists()
 
 
+def test_plan_can_measure_a_few_tiles(run_yaml: str) -> None:
+    result = invoke("plan", run_yaml, "--calibrate")
+    assert result.exit_code == 0
+    assert "memory of the driver" in result.stdout
+    assert "times follow tiles measured here" in result.stdout
+    assert not Path("out").exists()
+
+
 def test_status_works_from_storage_alone(run_yaml: str) -> None:
     invoke("run", run_yaml)
     Path(run_yaml).unlink()

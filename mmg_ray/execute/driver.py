@@ -21,6 +21,7 @@ from mmg_ray.execute.heart import Heart, beating, taken
 from mmg_ray.execute.outcome import Executor
 from mmg_ray.execute.planning import (
     PlanSummary,
+    calibrate,
     make_plan,
     outline,
     projection,
@@ -86,14 +87,24 @@ def _drained(asked: _Asked) -> Drained:
     )
 
 
-def plan_run(what: Config | str | os.PathLike[str], overrides: Iterable[str] = ()) -> PlanSummary:
-    """What `run` would do and cost. Reads the table; writes nothing."""
+def plan_run(
+    what: Config | str | os.PathLike[str],
+    overrides: Iterable[str] = (),
+    *,
+    measure: bool = False,
+) -> PlanSummary:
+    """What `run` would do and cost. Reads the table; writes nothing.
+
+    Args:
+        measure: time a few tiles on this machine, and project from them.
+    """
     asked = _configure(what, overrides)
     _check(asked)
     table = read_table(asked.config.data)
     names, dims = outline(table, asked.config.data)
     plan = make_plan(asked.config, names, dims, table.n_samples)
-    return summarise(asked.config, plan, dims, table.n_samples)
+    factor = calibrate(asked.config, table, plan, dims) if measure else None
+    return summarise(asked.config, plan, dims, table.n_samples, factor)
 
 
 def fingerprint_of(config: Config) -> str:

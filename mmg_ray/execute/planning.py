@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +13,19 @@ import torch
 from mmg_ray.config import Config, DataConfig, ExecuteConfig
 from mmg_ray.errors import ConfigError
 from mmg_ray.estimator.denoisers import denoiser
+from mmg_ray.estimator.tile import estimate_tile
+from mmg_ray.execute.task import device_of, one_thread
 from mmg_ray.plan.cost import Projection, Workload, project, tile_seconds
 from mmg_ray.plan.tiles import Plan, cut_shards
 from mmg_ray.schema import Cost
 from mmg_ray.store import selection
+from mmg_ray.store.location import Location
+from mmg_ray.store.prepared import Prepared, prepare
 from mmg_ray.store.sources import Table
 from mmg_ray.store.sources.groups import read_groups, resolve_groups
+
+_TIMED_TILES = 3
+_TIMED_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,8 @@ class PlanSummary:
             the pairs that do as well.
         output_bytes: stored under the run's URL, with so many rows.
         peak_bytes: memory of the largest task.
+        driver_bytes: memory of the driver.
+        calibrated: measured time over the cost model's, which `task_s` contains; None unmeasured.
     """
 
     url: str
@@ -49,6 +60,8 @@ class PlanSummary:
     n_stored: float
     output_bytes: float
     peak_bytes: float
+    driver_bytes: float
+    calibrated: float | None = None
 
 
 def outline(table: Table, cfg: DataConfig) -> tuple[list[str], np.ndarray]:
@@ -76,9 +89,39 @@ def projection(config: Config, plan: Plan, dims: np.ndarray, n_samples: int) -> 
     return project(plan, work, config.edges, gpu_share(config.execute))
 
 
-def summarise(config: Config, plan: Plan, dims: np.ndarray, n_samples: int) -> PlanSummary:
-    """A plan and its cost in numbers."""
+def calibrate(config: Config, table: Table, plan: Plan, dims: np.ndarray) -> float:
+    """Measured over projected time of a few tiles, here and now: what `task_s` is to be times by.
+
+    Tiles from all over the plan, each cut to about two projected seconds. The data are prepared in a
+    temporary folder; nothing is written at the run's URL.
+    """
+    of_pair = workload(config, dims, table.n_samples).seconds(gpu_share(config.execute))
+    device = device_of(task_device(config.execute))
+    measured = expected = 0.0
+    with tempfile.TemporaryDirectory(prefix="mmg_ray-") as folder, one_thread():
+        prepare(table, config.data, Location(folder))
+        prepared = Prepared.open(Location(folder))
+        tiles = np.unique(np.linspace(0, plan.n_tiles - 1, _TIMED_TILES + 2).astype(int)[1:-1])
+        for k, tile in enumerate(tiles.tolist()):
+            pairs = plan.tile_pairs(tile)
+            costs = np.array([of_pair(int(dims[i]), int(dims[j])) for i, j in pairs])
+            pairs = pairs[: max(1, int(np.searchsorted(np.cumsum(costs), _TIMED_S)))]
+            held = prepared.load(np.unique(pairs).tolist())
+            if k == 0:  # tables and kernels are made once a worker
+                estimate_tile(held, pairs[:2], config.estimator, device)
+            began = time.perf_counter()
+            estimate_tile(held, pairs, config.estimator, device)
+            measured += time.perf_counter() - began
+            expected += float(costs[: len(pairs)].sum())
+    return measured / expected if expected > 0 else 1.0
+
+
+def summarise(
+    config: Config, plan: Plan, dims: np.ndarray, n_samples: int, calibrated: float | None = None
+) -> PlanSummary:
+    """A plan and its cost in numbers; times are multiplied by what `calibrate` found."""
     projected = projection(config, plan, dims, n_samples)
+    task_s = projected.task_s * (1.0 if calibrated is None else calibrated)
     workers = n_workers(config.execute)
     return PlanSummary(
         url=config.output.url,
@@ -90,12 +133,14 @@ def summarise(config: Config, plan: Plan, dims: np.ndarray, n_samples: int) -> P
         tile_variables=plan.tile_variables,
         n_tiles=plan.n_tiles,
         n_shards=plan.n_shards,
-        task_s=projected.task_s,
+        task_s=task_s,
         n_workers=workers,
-        wall_s=None if workers is None else projected.task_s / min(workers, plan.n_shards),
+        wall_s=None if workers is None else task_s / min(workers, plan.n_shards),
         n_stored=projected.n_stored,
         output_bytes=projected.output_bytes,
         peak_bytes=projected.peak_bytes,
+        driver_bytes=projected.driver_bytes,
+        calibrated=calibrated,
     )
 
 

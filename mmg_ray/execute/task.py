@@ -57,7 +57,7 @@ def run_shard(task: ShardTask) -> Receipt:
     device = device_of(task.device)
     kept = KeptRows(config.edges)
     held: dict[int, Variable] = {}
-    with _one_thread():
+    with one_thread():
         for tile in plan.shard_tiles(task.shard):
             pairs = plan.tile_pairs(tile)
             held = _load(prepared, pairs, held)
@@ -143,7 +143,7 @@ def device_of(name: str) -> str:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """One torch thread: sums are then added in one order, whatever the machine and its load."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -22,6 +22,9 @@ GPU_FLOPS = 4e12  # per GPU; not measured: a few per cent of the peak of a data-
 PAIR_S = 1.5e-6  # screen, row and file of one pair on the CPU, whatever the denoiser
 PAIR_SAMPLE_S = 1e-9  # the same, per sample
 TASK_BYTES = 7e8  # a worker with Python, torch and pyarrow loaded and warm
+DRIVER_BYTES = 6e8  # the driver with Python, torch, pyarrow and Ray loaded, without the table
+TABLE_BYTES = 2 * 8.0  # one value of the table while it is read and prepared: float64, and a copy
+SHARD_BYTES = 4e3  # what the driver holds of one shard: its task, its footer
 EDGE_BYTES = 80.0  # one row of the edge table, compressed
 ROW_BYTES = 300.0  # the same in memory, while its shard is being written
 MATRIX_BYTES = 3 * 2 * 4.0  # MI, standard error and p-value, both halves, float32
@@ -66,12 +69,15 @@ class Projection:
             the pairs that do as well.
         output_bytes: prepared variables, these rows and the matrices, as stored.
         peak_bytes: memory of the largest task.
+        driver_bytes: memory of the driver; it does not grow with the number of pairs, but with the
+            table, which it prepares.
     """
 
     task_s: float
     n_stored: float
     output_bytes: float
     peak_bytes: float
+    driver_bytes: float
 
 
 def tile_seconds(
@@ -102,6 +108,9 @@ def project(plan: Plan, work: Workload, edges: EdgesConfig, gpu_share: float = 0
         + EDGE_BYTES * n_stored
         + matrix_bytes,
         peak_bytes=TASK_BYTES + codes + float(batch.max(initial=0.0)) + ROW_BYTES * float(held),
+        driver_bytes=DRIVER_BYTES
+        + TABLE_BYTES * work.n_samples * float(work.dims.sum())
+        + SHARD_BYTES * plan.n_shards,
     )
 
 
