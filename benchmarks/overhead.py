@@ -36,6 +36,13 @@ def bare(cfg: Config, values: np.ndarray, run: Location) -> float:
     return time.perf_counter() - began
 
 
+def ready(_: int) -> str:
+    """What a worker does once, whatever it does then: its imports."""
+    import mmg_ray.execute.task  # noqa: F401
+
+    return "worker ready"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--variables", type=int, default=300)
@@ -61,7 +68,7 @@ def main() -> None:
         cfg = configuration.from_dict(tree)
         began = time.perf_counter()
         with open_executor(cfg.execute, task_bytes=1e9) as executor:
-            warm = estimate_warm(executor)
+            (warm,) = executor.map(ready, [0])
             started = time.perf_counter() - began
             began = time.perf_counter()
             run = driver.run(cfg)
@@ -71,15 +78,8 @@ def main() -> None:
     print_table(
         ["pairs", "shards", "bare loop", "Ray + storage", "overhead", "start of Ray"],
         [[f"{m.n_pairs:,}", f"{m.n_shards}", f"{loop:.1f} s", f"{on_ray:.1f} s",
-          f"{on_ray / loop - 1:+.1%}", f"{started:.1f} s ({warm})"]],
+          f"{on_ray / loop - 1:+.1%}", f"{started:.1f} s ({warm.result or warm.error})"]],
     )  # fmt: skip
-
-
-def estimate_warm(executor) -> str:
-    """Have a worker started, with its imports done, as it is for all shards but the first."""
-    for outcome in executor.map(abs, [-1]):
-        return "worker ready" if outcome.result == 1 else outcome.error
-    return ""
 
 
 if __name__ == "__main__":
