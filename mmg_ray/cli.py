@@ -328,7 +328,8 @@ def _work_rows(s: RunStatus) -> dict[str, str]:
     rows: dict[str, str] = {}
     if not s.complete:
         alive = s.pulse is not None and s.pulse.alive
-        last = "" if s.silent_s is None else f", last shard {duration(s.silent_s)} ago"
+        age = None if s.last_s is None else max(0.0, time.time() - s.last_s)
+        last = "" if age is None else f", last shard {duration(age)} ago"
         ended = "not running" if s.pulse is None or alive else _ENDED[s.pulse.state]
         rows["driver"] = ("running" if alive else ended) + last
         if s.pairs_per_s:

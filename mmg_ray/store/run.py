@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -31,7 +30,7 @@ class RunStatus:
         matrix_asked: whether the configuration asks for the matrices.
         matrix_done: whether they are assembled.
         pairs_per_s: over the last shards, by their times of change; None where too few tell.
-        silent_s: seconds since the last shard was stored; None before the first.
+        last_s: when the last shard was stored, UTC, seconds since 1970; None before the first.
         pulse: the driver's last sign of life; None where there is none.
     """
 
@@ -44,7 +43,7 @@ class RunStatus:
     matrix_asked: bool
     matrix_done: bool
     pairs_per_s: float | None
-    silent_s: float | None
+    last_s: float | None
     pulse: Pulse | None
 
     @property
@@ -104,7 +103,7 @@ class Run:
             matrix_asked=self.manifest.resolved().edges.matrix,
             matrix_done=matrix.is_complete(self._location, self.manifest.fingerprint),
             pairs_per_s=sum(n for _, n in last[1:]) / took if took > 0 else None,
-            silent_s=max(0.0, time.time() - last[-1][0]) if last and last[-1][0] else None,
+            last_s=last[-1][0] if last and last[-1][0] else None,
             pulse=pulse.read(self._location),
         )
 
