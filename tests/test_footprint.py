@@ -18,19 +18,24 @@ from mmg_ray.schema import Receipt
 
 # Peak memory of a process that does one shard, from its start.
 ONE_TASK = """
-import json, resource, sys
+import json, sys
+from pathlib import Path
 from mmg_ray.execute.task import ShardTask, run_shard
 from mmg_ray.store.run import open_run
 run = open_run(sys.argv[1])
-largest = 0
-run_shard(ShardTask(run.url, run.manifest.fingerprint, largest, "cpu"))
-print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+run_shard(ShardTask(run.url, run.manifest.fingerprint, 0, "cpu"))
+# not ru_maxrss: that one begins with what the parent process had
+status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+print(json.dumps(int(status["VmHWM"].split()[0]) * 1024))
 """
 DRIVER = """
-import json, resource, sys
+import json, sys
+from pathlib import Path
 from mmg_ray.execute import driver
 driver.run(sys.argv[1])
-print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+# not ru_maxrss: that one begins with what the parent process had
+status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+print(json.dumps(int(status["VmHWM"].split()[0]) * 1024))
 """
 
 

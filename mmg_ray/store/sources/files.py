@@ -85,6 +85,6 @@ def _readable(location: Location) -> Iterator[None]:
         ) from None
     except MMGError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         # every backend has errors of its own (no credentials, no answer): here they end
-        raise DataError(f"cannot read {location.url}: {error or type(error).__name__}") from error
+        raise DataError(f"cannot read {location.url}: {error or type(error).__name__}") from None

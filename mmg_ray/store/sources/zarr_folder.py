@@ -23,8 +23,8 @@ def read_zarr(location: Location, cfg: DataConfig) -> Contents:
         return _contents(node, location, cfg)
     except MMGError:
         raise
-    except Exception as error:  # zarr's, a codec's or a storage backend's own
-        raise unreadable(location, "zarr", error) from error
+    except Exception as error:  # noqa: BLE001  # zarr's, a codec's or a storage backend's own
+        raise unreadable(location, "zarr", error) from None
 
 
 def _contents(node: Any, location: Location, cfg: DataConfig) -> Contents:
