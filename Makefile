@@ -35,6 +35,8 @@ benchmarks: $(VENV)/.dev
 	$(BIN)/python benchmarks/pvalues.py
 	$(BIN)/python benchmarks/sampling.py
 	$(BIN)/python benchmarks/sampling.py --n-draws 16 --repeats 60
+	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/scale.py
 
 clean:
 	rm -rf $(VENV) runs

@@ -1,6 +1,6 @@
 """What Ray and storage cost over the bare loop: the same tiles, one core, shards of so many seconds.
 
-    python benchmarks/overhead.py --variables 300 --shard-s 30
+    python benchmarks/overhead.py --variables 128 --shard-s 30
 
 The bare loop estimates the tiles of the plan in this process and stores nothing. The run goes through
 Ray (one worker) and S3 (if `--url` says so) or files. Starting Ray, once a run, is given apart.
@@ -45,7 +45,7 @@ def ready(_: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--variables", type=int, default=300)
+    parser.add_argument("--variables", type=int, default=128)
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--shard-s", type=float, default=30.0)
     parser.add_argument("--denoiser", default="spline")
