@@ -1,0 +1,1 @@
+"""From estimates of pairs to a network: significance and pruning, without Ray or I/O."""
