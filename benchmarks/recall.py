@@ -27,7 +27,7 @@ from mmg_ray.estimator.spline import denoiser as spline
 from mmg_ray.known_mi import Task, report_suite
 
 CHECKS = (-1.0) ** np.add.outer(np.arange(8), np.arange(8))
-FURTHER = ("spline", "neural")
+FURTHER = ("spline", "neighbours")
 
 
 class Family(NamedTuple):
@@ -158,7 +158,7 @@ def main() -> None:
             row += [share(passed[weak]), share(passed[own & (truth > 0.05)])]
         totals.append([n, *(share(passed[scaled & (truth > mi)]) for mi in (0.02, 0.05, 0.15))])
         error, error_deep = np.abs(direct.clip(0) - truth), np.abs(deep.mi_nats - truth)
-        splined = deep.denoiser.isin(["spline"])  # not of a table
+        splined = deep.denoiser.isin(FURTHER)  # not of a table
         needs = splined & (error > np.maximum(0.03, 0.1 * truth)) & (error_deep < error)
         reached = np.array([row.denoiser in FURTHER for row in at])
         lost = np.where(reached, 0.0, error - error_deep)[needs]

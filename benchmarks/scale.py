@@ -46,7 +46,7 @@ def main() -> None:
             np.save(Path(folder, "values.npy"), blocks(args.samples, n_variables))
             tree = {
                 "data": {"path": f"{folder}/values.npy"},
-                "estimator": {"cascade": {"p_value": args.max_p_value, "branching_nats": 100}},
+                "estimator": {"cascade": {"p_value": args.max_p_value}},
                 "edges": {"max_p_value": args.max_p_value, "matrix": False},
                 "output": {"url": f"{folder}/run"},
             }

@@ -40,7 +40,7 @@ def estimate_mi(
     Args:
         x: (n,) samples of a scalar variable or (n, p) of a vector; missing values are NaN.
         y: (n,) or (n, q), the same samples in the same order.
-        denoiser: a name from `DENOISERS`, over the configuration's ("neural").
+        denoiser: a name from `DENOISERS`, over the configuration's ("auto").
         seed: of every random number, over the configuration's (0); the same seed gives the same
             result to the bit.
         config: all settings of the estimator.

@@ -129,19 +129,13 @@ class CascadeConfig:
         description="pairs with a smaller MI keep the direct spline's estimate, unless their p-value "
         "shows that there is more",
     )
-    branching_nats: float = Field(
-        default=0.3,
-        ge=0,
-        description="pairs with more MI than this beyond any curve, either way, go to networks "
-        "(about a second each)",
-    )
 
 
 @dataclass(frozen=True, config=_STRICT)
 class EstimatorConfig:
     denoiser: str = Field(
         default="auto",
-        description="auto (a cascade: screen, table, splines, neural), screen, spline, neural or gaussian",
+        description="auto (a cascade: screen, table, splines; neural for groups), screen, spline, neural or gaussian",
     )
     seed: int = Field(default=0, ge=0, description="key of every random stream")
     min_samples: int = Field(

@@ -46,7 +46,7 @@ def test_samples_of_every_task_have_its_mi(suites, name):
         if np.unique(x).size == np.unique(y).size == x.size:
             x, y = normal_scores(x[:20_000]), normal_scores(y[:20_000])
             estimate = mutual_info_regression(x[:, None], y, random_state=0)[0]
-            tolerance = 0.025  # the KSG estimator's own error, largest at hard edges
+            tolerance = 0.035  # the KSG estimator's own error, largest at hard edges
         else:
             estimate, tolerance = plug_in(bins(x), bins(y)), 0.006  # mostly lost to the bins
         # weaker gaussians have a sharper test of their own

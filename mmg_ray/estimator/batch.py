@@ -62,8 +62,6 @@ class Estimates(NamedTuple):
             standard error; 0 in the padding.
         ess: (S,) effective share of the noise-level draws, 0..1; 1 where none are drawn.
         unsure: (S,) nats that the fit may be off by, the second part of the standard error.
-        rest: (S,) nats of mi beyond what a curve x = m(y) explains of the variance. Much of it in
-            both directions means several branches, which networks follow better than closed forms.
     """
 
     mi: torch.Tensor
@@ -72,7 +70,6 @@ class Estimates(NamedTuple):
     influence: torch.Tensor
     ess: torch.Tensor
     unsure: torch.Tensor
-    rest: torch.Tensor
 
     def standard_error(self, n: torch.Tensor) -> torch.Tensor:
         """(S,) of an estimate from n (S,) samples: the scatter over samples and `unsure`, in quadrature."""

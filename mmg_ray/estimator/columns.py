@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from mmg_ray.schema import EDGE_COLUMNS, Labels, PairEstimates, Status, Stop
@@ -19,14 +17,12 @@ class Columns:
         numbers: (P,) float64 by name, NaN where there is none.
         n_samples: (P,) int32.
         weak_mi: (P,) nats, of the screen.
-        rest: (P,) nats, see `batch.Estimates`; the lesser of the two directions.
     """
 
     def __init__(self, n_pairs: int, denoiser: str) -> None:
         self.numbers = {name: np.full(n_pairs, np.nan) for name in _NUMBERS}
         self.n_samples = np.zeros(n_pairs, dtype=np.int32)
         self.weak_mi = np.zeros(n_pairs)
-        self.rest = np.zeros(n_pairs)
         self._status = np.full(n_pairs, _STATUSES.index(Status.OK), dtype=np.int32)
         self._stop = np.full(n_pairs, -1, dtype=np.int32)
         self._denoiser = np.zeros(n_pairs, dtype=np.int32)
@@ -54,10 +50,6 @@ class Columns:
         for name, values in numbers.items():
             self.numbers[name][rows] = values
         self._denoiser[rows] = self._place(denoiser)
-
-    def made_by(self, rows: np.ndarray, denoisers: Iterable[str]) -> np.ndarray:
-        """Which of the rows have their values from one of these."""
-        return np.isin(self._denoiser[rows], [self._place(name) for name in denoisers])
 
     def _place(self, name: str) -> int:
         """Where a denoiser stands among the names of this tile."""

@@ -20,13 +20,12 @@ from mmg_ray.schema import Cost, Stop
 
 
 class Known(NamedTuple):
-    """What gates look at, of P pairs: samples, p-value, MI of the screen and so far, and its rest."""
+    """What gates look at, of P pairs: samples, p-value, MI of the screen and so far."""
 
     n: np.ndarray
     p_value: np.ndarray
     weak_mi: np.ndarray
     mi_nats: np.ndarray
-    rest: np.ndarray
 
 
 class Tier(NamedTuple):
@@ -38,12 +37,14 @@ class Tier(NamedTuple):
             few values and leaves the others to the next tier.
         enters: which of the pairs that have got so far go in, by what is known of them.
         otherwise: why the others stay where they are.
+        refined: whether nearest neighbours may raise what it finds of a pair.
     """
 
     name: str
     estimate: Callable[[Directions, EstimatorConfig], Estimates] | None
     enters: Callable[[Known, CascadeConfig], np.ndarray] | None = None
     otherwise: Stop = Stop.FORCED
+    refined: bool = False
 
 
 class Denoiser(NamedTuple):
@@ -66,7 +67,7 @@ class Denoiser(NamedTuple):
 
 GAUSSIAN = Tier("gaussian", lambda batch, _cfg: gaussian.estimate(batch))
 NEURAL = Tier("neural", neural.estimate)
-SPLINE = Tier("spline", spline.warped)
+SPLINE = Tier("spline", spline.warped, refined=True)
 TABLE = Tier("table", None)
 
 
@@ -86,19 +87,11 @@ def _strong(known: Known, cfg: CascadeConfig) -> np.ndarray:
     return (np.maximum(known.mi_nats, known.weak_mi) > cfg.mi_nats) | missed
 
 
-def _branching(known: Known, cfg: CascadeConfig) -> np.ndarray:
-    return known.rest > cfg.branching_nats
-
-
 CASCADE = (
     TABLE,
     Tier("spline-direct", spline.direct, _significant, Stop.NOT_SIGNIFICANT),
     SPLINE._replace(enters=_strong, otherwise=Stop.WEAK),
-    NEURAL._replace(enters=_branching, otherwise=Stop.CONVERGED),
 )
-
-
-CLOSED_FORMS = tuple(tier.name for tier in CASCADE[:-1])
 
 
 def _cascade_cost(n: int, dim_x: int, dim_y: int, cfg: EstimatorConfig) -> Cost:

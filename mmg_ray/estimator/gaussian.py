@@ -121,7 +121,6 @@ def estimate(batch: Directions) -> Estimates:
         influence=pointwise_mi(c) * batch.mask(),
         ess=torch.ones_like(mi),
         unsure=torch.zeros_like(mi),
-        rest=torch.zeros_like(mi),
     )
 
 

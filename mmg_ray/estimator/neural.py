@@ -220,7 +220,6 @@ def integrate(
         ess=sampler.effective_share(),
         # what overfitting costs the direct form; shrinkage and noise of the fits are less
         unsure=0.5 * on * (cross - direct).abs(),
-        rest=torch.zeros_like(shared),
     )
 
 

@@ -73,8 +73,8 @@ class Side:
         return np.stack(columns, axis=1)
 
     @cached_property
-    def draws(self) -> np.ndarray:
-        """(R, n, D) normal scores, ties broken in R ways that share out each tie's ranks evenly."""
+    def rank_draws(self) -> np.ndarray:
+        """(R, n, D) ranks, ties broken in R ways that share out each tie's ranks evenly."""
         shares = np.arange(_DRAWS) / _DRAWS if self.tied else np.zeros(1)
         turned = [
             np.stack(
@@ -86,7 +86,18 @@ class Side:
             )
             for share in shares
         ]
-        return marginals.rank_scores(np.stack(turned, axis=1)).transpose(1, 0, 2)
+        return np.stack(turned)
+
+    @cached_property
+    def draws(self) -> np.ndarray:
+        """(R, n, D) their normal scores."""
+        return marginals.rank_scores(self.rank_draws.swapaxes(0, 1)).swapaxes(0, 1)
+
+    @cached_property
+    def uniform(self) -> np.ndarray:
+        """(R, n) ranks of a scalar as uniform variables: anywhere in their cell of (0, 1)."""
+        within = numpy_stream(self._seed, "cells", self._name).random(self.n)
+        return (self.rank_draws[:, :, 0] + within) / self.n
 
     @cached_property
     def midrank_scores(self) -> np.ndarray:

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from mmg_ray.config import EstimatorConfig
-from mmg_ray.estimator import marginals, screen, table
+from mmg_ray.estimator import marginals, neighbours, screen, table
 from mmg_ray.estimator.batch import Directions, Estimates
 from mmg_ray.estimator.columns import Columns
-from mmg_ray.estimator.denoisers import CLOSED_FORMS, Known, Tier, denoiser
+from mmg_ray.estimator.denoisers import Known, Tier, denoiser
 from mmg_ray.estimator.sides import Side, Sides, stack
 from mmg_ray.schema import PairEstimates, Status, Stop, Variable
 
@@ -57,7 +57,6 @@ class _Found(NamedTuple):
     direct: np.ndarray
     orthogonal: np.ndarray
     ess: np.ndarray
-    rest: np.ndarray
 
     def take(self, rows: np.ndarray) -> _Found:
         """Some of the pairs."""
@@ -199,7 +198,6 @@ class _Tile:
                     p_value=numbers["p_value"][rows],
                     weak_mi=columns.weak_mi[rows],
                     mi_nats=numbers["mi_nats"][rows],
-                    rest=columns.rest[rows],
                 )
                 enters = tier.enters(known, self._cfg.cascade)
                 columns.stop(rows[~enters], tier.otherwise)
@@ -212,6 +210,8 @@ class _Tile:
             for part in self._parts(rows):
                 self._estimate(part, tier.name, tier.estimate)
             rows = rows[columns.ok(rows)]
+            if tier.refined:
+                self._refine(rows)
         columns.stop(rows, last)
 
     def _tabulate(self, rows: np.ndarray, name: str) -> np.ndarray:
@@ -227,6 +227,19 @@ class _Tile:
             mi, se = np.array(found).T
             self._put_one_number(rows[tabled], name, mi, se)
         return tabled
+
+    def _refine(self, rows: np.ndarray) -> None:
+        """Raise the estimates of pairs of which nearest neighbours see more."""
+        columns = self.columns
+        mi, se = (columns.numbers[name] for name in ("mi_nats", "se_nats"))
+        for row in rows[columns.n_samples[rows] >= neighbours.MIN_SAMPLES].tolist():
+            u, v = (side.uniform for side in self._pair_sides(row))
+            n_draws = max(len(u), len(v))  # a side without ties has one way to rank it
+            u, v = (np.broadcast_to(side, (n_draws, side.shape[1])) for side in (u, v))
+            found = neighbours.refine(u, v, mi[row], se[row])
+            mi[row], se[row] = min(found.mi, np.log(u.shape[1])), found.se
+            if found.share > 0.5:
+                columns.put(np.array([row]), neighbours.NAME)
 
     def _parts(self, rows: np.ndarray) -> Iterator[np.ndarray]:
         """Rows of like dimensions, with or without ties, in stacks that memory holds."""
@@ -252,7 +265,7 @@ class _Tile:
         def directions(targets: list[Side], sources: list[Side]) -> _Found:
             batch = stack(targets, sources, self._device)
             e = estimate(batch, self._cfg)
-            values = (e.mi, e.standard_error(batch.n), e.direct, e.orthogonal, e.ess, e.rest)
+            values = (e.mi, e.standard_error(batch.n), e.direct, e.orthogonal, e.ess)
             return _Found(*(v.double().cpu().numpy() for v in values))
 
         sides = [self._pair_sides(row) for row in rows.tolist()]
@@ -267,21 +280,16 @@ class _Tile:
     def _combine(self, rows: np.ndarray, name: str, ij: _Found, ji: _Found) -> None:
         """Both directions -> one estimate with its standard error."""
         columns = self.columns
-        finite = np.isfinite([ij.mi, ji.mi, ij.se, ji.se]).all(axis=0)
-        # what a closed form has found stands unless a deeper tier shows more: as with the two
-        # directions, estimates are low where a fit falls short, seldom high
-        closed = columns.made_by(rows, CLOSED_FORMS) & (name not in CLOSED_FORMS)
-        for row in rows[~finite & ~closed].tolist():
+        finite = np.isfinite(np.stack([ij.mi, ji.mi, ij.se, ji.se])).all(axis=0)
+        for row in rows[~finite].tolist():
             names = (self._variables[int(index)].name for index in self._pairs[row])
             columns.refuse(row, Status.DIVERGED, " - ".join(names))
         scalar = np.isfinite(columns.numbers["spearman"][rows])
         # ranks of n samples cannot show more than log n
         most = np.where(scalar, np.log(columns.n_samples[rows]), np.inf)
         ij, ji = ij.at_most(most), ji.at_most(most)
-        kept = finite & (~closed | (np.maximum(ij.mi, ji.mi) > columns.numbers["mi_nats"][rows]))
-        rows, ij, ji = rows[kept], ij.take(kept), ji.take(kept)
+        rows, ij, ji = rows[finite], ij.take(finite), ji.take(finite)
         better = _Found(*(np.where(ij.mi >= ji.mi, a, b) for a, b in zip(ij, ji, strict=True)))
-        columns.rest[rows] = np.minimum(ij.rest, ji.rest)
         columns.put(
             rows,
             name,

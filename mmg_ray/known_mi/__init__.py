@@ -13,8 +13,8 @@ from mmg_ray.known_mi.channels import (
     location_scale,
     ring,
 )
-from mmg_ray.known_mi.copulas import clayton, frank, gaussian, gumbel, joe, student
-from mmg_ray.known_mi.shapes import annulus, diamond, triangle
+from mmg_ray.known_mi.copulas import clayton, frank, gaussian, gumbel, joe, plackett, student
+from mmg_ray.known_mi.shapes import annulus, bow_tie, corner, diamond, triangle
 from mmg_ray.known_mi.suites import report_suite, tuning_suite
 from mmg_ray.known_mi.tables import (
     checkerboard,
@@ -31,9 +31,11 @@ __all__ = [
     "additive",
     "additive_uniform",
     "annulus",
+    "bow_tie",
     "branches",
     "checkerboard",
     "clayton",
+    "corner",
     "counts",
     "diamond",
     "frank",
@@ -43,6 +45,7 @@ __all__ = [
     "joe",
     "labels_normal",
     "location_scale",
+    "plackett",
     "poisson_gamma",
     "poisson_response",
     "report_suite",

@@ -1,4 +1,4 @@
-"""Elliptical and Archimedean copulas; the latter by quadrature of the density."""
+"""Elliptical copulas, and others by quadrature of the density."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import digamma, gammaln, log_expit
 
 from mmg_ray.known_mi import integrate
-from mmg_ray.known_mi.task import Array, Draw, Task
+from mmg_ray.known_mi.task import Array, Draw, Sampler, Task
 
 
 def gaussian(rho: float) -> Task:
@@ -107,6 +107,27 @@ def joe(theta: float) -> Task:
     )
 
 
+def plackett(theta: float) -> Task:
+    """Plackett copula, theta > 0: the same odds ratio theta at every point (Plackett 1965)."""
+
+    def log_density(log_u: Array, log_v: Array) -> Array:
+        u, v = np.exp(log_u), np.exp(log_v)
+        total = 1 + (theta - 1) * (u + v)
+        odds = np.log(theta) + np.log1p((theta - 1) * (u + v - 2 * u * v))
+        return odds - 1.5 * np.log(total**2 - 4 * theta * (theta - 1) * u * v)
+
+    def sample(rng: np.random.Generator, n: int) -> tuple[Array, Array]:
+        # the conditional distribution of V solves a quadratic equation (Johnson 1987, section 10.2)
+        u, w = rng.random((2, n))
+        a = w * (1 - w)
+        b = theta + a * (theta - 1) ** 2
+        c = 2 * a * (u * theta**2 + 1 - u) + theta * (1 - 2 * a)
+        d = np.sqrt(theta * (theta + 4 * a * u * (1 - u) * (1 - theta) ** 2))
+        return u, (c - (1 - 2 * w) * d) / (2 * b)
+
+    return _copula(f"plackett {theta:g}", log_density, sample)
+
+
 def _archimedean(
     name: str,
     log_density: Callable[[Array, Array], Array],
@@ -118,6 +139,12 @@ def _archimedean(
     def sample(rng: np.random.Generator, n: int) -> tuple[Array, Array]:
         u, v = psi(rng.standard_exponential((2, n)) / frailty(rng, n))
         return u, v
+
+    return _copula(name, log_density, sample)
+
+
+def _copula(name: str, log_density: Callable[[Array, Array], Array], sample: Sampler) -> Task:
+    """I = E log c of a copula with this density of log u and log v."""
 
     def integral(n: int) -> float:
         # Logistic coordinates turn the power laws of the corners into exponential decay, for

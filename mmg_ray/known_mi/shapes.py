@@ -30,6 +30,31 @@ def diamond() -> Task:
     return Task("diamond", 1 - log(2), sample)
 
 
+def bow_tie() -> Task:
+    """Uniform on |y| < |x| < 1: h(X) = h(Y) = 1/2, area 2, I = 1 - log 2; no correlation."""
+
+    def sample(rng: np.random.Generator, n: int) -> tuple[Array, Array]:
+        y, x = np.sort(rng.random((2, n)), axis=0) * rng.choice([-1, 1], (2, n))
+        return x, y
+
+    return Task("bow tie", 1 - log(2), sample)
+
+
+def corner(width: float) -> Task:
+    """Uniform on the points of the unit square within ``width`` of its left or lower side."""
+    area = 1 - (1 - width) ** 2
+
+    def sample(rng: np.random.Generator, n: int) -> tuple[Array, Array]:
+        lower = rng.random(n) < width / area  # else left, and above the lower arm
+        along = np.where(lower, rng.random(n), width + (1 - width) * rng.random(n))
+        across = width * rng.random(n)
+        return np.where(lower, along, across), np.where(lower, across, along)
+
+    # a margin is 1 / area up to the width, and width / area from there
+    entropy = width / area * log(area) + (1 - width) * width / area * log(area / width)
+    return Task(f"corner {width:g}", 2 * entropy - log(area), sample)
+
+
 def annulus(inner: float) -> Task:
     """Uniform between the radii ``inner`` and 1; the disc, ``inner = 0``, has I = log pi - 1."""
     area = np.pi * (1 - inner**2)

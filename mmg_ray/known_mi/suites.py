@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from mmg_ray.known_mi.channels import additive, additive_uniform, branches, labels_normal, ring
-from mmg_ray.known_mi.copulas import clayton, frank, gaussian, gumbel, joe, student
-from mmg_ray.known_mi.shapes import annulus, diamond, triangle
+from mmg_ray.known_mi.copulas import clayton, frank, gaussian, gumbel, joe, plackett, student
+from mmg_ray.known_mi.shapes import annulus, bow_tie, corner, diamond, triangle
 from mmg_ray.known_mi.tables import (
     checkerboard,
     counts,
@@ -14,11 +14,12 @@ from mmg_ray.known_mi.tables import (
     poisson_response,
     rounded_gaussian,
 )
-from mmg_ray.known_mi.task import Task, independent, zero_inflated
+from mmg_ray.known_mi.task import Array, Task, independent, zero_inflated
 
 
 def tuning_suite() -> list[Task]:
     """Tasks to choose settings of an estimator by; none is in the report suite."""
+    halves = [k / 2 for k in range(-14, 15)]
     return [
         independent(
             "independent smooth",
@@ -47,13 +48,6 @@ def tuning_suite() -> list[Task]:
         poisson_gamma(1.5, 2, 5),
         zero_inflated(gaussian(0.9), 0.2, 0.4),
         labels_normal([0.7, 0.3], [0, 1.5]),
-    ]
-
-
-def report_suite() -> list[Task]:
-    """Tasks to report the accuracy of an estimator on; never to choose a setting by."""
-    halves = [k / 2 for k in range(-14, 15)]
-    return [
         independent(
             "independent heavy tails",
             lambda rng, n: rng.standard_t(2, n),
@@ -91,3 +85,69 @@ def report_suite() -> list[Task]:
         poisson_response("Poisson exp(x/2 + 1)", lambda x: np.exp(x / 2 + 1)),
         labels_normal([0.5, 0.3, 0.2], [0, 2, -1], 0.8),
     ]
+
+
+def report_suite() -> list[Task]:
+    """Tasks to report the accuracy of an estimator on; never to choose a setting by."""
+    quarters = [k * np.pi / 4 for k in range(-10, 11)]
+    return [
+        independent(
+            "independent uniform and Cauchy",
+            lambda rng, n: rng.random(n),
+            lambda rng, n: rng.standard_cauchy(n),
+        ),
+        independent(
+            "independent labels and gamma",
+            lambda rng, n: rng.choice(3, n, p=[0.6, 0.3, 0.1]),
+            lambda rng, n: rng.gamma(0.4, size=n),
+        ),
+        gaussian(0.25),
+        gaussian(-0.4),
+        gaussian(0.8),
+        gaussian(0.95),
+        student(2, -0.4),
+        student(1.5, 0.8),
+        clayton(4),
+        gumbel(2.4),
+        frank(3),
+        joe(1.5),
+        plackett(12),
+        additive("arctan 3x + .4 e", lambda x: np.arctan(3 * x), 0.4),
+        additive("exp x + exponential", np.exp, 1.0, noise="exponential"),
+        additive("x + .5 uniform, x Laplace", lambda x: x, 0.5, "laplace", "uniform"),
+        additive("sin 4x + .6 e, x uniform", lambda x: np.sin(4 * x), 0.6, x="uniform"),
+        additive("cos 3x + .25 uniform", lambda x: np.cos(3 * x), 0.25, "uniform", "uniform"),
+        additive("(1 + .8 sin 3x) e", lambda x: 0 * x, lambda x: 1 + 0.8 * np.sin(3 * x)),
+        additive("max(x, 0) + .3 e", lambda x: np.maximum(x, 0), 0.3, breaks=[0]),
+        additive("x^2 / 2 + (.3 + |x| / 2) e", lambda x: x**2 / 2, _spread, breaks=[0]),
+        branches("x or -2x, + .5 e", [lambda x: x, lambda x: -2 * x], [0.5, 0.5]),
+        branches("x, 0 or -x, + .2 e", [lambda x: x, lambda x: 0 * x, lambda x: -x], [0.2] * 3),
+        branches(
+            "20% x^2 + .1 e, 80% 2 e", [lambda x: x**2, lambda x: 0 * x], [0.1, 2], [0.2, 0.8]
+        ),
+        ring(0.3),
+        additive("sign sin 4x + .5 e", lambda x: np.sign(np.sin(4 * x)), 0.5, breaks=quarters),
+        additive("round x + .3 Laplace", _rounded, 0.3, noise="laplace", breaks=_BETWEEN),
+        corner(0.3),
+        bow_tie(),
+        annulus(0.0),
+        checkerboard(6),
+        counts("binary, like odds", np.array([[0.3, 0.2], [0.1, 0.4]])),
+        poisson_gamma(0.4, 4, 1),
+        poisson_gamma(3, 20, 4, 0.2, 0.0),
+        rounded_gaussian(0.9, 0.7),
+        zero_inflated(gaussian(-0.8), 0.5, 0.1),
+        poisson_response("Poisson 3.2 + 3 tanh 2x", lambda x: 3.2 + 3 * np.tanh(2 * x)),
+        labels_normal([0.25, 0.25, 0.25, 0.25], [0, 1, 2.5, 4], 0.6),
+    ]
+
+
+_BETWEEN = tuple(k + 0.5 for k in range(-8, 8))
+
+
+def _rounded(x: Array) -> Array:
+    return np.floor(x + 0.5)
+
+
+def _spread(x: Array) -> Array:
+    return 0.3 + abs(x) / 2

@@ -121,10 +121,7 @@ def _warped(batch: Directions, cfg: EstimatorConfig) -> Estimates:
     warped = _estimates(best, batch.n, w.log_ratio, w.optimism)
     plain = _direct(batch, cfg)
     ahead = (plain.direct > warped.direct) | (batch.n < _WARPED_SAMPLES)
-    found = Estimates(*either(ahead, plain, warped))
-    return found._replace(
-        rest=found.mi + 0.5 * torch.log1p(-explained.clamp(max=1 - batch.n.double() ** -2))
-    )
+    return Estimates(*either(ahead, plain, warped))
 
 
 def _put(
@@ -177,7 +174,6 @@ def _estimates(
         # mi and the direct form differ by the squared distance of fits to other samples, and what
         # shrinkage hides is of that size
         unsure=(mi - direct).clamp(min=1 / n),
-        rest=mi,
     )
 
 

@@ -1,0 +1,118 @@
+"""Nearest neighbours beside smooth functions: the formula, what they add and what they leave alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import digamma
+from sklearn.feature_selection import mutual_info_regression
+
+from mmg_ray.config import EstimatorConfig
+from mmg_ray.estimator import neighbours
+from mmg_ray.estimator.marginals import ordinal_codes
+from mmg_ray.estimator.sides import Sides, stack
+from mmg_ray.estimator.spline import denoiser as spline
+from mmg_ray.estimator.tile import estimate_tile
+from mmg_ray.known_mi import annulus, checkerboard, gaussian, poisson_gamma
+from mmg_ray.schema import PairEstimate, Variable
+
+
+def uniform(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return (values.argsort().argsort() + rng.random(values.size)) / values.size
+
+
+def variables(x: np.ndarray, y: np.ndarray) -> dict[int, Variable]:
+    return {k: Variable(f"v{k}", ordinal_codes(v)[:, None]) for k, v in enumerate((x, y))}
+
+
+def pair(x: np.ndarray, y: np.ndarray, denoiser: str = "spline") -> PairEstimate:
+    return estimate_tile(variables(x, y), [(0, 1)], EstimatorConfig(denoiser))[0]
+
+
+class TestLogRatios:
+    @pytest.mark.parametrize("n", [50, 333])
+    def test_is_the_published_formula(self, n):
+        rng = np.random.default_rng(n)
+        x, e = rng.standard_normal((2, n))
+        u, v = uniform(x, rng), uniform(x + e, rng)
+        apart = np.maximum(abs(u[:, None] - u), abs(v[:, None] - v))
+        found = neighbours._log_ratios(u, v)
+        for k, ratio in zip((3, 6, 12), found, strict=True):
+            radius = np.sort(apart, axis=1)[:, [k]]  # the first is the sample itself
+            # of itself and those strictly nearer: psi(n_x + 1)
+            n_u, n_v = ((abs(w[:, None] - w) < radius).sum(1) for w in (u, v))
+            expected = digamma(k) + digamma(n) - digamma(n_u) - digamma(n_v)
+            assert ratio == pytest.approx(expected, abs=1e-12)
+
+    def test_agrees_with_another_implementation(self):
+        rng = np.random.default_rng(0)
+        x, y = gaussian(0.8).sample(rng, 800)
+        u, v = uniform(x, rng), uniform(y, rng)
+        other = mutual_info_regression(u[:, None], v, n_neighbors=3, random_state=0)[0]
+        assert neighbours._log_ratios(u, v)[0].mean() == pytest.approx(other, abs=2e-3)
+
+    @pytest.mark.parametrize("task", [gaussian(0.0), gaussian(0.9), poisson_gamma(0.7, 3, 3)])
+    def test_is_near_the_truth_on_average(self, task):
+        rng = np.random.default_rng(7)
+        cfg = EstimatorConfig()
+        found = []
+        for _ in range(20):
+            sides = Sides(cfg.seed)
+            u, v = (sides.of(a).uniform[0] for a in variables(*task.sample(rng, 600)).values())
+            found.append(neighbours._local(u, v)[0])
+        # a uniform place within a tie leaves the MI as it is
+        error = np.std(found) / np.sqrt(20)
+        assert np.mean(found) == pytest.approx(task.mi_nats, abs=3 * error + 0.03)
+
+
+class TestRefine:
+    @pytest.mark.parametrize("task", [checkerboard(4), annulus(0.7)])
+    def test_sees_what_smooth_functions_do_not(self, task):
+        rng = np.random.default_rng(3)
+        smooth, raised = [], []
+        for _ in range(4):
+            x, y = task.sample(rng, 1000)
+            a, b = (Sides(0).of(v) for v in variables(x, y).values())
+            batch = stack([a, b], [b, a], "cpu")
+            smooth.append(float(spline.warped(batch, EstimatorConfig()).mi.max()))
+            row = pair(x, y)
+            assert row.denoiser == "neighbours"
+            raised.append(row.mi_nats)
+        assert task.mi_nats - np.mean(raised) < 0.6 * (task.mi_nats - np.mean(smooth))
+        assert np.mean(raised) < task.mi_nats + 0.02
+
+    def test_never_lowers_and_says_how_far_it_went(self):
+        rng = np.random.default_rng(4)
+        x, y = gaussian(0.7).sample(rng, 500)
+        u, v = uniform(x, rng)[None], uniform(y, rng)[None]
+        there = neighbours.refine(u, v, 0.34, 0.02)
+        assert there.mi >= 0.34
+        above = neighbours.refine(u, v, 1.0, 0.02)
+        assert (above.mi, above.share) == (1.0, 0.0)
+        assert above.se > 0.2  # two estimates so far apart are no certainty
+        below = neighbours.refine(u, v, 0.1, 0.02)
+        assert 0.5 < below.share < 1
+        assert 0.2 < below.mi < 0.4
+
+    def test_is_symmetric(self):
+        rng = np.random.default_rng(5)
+        x, y = annulus(0.5).sample(rng, 400)
+        u, v = uniform(x, rng)[None], uniform(y, rng)[None]
+        assert neighbours.refine(u, v, 0.2, 0.02) == pytest.approx(
+            neighbours.refine(v, u, 0.2, 0.02), abs=1e-12
+        )
+
+    def test_leaves_independent_and_weak_pairs_alone(self):
+        rng = np.random.default_rng(6)
+        for _ in range(20):
+            u, v = rng.random((2, 1, 400))
+            assert neighbours.refine(u, v, 0.0, 0.01).mi == 0.0
+            assert neighbours.refine(u, v, 0.005, 0.01).mi < 0.007
+
+    def test_few_samples_are_the_splines(self):
+        x, y = checkerboard(2).sample(np.random.default_rng(8), 45)
+        assert pair(x, y).denoiser == "spline"
+
+    def test_ties_are_drawn(self):
+        row = pair(*poisson_gamma(0.5, 8, 8).sample(np.random.default_rng(9), 1000))
+        assert row.mi_nats == pytest.approx(poisson_gamma(0.5, 8, 8).mi_nats, abs=0.08)
