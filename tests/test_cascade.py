@@ -135,7 +135,7 @@ class TestGates:
         tabled = found.denoiser.isin(["table"])
         assert 0 < tabled.sum() < 10
         kept = found.denoiser.isin(["spline-direct"])
-        assert kept[~tabled].mean() > 0.6  # p-values that say there must be more open it, too
+        assert kept[~tabled].all()
         np.testing.assert_array_equal(found.stop.isin(["weak"]), kept)
 
     @pytest.mark.parametrize("name", [name for name in DENOISERS if name != "auto"])
@@ -179,17 +179,14 @@ class TestGates:
         p, mi = np.array([0.05, 0.05, 0.5, np.nan]), np.array([0.01, 0.2, 0.2, 0.2])
         cfg = CascadeConfig(p_value=0.1, mi_nats=0.05)
         weak = np.array([0.0, 0.0, 0.0, 0.1])
-        n = np.full(4, 1000)
-        known = denoisers.Known(n, p, weak, mi)
-        missed = known._replace(weak_mi=mi, mi_nats=weak)  # seen by the screen alone
+        known = denoisers.Known(p, weak, mi)
+        missed = known._replace(screen_mi=mi, mi_nats=weak)  # seen by the screen alone
         gates = {tier.name: tier for tier in denoisers.CASCADE if tier.enters is not None}
         first = next(iter(gates.values()))
         assert first.otherwise is Stop.NOT_SIGNIFICANT
         assert first.enters(known, cfg).tolist() == [True, True, False, True]
         assert gates["spline"].enters(known, cfg).tolist() == [False, True, True, True]
         assert gates["spline"].enters(missed, cfg).tolist() == [False, True, True, True]
-        evident = known._replace(p_value=np.array([1e-12, 1e-12, 1e-2, 1e-12]), mi_nats=0.01 + weak)
-        assert gates["spline"].enters(evident, cfg).tolist() == [True, True, False, True]
 
 
 class TestTiles:

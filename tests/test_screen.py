@@ -13,33 +13,30 @@ from mmg_ray.schema import Variable
 
 def null_statistics(n: int, columns: int, seed: int) -> np.ndarray:
     """T of all pairs of two sets of random permutations: (columns^2,)."""
-    rng = np.random.default_rng(seed)
-    a, b = (
-        np.stack([screen.basis(n)[rng.permutation(n)] for _ in range(columns)]).astype(np.float32)
-        for _ in range(2)
-    )
-    s = a.transpose(0, 2, 1).reshape(-1, n) @ b.transpose(1, 0, 2).reshape(n, -1) / n
-    s = s.reshape(columns, screen.ORDER, columns, screen.ORDER)
-    weights = screen.WEIGHTS[:, None].astype(np.float32)
-    return (n - 1) * (weights * s**2).sum((1, 3)).ravel()
+    a, b = np.random.default_rng(seed).random((2, columns, n)).argsort(-1)
+    return screen.block_moments(a, b).statistic.ravel()
 
 
 def test_statistic_is_what_its_formula_says():
     rng = np.random.default_rng(0)
     x, y = rng.permutation(50), rng.permutation(50)
     basis = screen.basis(50)
-    np.testing.assert_allclose(basis.T @ basis / 50, np.eye(6), atol=1e-12)
+    np.testing.assert_allclose(basis.T @ basis / 50, np.eye(14), atol=1e-12)
     np.testing.assert_allclose(basis.mean(0), 0, atol=1e-12)
-    total = 0.0
-    for a in range(6):
-        for b in range(6):
-            total += np.mean(basis[x, a] * basis[y, b]) ** 2 / ((a + 1) * (b + 1))
-    assert screen.moments(x, y).statistic == pytest.approx(49 * total)
+    total = squares = 0.0
+    for a, b in np.ndindex(14, 14):
+        if max(a, b) < 6 or min(a, b) == 0:
+            square = np.mean(basis[x, a] * basis[y, b]) ** 2
+            total += square / ((a + 1) * (b + 1))
+            squares += square - 1 / 49
+    found = screen.moments(x, y)
+    assert found.statistic == pytest.approx(49 * total)
+    assert found.all_orders == pytest.approx(squares)
     assert abs(np.corrcoef(basis[:, 0], np.arange(50))[0, 1]) == pytest.approx(1)
 
 
 def test_limit_is_the_weighted_sum_of_squared_normals():
-    draws = np.random.default_rng(1).standard_normal((400_000, 36)) ** 2 @ screen.WEIGHTS.ravel()
+    draws = np.random.default_rng(1).standard_normal((400_000, 52)) ** 2 @ screen.WEIGHTS
     for share in (0.5, 0.1, 0.01, 1e-3):
         t = np.quantile(draws, 1 - share)
         error = 4 / np.sqrt(share * draws.size)
@@ -65,6 +62,19 @@ def test_dependence_of_any_shape_is_found():
         assert screen.p_value(screen.moments(ranks[0], y).statistic, 500) < 1e-4
 
 
+def test_fast_waves_are_found():
+    rng = np.random.default_rng(5)
+    x, e = rng.standard_normal((2, 300))
+    x = 3**0.5 * (2 * rng.random(300) - 1)
+    for y in (np.sin(8 * x) + e, np.sign(np.sin(8 * x)) + e):
+        ranks = [np.argsort(np.argsort(v)) for v in (x, y)]
+        for a, b in (ranks, ranks[::-1]):
+            found = screen.moments(a, b)
+            assert screen.p_value(found.statistic, 300) < 0.01
+            assert screen.linked_mi(found.all_orders) > 0.1
+            assert found.all_orders > 3 * found.chi_square
+
+
 def test_blocks_and_single_pairs_have_the_same_moments():
     rng = np.random.default_rng(3)
     for n in (30, 31, 5000):  # the last in two pieces of samples
@@ -74,17 +84,21 @@ def test_blocks_and_single_pairs_have_the_same_moments():
         for i, j in np.ndindex(3, 4):
             single = screen.moments(x[i], y[j])
             assert block.statistic[i, j] == pytest.approx(single.statistic, rel=1e-4, abs=1e-4)
-            assert block.chi_square[i, j] == pytest.approx(single.chi_square, rel=1e-4, abs=1e-6)
+            for name in ("chi_square", "all_orders"):
+                assert getattr(block, name)[i, j] == pytest.approx(
+                    getattr(single, name), rel=1e-4, abs=2e-6
+                )
 
 
 @pytest.mark.parametrize("n", [30, 200])
 def test_moments_have_the_mean_they_are_corrected_by(n):
-    """Under independence chi_square, less its mean, averages to 0."""
+    """Under independence sums of squares, less their mean, average to 0."""
     rng = np.random.default_rng(n)
     x, y = (np.stack([rng.permutation(n) for _ in range(80)]) for _ in range(2))
-    found = screen.block_moments(x, y).chi_square
-    assert abs(found.mean()) < 4 * found.std() / 80
-    assert found.std() * n > 3  # so that a constant 0 would not do
+    _, *sums = screen.block_moments(x, y)
+    for found in sums:
+        assert abs(found.mean()) < 4 * found.std() / 80
+        assert found.std() * n > 3  # so that a constant 0 would not do
 
 
 @pytest.mark.parametrize("rho", [0.1, 0.3])

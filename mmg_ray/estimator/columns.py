@@ -16,13 +16,13 @@ class Columns:
     Attributes:
         numbers: (P,) float64 by name, NaN where there is none.
         n_samples: (P,) int32.
-        weak_mi: (P,) nats, of the screen.
+        screen_mi: (P,) nats, of all orders of the screen.
     """
 
     def __init__(self, n_pairs: int, denoiser: str) -> None:
         self.numbers = {name: np.full(n_pairs, np.nan) for name in _NUMBERS}
         self.n_samples = np.zeros(n_pairs, dtype=np.int32)
-        self.weak_mi = np.zeros(n_pairs)
+        self.screen_mi = np.zeros(n_pairs)
         self._status = np.full(n_pairs, _STATUSES.index(Status.OK), dtype=np.int32)
         self._stop = np.full(n_pairs, -1, dtype=np.int32)
         self._denoiser = np.zeros(n_pairs, dtype=np.int32)

@@ -20,11 +20,10 @@ from mmg_ray.schema import Cost, Stop
 
 
 class Known(NamedTuple):
-    """What gates look at, of P pairs: samples, p-value, MI of the screen and so far."""
+    """What gates look at, of P pairs: p-value, MI of all the screen's orders, and MI so far."""
 
-    n: np.ndarray
     p_value: np.ndarray
-    weak_mi: np.ndarray
+    screen_mi: np.ndarray
     mi_nats: np.ndarray
 
 
@@ -71,20 +70,14 @@ SPLINE = Tier("spline", spline.warped, refined=True)
 TABLE = Tier("table", None)
 
 
-_CLEAR = 10.0  # -log p from which a p-value counts as a lower bound of the MI
-
-
 def _significant(known: Known, cfg: CascadeConfig) -> np.ndarray:
     # without a p-value, below the screen's least number of samples, no pair is held back
     return ~(known.p_value > cfg.p_value)
 
 
 def _strong(known: Known, cfg: CascadeConfig) -> np.ndarray:
-    # a few smooth functions may miss what the screen's other orders see, and a p-value itself is
-    # evidence: no test of pairs of MI I falls faster than exp(-n I) (Chernoff & Stein)
-    evidence = -np.log(np.maximum(np.nan_to_num(known.p_value, nan=1.0), 1e-300)) / known.n
-    missed = (evidence > _CLEAR / known.n) & (known.mi_nats < 0.7 * evidence)
-    return (np.maximum(known.mi_nats, known.weak_mi) > cfg.mi_nats) | missed
+    # a few smooth functions may miss what the screen's other orders see
+    return np.maximum(known.mi_nats, known.screen_mi) > cfg.mi_nats
 
 
 CASCADE = (

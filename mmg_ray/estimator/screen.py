@@ -1,12 +1,13 @@
 """Is there any dependence at all? Rank moments of scalar pairs, their exact-null p-value and weak MI.
 
-    S_ab = mean of P_a(rank x) P_b(rank y),   a, b = 1..6,   T = (n - 1) sum_ab S_ab^2 / (a b)
+    S_ab = mean of P_a(rank x) P_b(rank y),   T = (n - 1) sum_ab S_ab^2 / (a b)
 
-with P_a the polynomials that are orthonormal over the n ranks. Ties are broken at random, so under
+over a, b = 1..6, and a = 7..14 with b = 1 or the other way round: waves as fast as people draw them.
+P_a are the polynomials that are orthonormal over the n ranks. Ties are broken at random, so under
 independence the ranks of y are a random permutation of those of x whatever the marginals: the null
-distribution of T depends on n alone. For large n it is a weighted sum of 36 squared normals; for finite
+distribution of T depends on n alone. For large n it is a weighted sum of 52 squared normals; for finite
 n, T is mapped to it by ``t + h(t, n) / n`` with h fitted to simulated permutations
-(`benchmarks/pvalues.py` shows how well).
+(`benchmarks/null.py` does it, `benchmarks/pvalues.py` shows how well).
 
 The sum of S_ab^2 over all orders is the chi-square divergence of the copula from independence, and half
 of it, the weak-dependence limit of the MMSE gap, is the MI to first order. 1/2 log(1 + sum) agrees with
@@ -25,24 +26,27 @@ import torch
 from mmg_ray.estimator.batch import shrunk
 from mmg_ray.schema import Cost
 
-ORDER = 6
+ORDER, _WAVES = 6, 14  # of either side, and of one where the other is of order 1
 _DEGREES = np.arange(1, ORDER + 1)
-WEIGHTS = 1.0 / np.outer(_DEGREES, _DEGREES)
+_FAST = np.arange(ORDER + 1, _WAVES + 1)
+_SQUARE = 1.0 / np.outer(_DEGREES, _DEGREES)
+_EDGE = 1.0 / _FAST
+WEIGHTS = np.concatenate([_SQUARE.ravel(), _EDGE, _EDGE])
 _LOW = (np.outer(_DEGREES, _DEGREES) <= ORDER).astype(float)  # orders that weak_mi adds up
 MIN_SAMPLES = 30  # below it the finite-n map is not good to 10 %
 
-# h(t, n) = sum_k (A_k + B_k / n) t^k, from 1.7e8 random permutations at n = 20 .. 200. Beyond the
-# quantiles that these reach it goes on as a straight line: rather too large a p-value than too small.
-_A = (-21.7953234, 3.82061729, -0.0936490843, 0.00810172604)
-_B = (182.103914, -69.5978284, 4.55465829, 0.23755427)
-_FITTED_TO = 24.0
+# h(t, n) = sum_k (A_k + B_k / n) t^k, from 4e7 random permutations at each of nine n = 30 .. 200. Beyond
+# the quantiles that these reach it goes on as a straight line: rather too large a p-value than too small.
+_A = (-38.4266528, 4.73766098, -0.0141775236, 0.00528539113)
+_B = (-170.406231, 27.8713462, -4.49727079, 0.480931171)
+_FITTED_TO = 28.0
 
 
 @lru_cache(maxsize=64)
 def basis(n: int) -> np.ndarray:
-    """(n, ORDER) polynomials of degree 1..ORDER, orthonormal over n ranks: zero mean, unit square."""
+    """(n, 14) polynomials of degree 1..14, orthonormal over n ranks: zero mean, unit square."""
     ranks = (2 * np.arange(n) + 1 - n) / n
-    columns, triangle = np.linalg.qr(np.polynomial.legendre.legvander(ranks, ORDER))
+    columns, triangle = np.linalg.qr(np.polynomial.legendre.legvander(ranks, _WAVES))
     return (columns * np.sign(np.diag(triangle)))[:, 1:] * np.sqrt(n)
 
 
@@ -51,11 +55,12 @@ class Moments(NamedTuple):
 
     Attributes:
         statistic: (P,) T. chi_square: (P,) sum of S_ab^2 over the low orders, a b <= 6, less its
-            mean under independence.
+            mean under independence. all_orders: (P,) the same over all that the statistic has.
     """
 
     statistic: np.ndarray
     chi_square: np.ndarray
+    all_orders: np.ndarray
 
 
 _SAMPLES_AT_ONCE = 4096
@@ -71,35 +76,61 @@ def block_moments(ranks_x: np.ndarray, ranks_y: np.ndarray, device: str = "cpu")
         Arrays (U, V). float32 on the device: S is good to 1e-6.
     """
     n = ranks_x.shape[1]
-    values = torch.tensor(basis(n), dtype=torch.float32, device=device)
-    total = torch.zeros(ranks_x.shape[0] * ORDER, ranks_y.shape[0] * ORDER, device=device)
+    values = torch.tensor(basis(n).T.copy(), dtype=torch.float32, device=device)
+    sides = len(ranks_x), len(ranks_y)
+    square = torch.zeros(sides[0] * ORDER, sides[1] * ORDER, device=device)
+    fast_x = torch.zeros(sides[0] * len(_FAST), sides[1], device=device)
+    fast_y = torch.zeros(sides[0], sides[1] * len(_FAST), device=device)
     for start in range(0, n, _SAMPLES_AT_ONCE):
         part = slice(start, start + _SAMPLES_AT_ONCE)
         x, y = (
-            values[torch.from_numpy(ranks[:, part]).to(device)].transpose(1, 2).flatten(0, 1)
+            # (orders, variables, samples) -> variables first
+            values[:, torch.from_numpy(ranks[:, part]).to(device)].transpose(0, 1)
             for ranks in (ranks_x, ranks_y)
         )
-        total += x @ y.T
-    squares = (total / n).square_().view(len(ranks_x), ORDER, len(ranks_y), ORDER)
-    return _moments(_summed(squares, WEIGHTS), _summed(squares, _LOW), n)
+        square += x[:, :ORDER].flatten(0, 1) @ y[:, :ORDER].flatten(0, 1).T
+        fast_x += x[:, ORDER:].flatten(0, 1) @ y[:, 0].T
+        fast_y += x[:, 0] @ y[:, ORDER:].flatten(0, 1).T
+    return _moments(
+        (square / n).square_().view(sides[0], ORDER, sides[1], ORDER),
+        (fast_x / n).square_().view(sides[0], len(_FAST), sides[1]),
+        (fast_y / n).square_().view(sides[0], sides[1], len(_FAST)),
+        n,
+    )
 
 
-def _summed(squares: torch.Tensor, weights: np.ndarray) -> np.ndarray:
-    """(U, A, V, B) weighted by (A, B) and summed to (U, V)."""
-    weighted = torch.tensor(weights, dtype=squares.dtype, device=squares.device)
-    return torch.einsum("uavb,ab->uv", squares, weighted).double().cpu().numpy()
+def _moments(square: torch.Tensor, fast_x: torch.Tensor, fast_y: torch.Tensor, n: int) -> Moments:
+    """From S_ab^2: (U, A, V, B) of the low orders, (U, F, V) and (U, V, F) of a fast side."""
 
+    def summed(of_square: np.ndarray, of_fast: np.ndarray | None = None) -> np.ndarray:
+        total = torch.einsum("uavb,ab->uv", square, torch.from_numpy(of_square).to(square))
+        if of_fast is not None:
+            fast = torch.from_numpy(of_fast).to(square)
+            total = total + torch.einsum("ufv,f->uv", fast_x, fast) + fast_y @ fast
+        found: np.ndarray = total.double().cpu().numpy()
+        return found
 
-def _moments(weighted: np.ndarray, low: np.ndarray, n: int) -> Moments:
     # S_ab has mean square 1 / (n - 1) under independence
-    return Moments((n - 1) * weighted, low - _LOW.sum() / (n - 1))
+    return Moments(
+        (n - 1) * summed(_SQUARE, _EDGE),
+        summed(_LOW) - _LOW.sum() / (n - 1),
+        summed(np.ones_like(_SQUARE), np.ones_like(_EDGE)) - WEIGHTS.size / (n - 1),
+    )
 
 
 def moments(ranks_x: np.ndarray, ranks_y: np.ndarray) -> Moments:
     """One pair: two (n,) permutations of 0..n-1; arrays of shape ()."""
     n = ranks_x.size
-    squares = (basis(n)[ranks_x].T @ basis(n)[ranks_y] / n) ** 2
-    return _moments((WEIGHTS * squares).sum(), (_LOW * squares).sum(), n)
+    s = torch.from_numpy((basis(n)[ranks_x].T @ basis(n)[ranks_y] / n) ** 2)
+    found = _moments(
+        s[None, :ORDER, None, :ORDER], s[None, ORDER:, None, 0], s[None, None, 0, ORDER:], n
+    )
+    return Moments(*(values[0, 0] for values in found))
+
+
+def linked_mi(chi_square: np.ndarray) -> np.ndarray:
+    """MI of a Gaussian copula of this chi-square, nats: of any copula to first order; 0 if negative."""
+    return 0.5 * np.log1p(np.maximum(chi_square, 0.0))
 
 
 def weak_mi(chi_square: np.ndarray, n: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
@@ -110,14 +141,14 @@ def weak_mi(chi_square: np.ndarray, n: np.ndarray | int) -> tuple[np.ndarray, np
     at_least = np.maximum(chi_square, 0.0)
     # moments have variance 1 / n, and a square of mean m^2 then 4 m^2 / n + 2 / n^2
     variance = 4 * at_least / n + 2 * _LOW.sum() / np.square(n, dtype=float)
-    mi = shrunk(0.5 * np.log1p(at_least), np.sqrt(0.5 * _LOW.sum()) / n)
+    mi = shrunk(linked_mi(at_least), np.sqrt(0.5 * _LOW.sum()) / n)
     return mi, 0.5 * np.sqrt(variance) / (1 + at_least)
 
 
 def p_value(t: np.ndarray | float, n: int) -> np.ndarray:
     """Probability of a statistic of at least `t` (any shape) among independent pairs of n samples."""
     t = np.asarray(t, dtype=np.float64)
-    grid, log_tail = _limit()
+    grid, log_tail = limit()
     at = t + _finite(t, n) / n
     inside = np.interp(at, grid, log_tail)
     slope = (log_tail[-1] - log_tail[-2]) / (grid[-1] - grid[-2])
@@ -131,7 +162,7 @@ def _finite(t: np.ndarray, n: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _limit() -> tuple[np.ndarray, np.ndarray]:
+def limit() -> tuple[np.ndarray, np.ndarray]:
     """Log of P(sum_ab chi2_1 / (a b) > t) on a grid of t, by inverting its moment generating function.
 
     1 / (2 pi i) Int exp(K(s) - s t) / s ds along Re s = c > 0, c at the saddle point: the integrand

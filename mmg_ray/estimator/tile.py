@@ -178,7 +178,7 @@ class _Tile:
             of_size = n == size
             p_value[of_size] = screen.p_value(found.statistic[of_size], size)
         mi, se = screen.weak_mi(found.chi_square, n)
-        self.columns.weak_mi[rows] = mi
+        self.columns.screen_mi[rows] = screen.linked_mi(found.all_orders)
         self._put_one_number(rows, "screen", mi, se)
         self.columns.put(rows, "screen", p_value=p_value, spearman=np.clip(spearman, -1.0, 1.0))
 
@@ -194,9 +194,8 @@ class _Tile:
             if tier.enters is not None:
                 numbers = columns.numbers
                 known = Known(
-                    n=columns.n_samples[rows],
                     p_value=numbers["p_value"][rows],
-                    weak_mi=columns.weak_mi[rows],
+                    screen_mi=columns.screen_mi[rows],
                     mi_nats=numbers["mi_nats"][rows],
                 )
                 enters = tier.enters(known, self._cfg.cascade)
