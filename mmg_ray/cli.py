@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from typing import Any, BinaryIO
+from collections.abc import Callable
+from typing import Any, BinaryIO, ClassVar
 
 import click
 import pyarrow as pa
@@ -252,6 +253,100 @@ def edges(url: str, top: int, by: str, file: BinaryIO | None) -> None:
         return
     title = {"mi_nats": "Strongest", "p_value": "Most significant"}[by]
     Console().print(_edge_table(run.strongest(top, by), f"{title} edges of {run.url}"))
+
+
+def _steps() -> list[tuple[str, str]]:
+    from mmg_ray.network.steps import STEPS
+
+    return [
+        (f"{name}={step.value.upper()}" if step.value else name, step.doc)
+        for name, step in STEPS.items()
+    ]
+
+
+def _formats() -> list[tuple[str, str]]:
+    from mmg_ray.store.exports import FORMATS
+
+    return [(name, " ".join([how.doc, *how.endings])) for name, how in FORMATS.items()]
+
+
+class _WithLists(click.Command):
+    """A command whose help lists what there is to choose from, read only when it is shown."""
+
+    lists: ClassVar[dict[str, Callable[[], list[tuple[str, str]]]]] = {
+        "Steps, in the order given": _steps
+    }
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        for title, rows in self.lists.items():
+            with formatter.section(title):
+                formatter.write_dl(rows())
+
+
+class _WithFormats(_WithLists):
+    lists: ClassVar = {**_WithLists.lists, "Formats": _formats}
+
+
+_STEP = click.option(
+    "--step", "steps", multiple=True, metavar="STEP", help="A network step, see below. Repeatable."
+)
+
+
+@main.command(cls=_WithLists)
+@click.argument("url")
+@_STEP
+@click.option("--top", type=click.IntRange(min=1), default=20, show_default=True)
+def network(url: str, steps: tuple[str, ...], top: int) -> None:
+    """Turn the edges of a complete run into a network: significance, pruning, weights.
+
+    Shows the strongest edges that are left; `export` writes them all.
+
+    \b
+    Examples:
+      mmg-ray network runs/run --step fdr=0.05
+      mmg-ray network runs/run --step fdr --step clr --step top=10
+      mmg-ray network runs/run --step mi=0.05 --step dpi=0.1
+    """
+    found = open_run(url).network(steps)
+    table = Table(title=repr(found), title_justify="left")
+    for name in ("source", "target"):
+        table.add_column(name, overflow="fold")
+    for name in ("weight", "MI ± se, nats", "p-value", "q-value", "Spearman"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in found.edges.slice(0, top).to_pylist():
+        table.add_row(
+            row["source"],
+            row["target"],
+            f"{row['weight']:.4g}",
+            f"{row['mi_nats']:.4f} ± {row['se_nats']:.4f}",
+            _p_value(row["p_value"]),
+            _p_value(row["q_value"]),
+            _number(row["spearman"], "+.3f"),
+        )
+    Console().print(table)
+    click.echo(f"write it: mmg-ray export {url} FILE" + "".join(f" --step {s}" for s in steps))
+
+
+@main.command(cls=_WithFormats)
+@click.argument("url")
+@click.argument("file")
+@_STEP
+@click.option("--format", "format", help="One of the formats below; default: as FILE ends.")
+def export(url: str, file: str, steps: tuple[str, ...], format: str | None) -> None:
+    """Write the network of a complete run to a FILE, at any URL, for another program.
+
+    \b
+    Examples:
+      mmg-ray export runs/run network.graphml --step fdr=0.05
+      mmg-ray export runs/run adjacencies.csv --format scenic --step top=50
+      mmg-ray export runs/run s3://bucket/network.parquet
+    """
+    from mmg_ray.store.exports import write
+
+    found = open_run(url).network(steps)
+    kind = write(found, file, format)
+    click.echo(f"wrote {found.edges.num_rows:,} edges to {file} ({kind})")
 
 
 @main.command()

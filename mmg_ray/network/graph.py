@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import html
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
+from mmg_ray.errors import MMGError
+from mmg_ray.network.stream import Batch, EdgeStream
 from mmg_ray.schema import Column
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 NETWORK_COLUMNS: tuple[Column, ...] = (
     Column("i", "int32", "position of the first variable in `names`; the regulator if directed"),
@@ -21,6 +29,8 @@ NETWORK_COLUMNS: tuple[Column, ...] = (
     Column("q_value", "float64", "smallest false-discovery rate at which the edge is found"),
     Column("spearman", "float64", "Spearman correlation, the edge's sign; null for groups"),
 )
+
+_NUMBERS = tuple(column.name for column in NETWORK_COLUMNS if column.dtype == "float64")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,3 +52,77 @@ class Network:
     def __repr__(self) -> str:
         kind = "directed edges" if self.directed else "edges"
         return f"Network({len(self.names):,} variables, {self.edges.num_rows:,} {kind})"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what it is and its ten strongest edges."""
+        head = [c.name for c in NETWORK_COLUMNS[2:]]
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{_cell(row[name])}</td>" for name in head) + "</tr>"
+            for row in self.edges.slice(0, 10).to_pylist()
+        )
+        titles = "".join(f"<th>{name}</th>" for name in head)
+        return f"<p>{html.escape(repr(self))}</p><table><tr>{titles}</tr>{rows}</table>"
+
+    def to_networkx(self) -> nx.Graph:
+        """A NetworkX Graph, or DiGraph if directed: nodes are names, edges have every number there is."""
+        import networkx as nx
+
+        graph = nx.DiGraph() if self.directed else nx.Graph()
+        graph.add_nodes_from(self.names)
+        for row in self.edges.to_pylist():
+            numbers = {name: row[name] for name in _NUMBERS if row[name] is not None}
+            graph.add_edge(row["source"], row["target"], **numbers)
+        return graph
+
+    def to_igraph(self) -> Any:
+        """An igraph Graph with the vertex attribute `name` and every number of the edges."""
+        try:
+            import igraph
+        except ImportError:
+            raise MMGError(
+                "igraph is not installed; pip install igraph, or use to_networkx()"
+            ) from None
+        ends = zip(*(self.edges[end].to_pylist() for end in ("i", "j")), strict=True)
+        return igraph.Graph(
+            len(self.names),
+            list(ends),
+            directed=self.directed,
+            vertex_attrs={"name": list(self.names)},
+            edge_attrs={name: self.edges[name].to_pylist() for name in _NUMBERS},
+        )
+
+    @property
+    def connected(self) -> np.ndarray:
+        """Sorted positions of the variables that have an edge."""
+        ends = [self.edges.column(name).to_numpy() for name in ("i", "j")]
+        return np.unique(np.concatenate(ends))
+
+
+def network(
+    stream: EdgeStream, names: Sequence[str], sources: np.ndarray | None, provenance: dict[str, Any]
+) -> Network:
+    """The edges of a stream, gathered.
+
+    Args:
+        sources: positions of regulators, for a directed network: edges lead from them, both ways
+            between two of them; None for an undirected one.
+    """
+    edges = Batch.concatenate(list(stream.batches()))
+    if sources is not None:
+        leads = np.zeros(len(names), dtype=bool)
+        leads[sources] = True
+        forward, back = edges.take(leads[edges.i]), edges.take(leads[edges.j])
+        edges = Batch.concatenate([forward, back._replace(i=back.j, j=back.i)])
+    edges = edges.take(np.lexsort((edges.j, edges.i, -edges.weight)))
+    texts = pa.array(names, pa.string())
+    columns: dict[str, pa.Array] = {"i": pa.array(edges.i), "j": pa.array(edges.j)}
+    columns |= {"source": texts.take(columns["i"]), "target": texts.take(columns["j"])}
+    columns |= {
+        name: pa.array(column, from_pandas=True) for name, column in edges._asdict().items()
+    }
+    table = pa.table({column.name: columns[column.name] for column in NETWORK_COLUMNS})
+    return Network(tuple(names), table, sources is not None, provenance)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else html.escape(str(value))

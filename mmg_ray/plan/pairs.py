@@ -33,6 +33,13 @@ class SourcePairs:
         n_sources = self.sources.size
         return n_sources * (n_sources - 1) // 2 + n_sources * (self.n_variables - n_sources)
 
+    @property
+    def partners(self) -> np.ndarray:
+        """(V,) pairs of each variable."""
+        found = np.full(self.n_variables, self.sources.size)
+        found[self.sources] = self.n_variables - 1
+        return found
+
     def blocks(self, size: int) -> list[np.ndarray]:
         """Sources first, then the others, cut into blocks of at most `size` variables.
 
@@ -77,6 +84,11 @@ class ListedPairs:
     @property
     def n_pairs(self) -> int:
         return len(self.pairs)
+
+    @property
+    def partners(self) -> np.ndarray:
+        """(V,) pairs of each variable."""
+        return np.bincount(self.pairs.ravel(), minlength=self.n_variables)
 
     def blocks(self, size: int) -> list[np.ndarray]:
         """All variables in their order, cut into blocks of at most `size`."""

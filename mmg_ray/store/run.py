@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import html
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import zarr
 
 from mmg_ray.errors import StoreError
+from mmg_ray.network.graph import Network, network
+from mmg_ray.network.steps import apply
+from mmg_ray.network.steps.fdr import with_q_values
+from mmg_ray.network.stream import Batch, EdgeStream
+from mmg_ray.plan.pairs import SourcePairs
 from mmg_ray.schema import Status
 from mmg_ray.store import manifest, matrix, pulse, shards
 from mmg_ray.store.location import Location
@@ -15,6 +25,10 @@ from mmg_ray.store.prepared import Prepared
 from mmg_ray.store.pulse import Pulse
 from mmg_ray.store.shards import Edges, Footer
 
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+_EDGE_FIELDS = ("i", "j", "mi_nats", "se_nats", "p_value", "spearman")
 _RECENT = 100  # shards whose times give the rate
 
 
@@ -78,6 +92,12 @@ class Run:
             f"fingerprint {m.fingerprint[:12]})"
         )
 
+    def _repr_html_(self) -> str:
+        """For notebooks: what the run is, and how far."""
+        s = self.status()
+        done = "complete" if s.complete else f"{s.shards_done:,} of {s.n_shards:,} shards"
+        return f"<p>{html.escape(repr(self))}: {done}</p>"
+
     @property
     def names(self) -> list[str]:
         """Names of the variables, in the order of the matrix."""
@@ -114,6 +134,67 @@ class Run:
     def edge_store(self) -> Edges:
         """The same edges read a part at a time, for tables larger than memory."""
         return Edges(self._location, self.manifest.fingerprint, list(self._finished()))
+
+    def network(self, steps: Sequence[str] = ()) -> Network:
+        """The edges that steps leave, with q-values; `network.steps.STEPS` lists the steps.
+
+        Args:
+            steps: in this order, each `name` or `name=value`, such as ("fdr=0.05", "clr", "dpi=0.1").
+
+        Edges of a bipartite run lead from its sources. Reads the edges once or twice a step; what
+        the last step leaves must fit in memory.
+
+        Raises:
+            ConfigError: a step that there is not, or a value that does not fit it.
+            StoreError: the run is not complete: how many tests it makes is part of a q-value.
+        """
+        plan = manifest.read_plan(self._location, self.manifest.plan_digest)
+        bipartite = self.manifest.resolved().pairs.mode == "bipartite"
+        found = apply(with_q_values(self._stream(plan.pairs.partners)), steps)
+        provenance = {
+            "mmg_ray": self.manifest.version,
+            "run": self.url,
+            "fingerprint": self.manifest.fingerprint,
+            "denoiser": self.manifest.config["estimator"]["denoiser"],
+            "n_samples": self.manifest.n_samples,
+            "steps": list(steps),
+        }
+        sources = plan.pairs.sources if bipartite and isinstance(plan.pairs, SourcePairs) else None
+        return network(found, self.names, sources, provenance)
+
+    def to_anndata(self, adata: AnnData, steps: Sequence[str] = ()) -> AnnData:
+        """Write `network(steps)` into the AnnData that the run read: .varp["mmg_ray_mi_nats"], ...
+
+        In place, and returned. DataError where `adata` has none of the run's variables.
+        """
+        from mmg_ray.store.exports.anndata import annotate
+
+        return annotate(self.network(steps), adata)
+
+    def _stream(self, partners: np.ndarray) -> EdgeStream:
+        """The stored edges that have a value, as network steps take them."""
+        footers = self._finished()
+        if len(footers) < self.manifest.n_shards:
+            raise StoreError(
+                f"{self.url} has {len(footers)} of {self.manifest.n_shards} shards, and a network is "
+                f"of all of them; go on with `mmg-ray run {self.url}`"
+            )
+        edges = Edges(self._location, self.manifest.fingerprint, list(footers))
+        valued = pc.field("mi_nats").is_valid()
+
+        def batches() -> Iterator[Batch]:
+            for rows in edges.batches(_EDGE_FIELDS, valued):
+                i, j, mi, *others = (
+                    column.to_numpy(zero_copy_only=False) for column in rows.columns
+                )
+                se, p, spearman = (values.astype(float) for values in others)
+                yield Batch(i, j, mi, mi, se, p, np.full(len(i), np.nan), spearman)
+
+        ok = sum(footer.statuses.get(Status.OK, 0) for footer in footers.values())
+        untested = sum(
+            rows.column(0).null_count for rows in edges.batches(["p_value", "mi_nats"], valued)
+        )
+        return EdgeStream(partners, ok - untested, batches)
 
     def strongest(self, k: int, by: str = "mi_nats") -> pa.Table:
         """The first `k` edges so far: of highest MI, or by "p_value" the most significant.

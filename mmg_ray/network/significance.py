@@ -1,0 +1,56 @@
+"""False-discovery rates over very many tests, from one reading and a table of fixed size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+_BINS = 2**20
+_LARGEST = 750.0  # -log of the smallest positive float
+WIDTH = _LARGEST / _BINS  # q-values are at most this share too large
+
+
+class QValues:
+    """q-value of a p-value: the smallest false-discovery rate at which it counts as found.
+
+    p-values are counted in bins of equal width in log p, 0.07 %, so memory does not grow with their
+    number. A q-value is never below the exact one and at most 0.07 % above it.
+
+    Args:
+        p_values: parts of them, NaN where there was no test.
+        n_tests: tests that were made; p-values that are not among the parts count as larger.
+        dependent: Benjamini & Yekutieli (2001), which holds under any dependence of the tests and
+            costs a factor of about log(n_tests); else Benjamini & Hochberg (1995), which holds for
+            independent and positively dependent ones.
+    """
+
+    def __init__(
+        self, p_values: Iterable[np.ndarray], n_tests: int, dependent: bool = False
+    ) -> None:
+        counts = np.zeros(_BINS + 1, dtype=np.int64)
+        for part in p_values:
+            counts += np.bincount(_bin(part[~np.isnan(part)]), minlength=_BINS + 1)
+        # from the smallest p-value, which is in the last bin
+        at_most = np.cumsum(counts[::-1])[::-1]
+        upper = np.exp(-WIDTH * np.arange(_BINS + 1))
+        factor = float(n_tests)
+        if dependent:
+            factor *= np.log(n_tests) + np.euler_gamma + 0.5 / n_tests if n_tests else 1.0
+        with np.errstate(divide="ignore"):
+            rate = np.where(counts > 0, upper * factor / np.maximum(at_most, 1), np.inf)
+        # of this p-value and any larger one
+        self._q = np.minimum(np.minimum.accumulate(rate), 1.0)
+
+    def of(self, p_values: np.ndarray) -> np.ndarray:
+        """q-values of p-values (any shape) that were counted; NaN stays."""
+        tested = ~np.isnan(p_values)
+        q = np.full(p_values.shape, np.nan)
+        q[tested] = self._q[_bin(p_values[tested])]
+        return q
+
+
+def _bin(p_values: np.ndarray) -> np.ndarray:
+    """Bin k holds p in (e^-(k+1)w, e^-kw]; the last all that is smaller."""
+    depth = -np.log(np.clip(p_values, 1e-320, 1.0)) / WIDTH
+    return np.minimum(depth.astype(np.int64), _BINS)

@@ -1,0 +1,115 @@
+"""Networks as tables: Parquet, and the dialects of delimited text that other programs read."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from mmg_ray.network.graph import Network
+
+_SEPARATORS = re.compile(r"[\t\r\n]+")
+
+
+def parquet(network: Network) -> bytes:
+    """Every column; the schema's metadata says where it comes from."""
+    metadata = {"mmg_ray": json.dumps(network.provenance | {"directed": network.directed})}
+    buffer = io.BytesIO()
+    pq.write_table(network.edges.replace_schema_metadata(metadata), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def csv(network: Network) -> bytes:
+    """Every column, separated by commas; a null is empty."""
+    return _text(network.edges, ",")
+
+
+def tsv(network: Network) -> bytes:
+    """Every column, separated by tabs."""
+    return _text(network.edges, "\t")
+
+
+def scenic(network: Network) -> bytes:
+    """Adjacencies as arboreto writes and `pyscenic ctx` reads them: TF,target,importance."""
+    edges = both_ways(network)
+    columns = {"TF": edges["source"], "target": edges["target"], "importance": edges["weight"]}
+    return _text(pa.table(columns), ",")
+
+
+def aracne(network: Network) -> bytes:
+    """As ARACNe-AP's network.txt: Regulator, Target, MI (the weight) and pvalue, by tabs."""
+    edges = both_ways(network)
+    columns = {
+        "Regulator": _plain(edges["source"]),
+        "Target": _plain(edges["target"]),
+        "MI": edges["weight"],
+        "pvalue": edges["p_value"],
+    }
+    return _text(pa.table(columns), "\t")
+
+
+def viper(network: Network) -> bytes:
+    """A regulon as pyVIPER and decoupler read it: regulator, target, mor, likelihood, by tabs.
+
+    The mode of regulation is Spearman's correlation, as in `aracne2regulon` of viper; the likelihood is
+    the weight over the largest. Pairs with groups have no sign and are left out.
+    """
+    edges = both_ways(network)
+    edges = edges.filter(edges["spearman"].is_valid())
+    weight = edges["weight"].to_numpy()
+    columns = {
+        "regulator": _plain(edges["source"]),
+        "target": _plain(edges["target"]),
+        "mor": edges["spearman"],
+        "likelihood": pa.array(weight / weight.max(initial=np.finfo(float).tiny)),
+    }
+    return _text(pa.table(columns), "\t")
+
+
+def sif(network: Network) -> bytes:
+    """Simple interaction format: source, mi, target, by tabs, no header; lone variables alone."""
+    edges = network.edges
+    ends = (_plain(edges[name]).to_pylist() for name in ("source", "target"))
+    lines = [f"{a}\tmi\t{b}" for a, b in zip(*ends, strict=True)]
+    lone = np.setdiff1d(np.arange(len(network.names)), network.connected)
+    lines += _plain(pa.chunked_array([pa.array(network.names).take(pa.array(lone))])).to_pylist()
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def both_ways(network: Network) -> pa.Table:
+    """The edges as regulator -> target: of an undirected network each edge both ways."""
+    edges = network.edges
+    if network.directed:
+        return edges
+    swapped = {"i": "j", "j": "i", "source": "target", "target": "source"}
+    back = pa.table({name: edges[swapped.get(name, name)] for name in edges.column_names})
+    return pa.concat_tables([edges, back]).sort_by(
+        [("weight", "descending"), ("i", "ascending"), ("j", "ascending")]
+    )
+
+
+def _plain(names: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Names without tabs and line ends, for formats that have no quotes."""
+    distinct = names.dictionary_encode().unify_dictionaries()
+    clean = (
+        [_SEPARATORS.sub(" ", str(name)) for name in distinct.chunk(0).dictionary.to_pylist()]
+        if distinct.num_chunks
+        else []
+    )
+    return pa.chunked_array(
+        [pa.array(clean, pa.string()).take(c.indices) for c in distinct.chunks], pa.string()
+    )
+
+
+def _text(table: pa.Table, delimiter: str) -> bytes:
+    buffer = io.BytesIO()
+    options = pa.csv.WriteOptions(
+        delimiter=delimiter, quoting_style="needed", quoting_header="none"
+    )
+    pa.csv.write_csv(table, buffer, options)
+    return buffer.getvalue()
