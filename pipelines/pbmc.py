@@ -11,7 +11,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -44,18 +43,6 @@ class Marker(NamedTuple):
     share: float
 
 
-def n_dependent(p_value: np.ndarray, n_tests: int, level: float = _FALSE_DISCOVERIES) -> int:
-    """Tests that Benjamini-Hochberg rejects, so that a share `level` of them is false on average.
-
-    Args:
-        p_value: (P,) of the tests that are known; those left out must have had larger ones.
-        n_tests: made in all.
-    """
-    ranks = np.arange(1, len(p_value) + 1)
-    passed = np.flatnonzero(np.sort(p_value) <= level * ranks / n_tests)
-    return int(passed[-1]) + 1 if len(passed) else 0
-
-
 def markers(edges: pa.Table, n_pairs: int) -> list[Marker]:
     """The marker pairs that are among the edges, in the order of `MARKERS`."""
     mi = edges.column("mi_nats").to_numpy()
@@ -74,13 +61,13 @@ def summary(run: Run) -> list[str]:
     """What a run says, in a few lines."""
     status = run.status()
     n_pairs = status.statuses.get(Status.OK, 0)
-    columns = ["source", "target", "mi_nats", "p_value", "denoiser"]
+    columns = ["source", "target", "mi_nats", "denoiser"]
     edges = run.edge_store().table(columns, pc.field("mi_nats").is_valid())
     tiers = edges.column("denoiser").value_counts().to_pylist()
     by_tier = ", ".join(
         f"{tier['values']} {tier['counts']:,}" for tier in sorted(tiers, key=lambda t: -t["counts"])
     )
-    dependent = n_dependent(edges.column("p_value").drop_null().to_numpy(), n_pairs)
+    dependent = run.network([f"fdr={_FALSE_DISCOVERIES}"]).edges.num_rows
     lines = [
         f"pairs:   {n_pairs:,} of {status.n_pairs:,}, by the denoiser that was enough: {by_tier}",
         f"depend:  {dependent:,} at a false discovery rate of {_FALSE_DISCOVERIES:.0%}",

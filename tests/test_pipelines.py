@@ -85,16 +85,6 @@ def test_labels_choose_cells() -> None:
         read_table(unknown)
 
 
-def test_tests_that_no_filter_left_out_count_as_benjamini_and_hochberg_say() -> None:
-    rng = np.random.default_rng(0)
-    p_value = np.concatenate([rng.random(900), rng.random(100) ** 8])
-    expected = int((false_discovery_control(p_value) <= 0.05).sum())
-    assert expected > 20
-    assert pbmc.n_dependent(p_value, 1000) == expected
-    assert pbmc.n_dependent(p_value[p_value < 0.1], 1000) == expected  # a filtered run
-    assert pbmc.n_dependent(np.array([]), 1000) == 0
-
-
 def test_data_that_is_not_installed_is_named_with_the_way_out() -> None:
     with pytest.raises(DataError, match=r"pip install --no-deps .* no-such-package"):
         packaged("no-such-package", "data.csv")
