@@ -349,6 +349,28 @@ def export(url: str, file: str, steps: tuple[str, ...], format: str | None) -> N
     click.echo(f"wrote {found.edges.num_rows:,} edges to {file} ({kind})")
 
 
+@main.command(cls=_WithLists)
+@click.argument("url")
+@click.argument("file", default="report.html")
+@_STEP
+@click.option("--figures", metavar="FOLDER", help="Write the charts as SVG files there, too.")
+def report(url: str, file: str, steps: tuple[str, ...], figures: str | None) -> None:
+    """Write a page about a complete run: network, strongest pairs, errors, quality, cost.
+
+    One HTML FILE that needs no network and no server. Without steps the network is that of a
+    false-discovery rate of 5 %.
+
+    \b
+    Examples:
+      mmg-ray report runs/run
+      mmg-ray report s3://bucket/run-1 report.html --step fdr=0.01 --step top=5
+    """
+    from mmg_ray.report.page import write_report
+
+    found = write_report(open_run(url), file, steps or None, figures)
+    click.echo(f"wrote {file}: {found.network!r}")
+
+
 @main.command()
 @click.argument("url")
 @click.argument("file", type=click.Path(dir_okay=False, writable=True))

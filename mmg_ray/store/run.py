@@ -101,7 +101,7 @@ class Run:
     @property
     def names(self) -> list[str]:
         """Names of the variables, in the order of the matrix."""
-        return self._prepared().names
+        return self.prepared().names
 
     def status(self) -> RunStatus:
         """How far the run is, from a listing and the footers of its shards: storage alone."""
@@ -190,11 +190,20 @@ class Run:
                 se, p, spearman = (values.astype(float) for values in others)
                 yield Batch(i, j, mi, mi, se, p, np.full(len(i), np.nan), spearman)
 
+        return EdgeStream(partners, self.n_tests(), batches)
+
+    def n_tests(self) -> int:
+        """Pairs that have a p-value, whether a filter stored them or not."""
+        footers = self._finished()
         ok = sum(footer.statuses.get(Status.OK, 0) for footer in footers.values())
-        untested = sum(
-            rows.column(0).null_count for rows in edges.batches(["p_value", "mi_nats"], valued)
-        )
-        return EdgeStream(partners, ok - untested, batches)
+        edges = Edges(self._location, self.manifest.fingerprint, list(footers))
+        # every filter keeps pairs without a p-value
+        columns = edges.batches(["p_value", "mi_nats"], pc.field("mi_nats").is_valid())
+        return ok - sum(rows.column(0).null_count for rows in columns)
+
+    def stored_bytes(self) -> int:
+        """Bytes of the edges in storage."""
+        return sum((self._location / shards.FOLDER).sizes().values())
 
     def strongest(self, k: int, by: str = "mi_nats") -> pa.Table:
         """The first `k` edges so far: of highest MI, or by "p_value" the most significant.
@@ -219,9 +228,10 @@ class Run:
 
     def variables(self) -> pa.Table:
         """One row per variable: its name, dimension, quality and status."""
-        return self._prepared().qc()
+        return self.prepared().qc()
 
-    def _prepared(self) -> Prepared:
+    def prepared(self) -> Prepared:
+        """The variables as the estimators saw them: ranks, in columns that are read as needed."""
         return Prepared.open(self._location, self.manifest.prepared_digest)
 
     def _finished(self) -> dict[int, Footer]:

@@ -1,0 +1,190 @@
+"""What a report says of a run, in numbers: read from storage a part at a time, whatever its size."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from mmg_ray.api import mmse_gap
+from mmg_ray.config import EstimatorConfig
+from mmg_ray.errors import DataError
+from mmg_ray.estimator.marginals import MISSING, midrank_scores
+from mmg_ray.network.graph import Network
+from mmg_ray.report.calibration import Calibration, calibrate
+from mmg_ray.report.figures import cluster_order
+from mmg_ray.schema import Status
+from mmg_ray.store.prepared import Prepared
+from mmg_ray.store.run import Run, RunStatus
+
+_HEAT_VARIABLES, _GRAPH_EDGES, _SHOWN, _DETAILED = 100, 150, 20, 6
+_POINTS = 800
+# of MI in a histogram, nats: equal steps in log from what is as good as none
+_MI_CUTS = np.concatenate([[0.0], np.geomspace(1e-3, 20, 44)])
+
+
+@dataclass(frozen=True, eq=False)
+class Detail:
+    """One strong pair, looked at closely.
+
+    Attributes:
+        row: of the edge table.
+        x, y: (S,) normal scores of the two variables, some of the samples.
+        logsnr, gap_x, gap_y: (K,) the MMSE gap of denoising either, given the other.
+    """
+
+    row: dict[str, Any]
+    x: np.ndarray
+    y: np.ndarray
+    logsnr: np.ndarray
+    gap_x: np.ndarray
+    gap_y: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """Everything on the page.
+
+    Attributes:
+        network: after the report's steps.
+        quality: of the variables, as `Run.variables`.
+        mi_cuts, mi_counts: (B + 1,), (B,) histogram of the stored MI, nats.
+        p_counts: (20,) stored p-values in twentieths of 0..1.
+        n_tests: pairs with a p-value, stored or not.
+        denoisers, stops: pairs by tier, and by why they stopped there.
+        strongest: rows of the edge table.
+        details: the strongest pairs of scalars.
+        heat_names, heat: (H,), (H, H) MI of the variables of the strongest edges, NaN where none.
+        calibration: known pairs estimated as this run's were.
+        stored_bytes: of the edges.
+    """
+
+    run: Run
+    status: RunStatus
+    network: Network
+    quality: pa.Table
+    mi_cuts: np.ndarray
+    mi_counts: np.ndarray
+    p_counts: np.ndarray
+    n_tests: int
+    denoisers: dict[str, int]
+    stops: dict[str, int]
+    strongest: list[dict[str, Any]]
+    details: list[Detail]
+    heat_names: list[str]
+    heat: np.ndarray
+    calibration: list[Calibration]
+    stored_bytes: int
+
+
+def find(run: Run, steps: Sequence[str] | None = None) -> Findings:
+    """Look at a complete run.
+
+    Args:
+        steps: of its network; default `fdr=0.05`, or `top=5` where there are no p-values.
+
+    Raises:
+        StoreError: the run is not complete, or damaged. ConfigError: a wrong step.
+    """
+    status = run.status()
+    n_tests = run.n_tests()
+    if steps is None:
+        steps = ["fdr=0.05"] if n_tests else ["top=5"]
+    network = run.network(steps)
+    strongest = run.strongest(_SHOWN).to_pylist()
+    heat_of = _first_variables(network, strongest)
+    place = np.full(len(network.names), -1)
+    place[heat_of] = np.arange(len(heat_of))
+    heat = np.full((len(heat_of),) * 2, np.nan)
+    mi_counts, p_counts = np.zeros(len(_MI_CUTS) - 1), np.zeros(20)
+    denoisers: Counter[str] = Counter()
+    stops: Counter[str] = Counter()
+    columns = ["i", "j", "mi_nats", "p_value", "denoiser", "stop"]
+    for batch in run.edge_store().batches(columns):
+        i, j, mi, p = (batch.column(k).to_numpy(zero_copy_only=False) for k in range(4))
+        mi, p = mi.astype(float), p.astype(float)
+        mi_counts += np.histogram(mi[~np.isnan(mi)].clip(0, _MI_CUTS[-1]), _MI_CUTS)[0]
+        p_counts += np.histogram(p[~np.isnan(p)], np.linspace(0, 1, 21))[0]
+        inside = (place[i] >= 0) & (place[j] >= 0)
+        a, b = place[i[inside]], place[j[inside]]
+        heat[a, b] = heat[b, a] = mi[inside]
+        for name, counter in (("denoiser", denoisers), ("stop", stops)):
+            for entry in batch.column(name).value_counts().to_pylist():
+                if entry["values"] is not None:
+                    counter[entry["values"]] += entry["counts"]
+    order = cluster_order(heat)
+    prepared = run.prepared()
+    return Findings(
+        run=run,
+        status=status,
+        network=network,
+        quality=run.variables(),
+        mi_cuts=_MI_CUTS,
+        mi_counts=mi_counts,
+        p_counts=p_counts,
+        n_tests=n_tests,
+        denoisers=dict(denoisers.most_common()),
+        stops=dict(stops.most_common()),
+        strongest=strongest,
+        details=_details(prepared, strongest),
+        heat_names=[network.names[heat_of[k]] for k in order],
+        heat=heat[np.ix_(order, order)],
+        calibration=_calibration(run, prepared),
+        stored_bytes=run.stored_bytes(),
+    )
+
+
+def top_edges(network: Network) -> pa.Table:
+    """The edges of a network that a picture of it can show."""
+    return network.edges.slice(0, _GRAPH_EDGES)
+
+
+def _first_variables(network: Network, strongest: list[dict[str, Any]]) -> np.ndarray:
+    """Variables of the edges of largest weight, as many as a heat map shows, sorted."""
+    i, j = (network.edges[end].slice(0, 50 * _HEAT_VARIABLES).to_numpy() for end in ("i", "j"))
+    found = dict.fromkeys(np.stack([i, j], axis=1).ravel().tolist())
+    found |= dict.fromkeys(row[end] for row in strongest for end in ("i", "j"))
+    return np.array(sorted(list(found)[:_HEAT_VARIABLES]), dtype=np.int64)
+
+
+def _details(prepared: Prepared, rows: list[dict[str, Any]]) -> list[Detail]:
+    scalar = [row for row in rows if prepared.dims[row["i"]] == prepared.dims[row["j"]] == 1]
+    details = []
+    for row in scalar[:_DETAILED]:
+        codes = [v.codes[:, 0] for v in prepared.load([row["i"], row["j"]]).values()]
+        both = (codes[0] != MISSING) & (codes[1] != MISSING)
+        x, y = (np.unique(c[both], return_inverse=True)[1] for c in codes)
+        try:
+            logsnr, gap_x = mmse_gap(x, y)
+            gap_y = mmse_gap(y, x)[1]
+        except DataError:  # too few samples for a curve
+            continue
+        some = np.random.default_rng(0).permutation(len(x))[:_POINTS]
+        scores = midrank_scores(x)[some], midrank_scores(y)[some]
+        details.append(Detail(row, *scores, logsnr, gap_x, gap_y))
+    return details
+
+
+def _calibration(run: Run, prepared: Prepared) -> list[Calibration]:
+    """With the ties of the variables that have the median and the 9th decile of tied samples."""
+    usable = [
+        k for k, s in enumerate(prepared.statuses) if s is Status.OK and prepared.dims[k] == 1
+    ]
+    cfg = run.manifest.resolved().estimator
+    n = run.manifest.n_samples
+    if not usable or n < cfg.min_samples:
+        return []
+    ties = np.array(run.variables()["tie_share"].to_numpy())[usable]
+    order = np.argsort(ties, kind="stable")
+    chosen = [usable[int(order[int(q * (len(order) - 1))])] for q in (0.5, 0.9)]
+    loaded = prepared.load(sorted(set(chosen)))
+    codes = [loaded[k].codes[:, 0] for k in chosen]
+    x, y = (c[c != MISSING] for c in codes)
+    closed = (
+        EstimatorConfig(**{**vars(cfg), "denoiser": "auto"}) if cfg.denoiser == "neural" else cfg
+    )
+    return calibrate((x, y), n, closed)

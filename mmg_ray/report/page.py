@@ -1,0 +1,561 @@
+"""One HTML file that says what a run found: nothing is fetched when it is read, and it needs no server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from html import escape
+from importlib import resources
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import yaml
+
+from mmg_ray.network.graph import Network
+from mmg_ray.report.findings import Detail, Findings, find, top_edges
+from mmg_ray.report.svg import Chart, ticks
+from mmg_ray.schema import Status, Stop
+from mmg_ray.store.location import Location
+from mmg_ray.store.run import Run
+
+_WIDTH, _HEIGHT, _MARGIN = 1000, 600, 50  # of the network's plane
+
+
+def write_report(
+    run: Run, url: str, steps: Sequence[str] | None = None, figures: str | None = None
+) -> Findings:
+    """Write the report of a complete run to a file at any URL.
+
+    Args:
+        steps: of the network that it shows; default `fdr=0.05`, or `top=5` for runs of groups alone.
+        figures: a folder for the charts as SVG files, too.
+
+    Returns:
+        What it says, in numbers.
+
+    Raises:
+        StoreError: the run is not complete, or the place cannot be written. ConfigError: a wrong step.
+    """
+    found = find(run, steps)
+    charts = figures_of(found)
+    Location(url).write_bytes(page(found, charts).encode())
+    if figures is not None:
+        for name, chart in charts.items():
+            text = str(chart).replace("<title>", f"<style>{_lone_style()}</style><title>", 1)
+            (Location(figures) / f"{name}.svg").write_bytes(text.encode())
+    return found
+
+
+def page(found: Findings, charts: dict[str, Chart]) -> str:
+    """The whole file."""
+    m = found.run.manifest
+    title = f"{m.n_variables:,} variables, {m.n_pairs:,} pairs"
+    body = "".join(
+        [
+            _head(found, title),
+            _network_section(found),
+            _strongest_section(found, charts),
+            _section(
+                "How much, and how sure",
+                "<div class='row'>"
+                + _figure(charts["mi"], "Mutual information of the stored pairs.")
+                + _figure(charts["p"], _p_caption(found))
+                + "</div>",
+            ),
+            _heat_section(found),
+            _calibration_section(found, charts),
+            _quality_section(found),
+            _run_section(found),
+        ]
+    )
+    data = json.dumps(_data(found), allow_nan=False).replace("<", "\\u003c")
+    return (
+        f"<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        f"<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<title>{escape(title)}</title><style>{_asset('page.css')}</style></head>"
+        f"<body><main>{body}</main><script type='application/json' id='data'>{data}</script>"
+        f"<script>{_asset('page.js')}</script></body></html>"
+    )
+
+
+def figures_of(found: Findings) -> dict[str, Chart]:
+    """The charts, by name."""
+    charts = {"mi": _mi_chart(found), "p": _p_chart(found)}
+    if found.calibration:
+        charts["calibration"] = _calibration_chart(found)
+    for k, detail in enumerate(found.details, start=1):
+        charts[f"pair-{k}-scatter"] = _scatter(detail)
+        charts[f"pair-{k}-gap"] = _gap_chart(detail)
+    return charts
+
+
+# --- sections
+
+
+def _head(found: Findings, title: str) -> str:
+    m, s = found.run.manifest, found.status
+    kept = found.network.edges.num_rows
+    steps = ", ".join(found.network.provenance["steps"]) or "no steps"
+    tiles = {
+        "pairs estimated": f"{s.pairs_done:,}",
+        f"edges left ({steps})": f"{kept:,}",
+        "variables with an edge": f"{found.network.connected.size:,} of {m.n_variables:,}",
+        "samples": f"{m.n_samples:,}",
+        "pairs without a value": f"{s.pairs_not_ok:,}",
+    }
+    items = "".join(f"<li><b>{v}</b>{escape(k)}</li>" for k, v in tiles.items())
+    near = ""
+    top = found.strongest[0]["mi_nats"] if found.strongest else 0.0
+    if top > np.log(m.n_samples) - 1.5:
+        near = (
+            f"<p>The strongest pairs are near what {m.n_samples:,} samples can show at all "
+            f"(log N = {np.log(m.n_samples):.1f} nats): read them as “at least”.</p>"
+        )
+    return (
+        f"<p class='muted'>mmg_ray report of {escape(found.run.url)}</p><h1>{escape(title)}</h1>"
+        f"<ul class='tiles'>{items}</ul>{near}"
+    )
+
+
+def _network_section(found: Findings) -> str:
+    edges = top_edges(found.network)
+    if not edges.num_rows:
+        return _section("Network", "<p>No edge is left by these steps.</p>")
+    text = (
+        f"<p>The {edges.num_rows:,} edges of largest weight of {found.network.edges.num_rows:,}. Width "
+        "follows the weight; colour says whether the two rise together. Choose a variable (click, or Tab "
+        "and Enter) to see its edges; Ctrl and the wheel zooms.</p>"
+        "<p class='legend'><span>Spearman above 0 or none</span><span class='b'>below 0</span></p>"
+        "<div class='tools'><label for='search'>Find</label><input id='search' list='names' "
+        "autocomplete='off'><datalist id='names'>"
+        + "".join(f"<option value='{escape(name)}'>" for name in _shown_names(found.network))
+        + "</datalist><button id='closer' type='button'>Closer</button><button id='wider' type='button'>"
+        "Wider</button><button id='whole' type='button'>All</button></div>"
+        f"<div id='graph'><svg viewBox='0 0 {_WIDTH} {_HEIGHT}' role='group' "
+        "aria-label='Network of the strongest edges; the table below lists them'><g></g></svg></div>"
+        "<p id='graph-said' aria-live='polite'></p>"
+    )
+    columns = ["source", "target", "weight", "mi_nats", "se_nats", "q_value", "spearman"]
+    rows = [[row[name] for name in columns] for row in edges.to_pylist()]
+    return _section("Network", text + _folded("These edges as a table", _table(columns, rows)))
+
+
+def _strongest_section(found: Findings, charts: dict[str, Chart]) -> str:
+    columns = [
+        "source",
+        "target",
+        "mi_nats",
+        "se_nats",
+        "mi_ij",
+        "mi_ji",
+        "gap",
+        "orthogonal",
+        "p_value",
+        "spearman",
+        "denoiser",
+    ]
+    rows = [[row[name] for name in columns] for row in found.strongest]
+    cards = "".join(
+        f"<div class='card'><h3>{escape(d.row['source'])} &ndash; {escape(d.row['target'])}</h3>"
+        f"<p>{d.row['mi_nats']:.3f} ± {d.row['se_nats']:.3f} nats</p>"
+        + _figure(charts[f"pair-{k}-scatter"], "Normal scores of the ranks.")
+        + _figure(
+            charts[f"pair-{k}-gap"],
+            f"Gap in denoising error: {d.row['source']} given the other (line), "
+            f"{d.row['target']} given the other (second colour). Half the area is the MI.",
+        )
+        + "</div>"
+        for k, d in enumerate(found.details, start=1)
+    )
+    return _section(
+        "Strongest pairs",
+        f"<div class='scroll'>{_table(columns, rows)}</div>"
+        "<p class='muted'>mi_ij and mi_ji denoise the second and the first; gap is a lower bound up to "
+        "sampling noise; gap and orthogonal far apart warn of a poor fit.</p>"
+        f"<div class='row'>{cards}</div>",
+    )
+
+
+def _p_caption(found: Findings) -> str:
+    stored = int(found.p_counts.sum())
+    if not found.n_tests:
+        return "Pairs with groups have no p-value."
+    note = (
+        ""
+        if stored >= found.n_tests
+        else f" Of {found.n_tests:,} tests {stored:,} are stored: a filter left out the others."
+    )
+    return (
+        "p-values of independence. Independent pairs would lie on the dashed line; what stands "
+        f"above it at the left depends.{note}"
+    )
+
+
+def _heat_section(found: Findings) -> str:
+    n = len(found.heat_names)
+    if n < 2:
+        return ""
+    return _section(
+        "Heat map",
+        f"<p>The {n} variables of the edges of largest weight, similar ones side by side; colour follows "
+        "the square root of the MI. Point at a cell, or use the arrow keys.</p>"
+        f"<canvas id='heat' tabindex='0' role='img' aria-label='MI of {n} variables; arrow keys read "
+        "cells out'></canvas><p id='heat-said' aria-live='polite'></p>",
+    )
+
+
+def _calibration_section(found: Findings, charts: dict[str, Chart]) -> str:
+    if not found.calibration:
+        return ""
+    columns = ["pair", "exact MI, nats", "mean estimate", "RMSE", "mean se", "in its interval"]
+    rows = []
+    for c in found.calibration:
+        error = c.estimates - c.mi_nats
+        covered = np.abs(error) <= 1.96 * c.errors
+        rows.append(
+            [
+                c.name,
+                c.mi_nats,
+                float(c.estimates.mean()) if error.size else None,
+                float(np.sqrt((error**2).mean())) if error.size else None,
+                float(c.errors.mean()) if error.size else None,
+                f"{covered.sum()} of {covered.size}",
+            ]
+        )
+    n = found.run.manifest.n_samples
+    return _section(
+        "How far to trust the numbers",
+        f"<p>Pairs whose MI is known exactly, drawn with {n:,} samples and, where it says rho, with the ties "
+        "of two of this run's variables (the median one and one of many ties), then estimated as this run "
+        "was. Ties take MI away: that is in the data, not in the estimate.</p>"
+        + "<div class='row'>"
+        + _figure(charts["calibration"], "Estimates with 95 % intervals against the truth.")
+        + f"</div><div class='scroll'>{_table(columns, rows)}</div>",
+    )
+
+
+def _quality_section(found: Findings) -> str:
+    q = found.quality
+    status = q["status"].to_pylist()
+    bad = [k for k, s in enumerate(status) if s != Status.OK]
+    text = f"<p>{len(status) - len(bad):,} of {len(status):,} variables can be used.</p>"
+    columns = [
+        "name",
+        "status",
+        "n_samples",
+        "n_missing",
+        "n_distinct",
+        "tie_share",
+        "zero_share",
+        "message",
+    ]
+    if bad:
+        rows = [[q[name][k].as_py() for name in columns] for k in bad[:200]]
+        more = f"<p>and {len(bad) - 200:,} more</p>" if len(bad) > 200 else ""
+        text += f"<div class='scroll'>{_table(columns, rows)}</div>{more}"
+    facts = []
+    for name, words in (
+        ("n_samples", "samples with a value"),
+        ("n_distinct", "distinct values"),
+        ("tie_share", "share of samples that tie"),
+        ("zero_share", "share of zeros"),
+    ):
+        values = np.array([v for v in q[name].to_pylist() if v is not None], dtype=float)
+        if values.size:
+            low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
+            facts.append([words, float(low), float(middle), float(high)])
+    text += _table(["of the variables", "5 %", "median", "95 %"], facts)
+    return _section("Variables", text)
+
+
+def _run_section(found: Findings) -> str:
+    m, s, run = found.run.manifest, found.status, found.run
+    facts = {
+        "data": m.config["data"]["path"],
+        "pairs": f"{m.config['pairs']['mode']}, {s.pairs_done:,} of {s.n_pairs:,} estimated, "
+        f"{s.pairs_stored:,} stored",
+        "denoiser": f"{m.config['estimator']['denoiser']}, seed {m.config['estimator']['seed']}",
+        "begun": m.created,
+        "speed": f"{s.pairs_per_s:,.0f} pairs a second over the last shards"
+        if s.pairs_per_s
+        else "not known",
+        "shards": f"{s.shards_done:,}, {found.stored_bytes / 1e6:,.1f} MB of edges",
+        "shards that failed": f"{s.pulse.failed:,}" if s.pulse else "not known",
+        "mmg_ray": m.version,
+        "fingerprint": m.fingerprint,
+        "report made": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    rows = "".join(f"<tr><th>{k}</th><td>{escape(str(v))}</td></tr>" for k, v in facts.items())
+    by_tier = [[name, count] for name, count in found.denoisers.items()]
+    stops = [[name, count, Stop(name).reason] for name, count in found.stops.items()]
+    not_ok = [
+        [name, count, Status(name).remedy]
+        for name, count in s.statuses.items()
+        if name != Status.OK
+    ]
+    missing = (
+        f"<h3>Pairs without a value</h3>{_table(['status', 'pairs', 'what to do'], not_ok)}"
+        if not_ok
+        else "<p>Every pair has a value.</p>"
+    )
+    config = escape(yaml.safe_dump(run.manifest.config, sort_keys=False))
+    return _section(
+        "The run",
+        f"<table class='facts'>{rows}</table><div class='row'>"
+        f"<div><h3>Stored pairs by denoiser</h3>{_table(['denoiser', 'pairs'], by_tier)}</div>"
+        f"<div><h3>Why they stopped there</h3>{_table(['stop', 'pairs', 'meaning'], stops)}</div></div>"
+        f"{missing}{_folded('Configuration', f'<pre>{config}</pre>')}",
+    )
+
+
+# --- charts
+
+
+def _mi_chart(found: Findings) -> Chart:
+    counts = found.mi_counts
+    last = int(np.flatnonzero(counts).max(initial=1)) + 1
+    cuts = found.mi_cuts[: last + 1]
+    places = np.log10(np.maximum(cuts, 10**-3.2))
+    most = float(np.ceil(np.log10(max(counts.max(), 10))))
+    marks = [(np.log10(v), f"{v:g}") for v in (0.001, 0.01, 0.1, 1, 10) if v <= cuts[-1] * 1.01]
+    chart = Chart(
+        "Histogram of mutual information",
+        (places[0], places[-1]),
+        (-0.3, most),
+        "MI, nats (log scale)",
+        "pairs (log scale)",
+        marks,
+        [(float(k), f"{10**k:,}") for k in range(int(most) + 1)],
+    )
+    heights = np.log10(np.maximum(counts[:last], 0.1))
+    chart.bars(
+        places,
+        heights,
+        lambda k: f"{cuts[k]:.3g} to {cuts[k + 1]:.3g} nats: {counts[k]:,.0f} pairs",
+    )
+    return chart
+
+
+def _p_chart(found: Findings) -> Chart:
+    counts = found.p_counts
+    most = max(float(counts.max()), 1.0)
+    cuts = np.linspace(0, 1, 21)
+    chart = Chart(
+        "Histogram of p-values",
+        (0.0, 1.0),
+        (0.0, 1.05 * most),
+        "p-value",
+        "pairs",
+        ticks(0, 1, 5),
+        [(v, f"{v:,.0f}") for v, _ in ticks(0, most, 4)],
+    )
+    chart.bars(
+        cuts, counts, lambda k: f"{cuts[k]:.2f} to {cuts[k + 1]:.2f}: {counts[k]:,.0f} pairs"
+    )
+    level = found.n_tests / 20
+    if 0 < level < most:
+        chart.line([0, 1], [level, level], "dash")
+    return chart
+
+
+def _calibration_chart(found: Findings) -> Chart:
+    most = max(max(c.mi_nats, *c.estimates, 0.1) for c in found.calibration) * 1.1
+    marks = ticks(0, most)
+    chart = Chart(
+        "Estimates of known pairs against their exact MI",
+        (-0.03 * most, most),
+        (-0.03 * most, most),
+        "exact MI, nats",
+        "estimate, nats",
+        marks,
+        marks,
+    )
+    chart.line([0, most], [0, most], "dash")
+    for c in found.calibration:
+        for k, (value, error) in enumerate(zip(c.estimates, c.errors, strict=True)):
+            at = c.mi_nats + (k - (len(c.estimates) - 1) / 2) * 0.006 * most
+            low, high = (min(max(value + s * 1.96 * error, chart.y[0]), most) for s in (-1, 1))
+            chart.line([at, at], [low, high], "bar")
+            chart.points(np.array([at]), np.array([value]), "dot2", 2.5)
+    return chart
+
+
+def _scatter(detail: Detail) -> Chart:
+    most = float(max(np.abs(detail.x).max(), np.abs(detail.y).max())) * 1.08
+    marks = ticks(-most, most)
+    source, target = detail.row["source"], detail.row["target"]
+    chart = Chart(
+        f"{target} against {source}", (-most, most), (-most, most), source, target, marks, marks
+    )
+    chart.points(detail.x, detail.y)
+    return chart
+
+
+def _gap_chart(detail: Detail) -> Chart:
+    curves = detail.gap_x, detail.gap_y
+    most = float(max(max(c.max() for c in curves), 0.01)) * 1.1
+    least = float(min(min(c.min() for c in curves), 0.0))
+    first, last = float(detail.logsnr[0]), float(detail.logsnr[-1])
+    chart = Chart(
+        "MMSE gap by noise level",
+        (first, last),
+        (least, most),
+        "log SNR",
+        "gap",
+        ticks(first, last),
+        ticks(least, most, 3),
+    )
+    for curve, kind in zip(curves, ("line", "line2"), strict=True):
+        chart.line(detail.logsnr.tolist(), curve.tolist(), kind)
+    return chart
+
+
+# --- data of the script
+
+
+def _data(found: Findings) -> dict[str, Any]:
+    heat = [[None if np.isnan(v) else round(float(v), 5) for v in row] for row in found.heat]
+    return {
+        "heat": {"names": found.heat_names, "rows": heat},
+        "graph": _graph(found.network),
+    }
+
+
+def _shown_names(network: Network) -> list[str]:
+    ends = (top_edges(network)[end].to_pylist() for end in ("source", "target"))
+    return sorted({name for names in ends for name in names})
+
+
+def _graph(network: Network) -> dict[str, Any]:
+    """Names, places and edges of the strongest edges; the layout is the same every time."""
+    graph = nx.Graph()
+    rows = top_edges(network).to_pylist()
+    graph.add_nodes_from(_shown_names(network))
+    top = max((row["weight"] for row in rows), default=1.0)
+    for row in rows:
+        graph.add_edge(row["source"], row["target"], weight=0.2 + row["weight"] / top)
+    names = list(graph)
+    places = _layout(graph)
+    position = {name: k for k, name in enumerate(names)}
+    return {
+        "directed": network.directed,
+        "nodes": [
+            {"name": name, "x": round(x, 1), "y": round(y, 1)}
+            for name, (x, y) in zip(names, places, strict=True)
+        ],
+        "edges": [
+            {
+                "a": position[row["source"]],
+                "b": position[row["target"]],
+                "weight": row["weight"],
+                "mi": row["mi_nats"],
+                "q": row["q_value"],
+                "sign": -1 if (row["spearman"] or 0) < 0 else 1,
+            }
+            for row in rows
+        ],
+    }
+
+
+def _layout(graph: nx.Graph) -> list[tuple[float, float]]:
+    """Places on the plane: components side by side in strips of about their size."""
+    parts = sorted((sorted(part) for part in nx.connected_components(graph)), key=len, reverse=True)
+    widths = [len(part) ** 0.7 + 0.6 for part in parts]
+    rows: list[list[int]] = []  # of parts, of about equal widths
+    n_rows = max(1, round(np.sqrt(sum(widths) / 14)))
+    target = max([sum(widths) / n_rows, *widths])
+    for k, width in enumerate(widths):
+        if rows and sum(widths[m] for m in rows[-1]) + width <= target * 1.1:
+            rows[-1].append(k)
+        else:
+            rows.append([k])
+    heights = [max(widths[k] for k in row) for row in rows]
+    placed: dict[str, tuple[float, float]] = {}
+    top = float(_MARGIN)
+    for row, height in zip(rows, heights, strict=True):
+        tall = (_HEIGHT - 2 * _MARGIN) * height / sum(heights)
+        left = float(_MARGIN)
+        for k in row:
+            wide = (_WIDTH - 2 * _MARGIN) * widths[k] / sum(widths[m] for m in row)
+            for name, (u, v) in _spread(graph.subgraph(parts[k])).items():
+                placed[name] = (
+                    left + wide * (0.06 + 0.82 * u),
+                    top + tall * (0.06 + 0.88 * v),
+                )
+            left += wide
+        top += tall
+    return [placed[name] for name in graph]
+
+
+def _spread(part: nx.Graph) -> dict[str, tuple[float, float]]:
+    """Places of a connected graph in the unit square, crowds drawn apart."""
+    names = sorted(part)
+    if len(names) == 1:
+        return {names[0]: (0.5, 0.5)}
+    inner = nx.kamada_kawai_layout(part.subgraph(names), weight=None)
+    xy = np.array([inner[name] for name in names])
+    # halfway to equal spacing along either axis
+    ranks = xy.argsort(0).argsort(0) / (len(names) - 1)
+    span = np.ptp(xy, axis=0)
+    xy = (xy - xy.min(0)) / np.where(span > 0, span, 1.0)
+    mixed = 0.5 * xy + 0.5 * ranks
+    return {name: (float(u), float(v)) for name, (u, v) in zip(names, mixed, strict=True)}
+
+
+# --- pieces of HTML
+
+
+def _section(title: str, body: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{body}</section>"
+
+
+def _figure(chart: Chart, caption: str) -> str:
+    return f"<figure>{chart}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _folded(summary: str, body: str) -> str:
+    return (
+        f"<details><summary>{escape(summary)}</summary><div class='scroll'>{body}</div></details>"
+    )
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    rows = [list(row) for row in rows]
+    numeric = [any(isinstance(row[k], int | float) for row in rows) for k in range(len(columns))]
+    kinds = [" class='n'" if n else "" for n in numeric]
+    head = "".join(
+        f"<th scope='col'{kind}>{escape(c)}</th>" for c, kind in zip(columns, kinds, strict=True)
+    )
+    body = "".join(
+        "<tr>"
+        + "".join(f"<td{kind}>{_text(v)}</td>" for v, kind in zip(row, kinds, strict=True))
+        + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "&ndash;"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.1e}" if 0 < abs(value) < 1e-3 else f"{value:.4g}"
+    return escape(str(value))
+
+
+def _asset(name: str) -> str:
+    return resources.files("mmg_ray.report").joinpath(name).read_text()
+
+
+def _lone_style() -> str:
+    """The colours of a chart that stands alone, light."""
+    return (
+        "text{font:11px sans-serif;fill:#5a646e}.mark{fill:#2b6cb0}.dot{fill:#2b6cb0;fill-opacity:.45}"
+        ".dot2{fill:#c05621}.axis{stroke:#5a646e}.grid{stroke:#d9dfe5}"
+        ".line,.line2,.dash,.bar{fill:none;stroke:#2b6cb0;stroke-width:2}.line2{stroke:#c05621}"
+        ".dash{stroke:#5a646e;stroke-width:1;stroke-dasharray:4 3}.bar{stroke-width:1.5}"
+    )
