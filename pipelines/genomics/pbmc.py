@@ -1,24 +1,18 @@
-"""The main job on real data: the MI network of 765 genes in 700 blood cells, 292,230 pairs.
-
-The matrix is read from the installed package `scanpy`, which is not imported; nothing is downloaded.
-Arguments are passed on as overrides, for example the B cells alone, without Ray:
-
-    python -m pipelines.pbmc 'data.samples={bulk_labels: CD19+ B}' execute.executor=serial output.url=runs/b
-"""
+"""The worked example: where its matrix lies, and textbook pairs of genes that a network should show."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmg_ray.schema import Status
 from mmg_ray.store.run import Run
-from pipelines.job import packaged, script, start
+from pipelines.job import packaged
 
+CONFIG = Path(__file__).with_name("pbmc.yaml")
 _MATRIX = "scanpy/datasets/10x_pbmc68k_reduced.h5ad"
 _FALSE_DISCOVERIES = 0.05
 _TOP = 0.01
@@ -44,16 +38,9 @@ class Marker(NamedTuple):
     share: float
 
 
-def n_dependent(p_value: np.ndarray, n_tests: int, level: float = _FALSE_DISCOVERIES) -> int:
-    """Tests that Benjamini-Hochberg rejects, so that a share `level` of them is false on average.
-
-    Args:
-        p_value: (P,) of the tests that are known; those left out must have had larger ones.
-        n_tests: made in all.
-    """
-    ranks = np.arange(1, len(p_value) + 1)
-    passed = np.flatnonzero(np.sort(p_value) <= level * ranks / n_tests)
-    return int(passed[-1]) + 1 if len(passed) else 0
+def matrix() -> str:
+    """Path of the blood cells in the installed package scanpy, which is not imported."""
+    return packaged("scanpy", _MATRIX)
 
 
 def markers(edges: pa.Table, n_pairs: int) -> list[Marker]:
@@ -71,7 +58,7 @@ def markers(edges: pa.Table, n_pairs: int) -> list[Marker]:
 
 
 def summary(run: Run) -> list[str]:
-    """What a run says, in a few lines."""
+    """What a run says, in a few lines; of marker genes, where both of a pair are there."""
     status = run.status()
     n_pairs = status.statuses.get(Status.OK, 0)
     columns = ["source", "target", "mi_nats", "p_value", "denoiser"]
@@ -80,11 +67,19 @@ def summary(run: Run) -> list[str]:
     by_tier = ", ".join(
         f"{tier['values']} {tier['counts']:,}" for tier in sorted(tiers, key=lambda t: -t["counts"])
     )
-    dependent = n_dependent(edges.column("p_value").drop_null().to_numpy(), n_pairs)
     lines = [
-        f"pairs:   {n_pairs:,} of {status.n_pairs:,}, by the denoiser that was enough: {by_tier}",
-        f"depend:  {dependent:,} at a false discovery rate of {_FALSE_DISCOVERIES:.0%}",
+        f"pairs:   {n_pairs:,} of {status.n_pairs:,}, by the denoiser that was enough: {by_tier}"
     ]
+    lines += [
+        f"no MI:   {count:,} pairs, {name}: {Status(name).remedy}"
+        for name, count in status.statuses.items()
+        if name != Status.OK
+    ]
+    if edges.column("p_value").null_count < edges.num_rows:
+        dependent = run.network([f"fdr={_FALSE_DISCOVERIES}"]).edges.num_rows
+        lines.append(
+            f"depend:  {dependent:,} at a false discovery rate of {_FALSE_DISCOVERIES:.0%}"
+        )
     known = markers(edges, n_pairs)
     if known:
         top = sum(marker.share <= _TOP for marker in known)
@@ -96,16 +91,4 @@ def summary(run: Run) -> list[str]:
             f"         {m.pair:<17} {m.cells:<21} {m.mi_nats:.2f} nats, strongest {m.share:.2%}"
             for m in known
         ]
-    return [*lines, f"picture: mmg-ray heatmap {run.url} mi.png  (pip install matplotlib)"]
-
-
-def main(overrides: list[str]) -> Run:
-    """Run the job and say what it found."""
-    settings = [f"data.path={packaged('scanpy', _MATRIX)}", *overrides]
-    run = start(Path(__file__).with_name("pbmc.yaml"), settings)
-    print("\n".join(summary(run)))
-    return run
-
-
-if __name__ == "__main__":
-    script(main)
+    return lines
