@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.ndimage import median_filter
 
 from mmg_ray.errors import DataError
 from mmg_ray.store.location import Location
 from mmg_ray.store.sources import Table
 from mmg_ray.store.sources.files import locate
 from mmg_ray.store.sources.select import nearest
+
+_NEAREST = 11
 
 
 def read_regulators(url: str) -> list[str]:
@@ -109,20 +112,16 @@ def moments(table: Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def strongest(mean: np.ndarray, variance: np.ndarray, k: int, by: str) -> np.ndarray:
     """Positions, sorted, of the k genes of highest mean, or of most variance for their mean.
 
-    The latter is the distance of log variance from a quadratic in log mean, fitted twice, the second
-    time without the upper tenth (after Stuart et al., Cell 177:1888, 2019, who use loess).
+    The latter is log variance less its running median over the tenth of the genes of nearest mean.
     """
     score = mean
     if by == "variable":
         varies = np.flatnonzero((mean > 0) & (variance > 0))
+        order = varies[np.argsort(mean[varies], kind="stable")]
+        spread = np.log(variance[order])
         score = np.full(len(mean), -np.inf)
-        if len(varies) > 10:
-            x, y = np.log10(mean[varies]), np.log10(variance[varies])
-            rest = y - np.polyval(np.polyfit(x, y, 2), x)
-            low = rest <= np.quantile(rest, 0.9)
-            score[varies] = y - np.polyval(np.polyfit(x[low], y[low], 2), x)
-        else:
-            score[varies] = variance[varies]
+        size = max(_NEAREST, len(order) // 10)
+        score[order] = spread - median_filter(spread, size=size, mode="nearest")
     return np.sort(np.argsort(-score, kind="stable")[:k])
 
 
