@@ -18,7 +18,9 @@ harissa, with dask, distributed and numba.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
+import io
 import json
 import os
 import subprocess
@@ -92,13 +94,17 @@ def scores(method: str, x: np.ndarray, sample: int | None, seed: int) -> tuple[n
     import regdiffusion
     import torch
 
+    varies = np.flatnonzero(x.std(axis=0) > 0)  # it refuses constant genes
     torch.manual_seed(seed)
     trainer = regdiffusion.RegDiffusionTrainer(
-        x.astype(np.float32), device="cpu", seed=seed, eval_on_n_steps=10_000
+        x[:, varies].astype(np.float32), device="cpu", seed=seed, eval_on_n_steps=10_000
     )
-    trainer.train()
+    with contextlib.redirect_stderr(io.StringIO()):  # its bar
+        trainer.train()
     adjacency = np.abs(trainer.get_adj())
-    return np.maximum(adjacency, adjacency.T), 1.0
+    found = np.zeros((v, v))
+    found[np.ix_(varies, varies)] = np.maximum(adjacency, adjacency.T)
+    return found, 1.0
 
 
 def stepped(mi: np.ndarray, step: str) -> np.ndarray:
