@@ -192,3 +192,26 @@ def test_ctrl_c_exits_with_130_and_says_how_to_go_on(
     assert "`run` again goes on" in result.stderr
     assert len(list(Path("out/edges").iterdir())) == 1
     assert invoke("run", run_yaml).exit_code == 0
+
+
+def test_network_shows_what_steps_leave_and_export_writes_it(run_yaml: str) -> None:
+    settings = "--set=estimator.denoiser=screen"
+    assert invoke("run", run_yaml, settings).exit_code == 0
+    shown = invoke("network", "out", "--step", "fdr=0.01", "--step", "top=3")
+    assert shown.exit_code == 0
+    assert "10 variables, 1 edges" in shown.stdout
+    assert "--step fdr=0.01 --step top=3" in shown.stdout
+    written = invoke("export", "out", "tf.csv", "--format", "scenic", "--step", "fdr=0.01")
+    assert "wrote 1 edges" in written.stdout
+    assert Path("tf.csv").read_text().startswith("TF,target,importance\nv0,v1,")
+    wrong = invoke("export", "out", "tf.txt")
+    assert wrong.exit_code == 2
+    assert "means no format" in wrong.stderr
+    wrong = invoke("network", "out", "--step", "crl")
+    assert "there is no network step 'crl'" in wrong.stderr
+
+
+def test_help_lists_steps_and_formats() -> None:
+    shown = words(invoke("export", "--help").stdout)
+    for text in ("dpi=TOLERANCE drop the weakest edge", "graphml for Cytoscape"):
+        assert text in shown

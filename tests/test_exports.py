@@ -89,10 +89,11 @@ def test_scenic(net, tmp_path):
 @pytest.mark.parametrize("name", ["aracne", "viper"])
 def test_tables_without_quotes(net, tmp_path, name):
     text = exported(net, name, tmp_path).read_text()
-    found = list(csv.DictReader(io.StringIO(text), delimiter="\t"))
+    found = list(csv.DictReader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE))
     plain = {
         (a.replace("\t", " "), b.replace("\t", " ")): r for (a, b), r in regulated(net).items()
     }
+    assert '"STAT1"' not in text
     if name == "aracne":
         assert list(found[0]) == ["Regulator", "Target", "MI", "pvalue"]
         assert len(found) == len(plain)

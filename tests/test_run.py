@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import false_discovery_control
 
 from mmg_ray import config as configuration
 from mmg_ray.config import Config, ExecuteConfig
@@ -391,3 +392,51 @@ def test_durations_read_well(seconds: float, text: str) -> None:
 )
 def test_speeds_read_well(rate: float, text: str) -> None:
     assert speed(rate) == text
+
+
+class TestNetwork:
+    def test_q_values_count_every_test(self, settings):
+        run = driver.run(config(settings, estimator={"denoiser": "auto"}))
+        edges = run.edges().to_pandas().dropna(subset=["p_value"])
+        edges["exact"] = false_discovery_control(edges["p_value"])
+        found = run.network().edges.to_pandas().merge(edges, on=["source", "target"])
+        assert len(found) == len(edges) == 66  # 12 variables with values
+        assert found["q_value"].to_numpy() == pytest.approx(found["exact"].to_numpy(), rel=2e-3)
+        assert found["weight"].is_monotonic_decreasing
+        kept = run.network(["fdr=0.05"])
+        assert kept.edges["source"].to_pylist() == ["v0"]
+        assert kept.names == tuple(run.names)
+        assert kept.provenance["fingerprint"] == run.manifest.fingerprint
+
+    def test_rows_that_were_not_stored_count_too(self, settings, tmp_path):
+        whole = driver.run(config(settings, estimator={"denoiser": "screen"}))
+        thin = driver.run(
+            config(
+                settings,
+                estimator={"denoiser": "screen"},
+                edges={"max_p_value": 0.2, "matrix": False},
+                output={"url": str(tmp_path / "thin")},
+            )
+        )
+        all_edges, few = (run.network().edges.to_pandas() for run in (whole, thin))
+        assert 1 < len(few) < len(all_edges)
+        both = few.merge(all_edges, on=["source", "target"])
+        # at least: a row that is not there cannot lower a q-value
+        assert (both["q_value_x"] >= both["q_value_y"] * (1 - 1e-9)).all()
+        assert both["q_value_x"][0] == pytest.approx(both["q_value_y"][0], rel=2e-3)
+
+    def test_of_sources_is_directed(self, settings):
+        bipartite = {"mode": "bipartite", "sources": ["v1", "v7"]}
+        run = driver.run(config(settings, pairs=bipartite))
+        found = run.network()
+        assert found.directed
+        assert set(found.edges["source"].to_pylist()) == {"v1", "v7"}
+
+    def test_of_part_of_a_run_is_refused(self, settings):
+        run = driver.run(config(settings))
+        next((Path(run.url) / "edges").iterdir()).unlink()
+        with pytest.raises(StoreError, match="a network is of all of them"):
+            run.network()
+
+    def test_notebooks_show_a_run(self, settings):
+        assert "complete" in driver.run(config(settings))._repr_html_()

@@ -16,7 +16,7 @@ from mmg_ray.schema import Variable
 
 # a few ties move an estimate less than its own rounding; many, as in counts, are drawn repeatedly
 _TIED_SHARE = 0.05
-_DRAWS = 4
+_DRAWS = 2
 
 
 class Side:

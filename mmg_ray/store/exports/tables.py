@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import csv as csv_module
 import io
 import json
 import re
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from mmg_ray.network.graph import Network
@@ -26,19 +27,19 @@ def parquet(network: Network) -> bytes:
 
 def csv(network: Network) -> bytes:
     """Every column, separated by commas; a null is empty."""
-    return _text(network.edges, ",")
+    return _quoted(network.edges, ",")
 
 
 def tsv(network: Network) -> bytes:
     """Every column, separated by tabs."""
-    return _text(network.edges, "\t")
+    return _quoted(network.edges, "\t")
 
 
 def scenic(network: Network) -> bytes:
     """Adjacencies as arboreto writes and `pyscenic ctx` reads them: TF,target,importance."""
     edges = both_ways(network)
     columns = {"TF": edges["source"], "target": edges["target"], "importance": edges["weight"]}
-    return _text(pa.table(columns), ",")
+    return _quoted(pa.table(columns), ",")
 
 
 def aracne(network: Network) -> bytes:
@@ -47,10 +48,10 @@ def aracne(network: Network) -> bytes:
     columns = {
         "Regulator": _plain(edges["source"]),
         "Target": _plain(edges["target"]),
-        "MI": edges["weight"],
-        "pvalue": edges["p_value"],
+        "MI": edges["weight"].to_pylist(),
+        "pvalue": edges["p_value"].to_pylist(),
     }
-    return _text(pa.table(columns), "\t")
+    return _unquoted(columns)
 
 
 def viper(network: Network) -> bytes:
@@ -65,19 +66,19 @@ def viper(network: Network) -> bytes:
     columns = {
         "regulator": _plain(edges["source"]),
         "target": _plain(edges["target"]),
-        "mor": edges["spearman"],
-        "likelihood": pa.array(weight / weight.max(initial=np.finfo(float).tiny)),
+        "mor": edges["spearman"].to_pylist(),
+        "likelihood": (weight / weight.max(initial=np.finfo(float).tiny)).tolist(),
     }
-    return _text(pa.table(columns), "\t")
+    return _unquoted(columns)
 
 
 def sif(network: Network) -> bytes:
     """Simple interaction format: source, mi, target, by tabs, no header; lone variables alone."""
     edges = network.edges
-    ends = (_plain(edges[name]).to_pylist() for name in ("source", "target"))
+    ends = (_plain(edges[name]) for name in ("source", "target"))
     lines = [f"{a}\tmi\t{b}" for a, b in zip(*ends, strict=True)]
     lone = np.setdiff1d(np.arange(len(network.names)), network.connected)
-    lines += _plain(pa.chunked_array([pa.array(network.names).take(pa.array(lone))])).to_pylist()
+    lines += _plain(pa.chunked_array([pa.array(network.names).take(pa.array(lone))]))
     return "".join(f"{line}\n" for line in lines).encode()
 
 
@@ -93,23 +94,23 @@ def both_ways(network: Network) -> pa.Table:
     )
 
 
-def _plain(names: pa.ChunkedArray) -> pa.ChunkedArray:
+def _plain(names: pa.ChunkedArray) -> list[str]:
     """Names without tabs and line ends, for formats that have no quotes."""
-    distinct = names.dictionary_encode().unify_dictionaries()
-    clean = (
-        [_SEPARATORS.sub(" ", str(name)) for name in distinct.chunk(0).dictionary.to_pylist()]
-        if distinct.num_chunks
-        else []
-    )
-    return pa.chunked_array(
-        [pa.array(clean, pa.string()).take(c.indices) for c in distinct.chunks], pa.string()
-    )
+    return [_SEPARATORS.sub(" ", name) for name in names.to_pylist()]
 
 
-def _text(table: pa.Table, delimiter: str) -> bytes:
-    buffer = io.BytesIO()
-    options = pa.csv.WriteOptions(
-        delimiter=delimiter, quoting_style="needed", quoting_header="none"
-    )
-    pa.csv.write_csv(table, buffer, options)
-    return buffer.getvalue()
+def _quoted(table: pa.Table, delimiter: str) -> bytes:
+    """Text with a header; what has a delimiter, a quote or a line end in it is quoted."""
+    buffer = io.StringIO()
+    writer = csv_module.writer(buffer, delimiter=delimiter, lineterminator="\n")
+    writer.writerow(table.column_names)
+    for batch in table.to_batches():
+        writer.writerows(zip(*(column.to_pylist() for column in batch.columns), strict=True))
+    return buffer.getvalue().encode()
+
+
+def _unquoted(columns: dict[str, list[Any]]) -> bytes:
+    """Text with a header, by tabs, a None empty."""
+    rows = zip(*columns.values(), strict=True)
+    lines = ("\t".join("" if v is None else str(v) for v in row) for row in rows)
+    return "\n".join(["\t".join(columns), *lines, ""]).encode()
