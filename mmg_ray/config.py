@@ -248,7 +248,16 @@ def from_dict(tree: Mapping[str, Any]) -> Config:
 
 
 def load(text: str, overrides: Iterable[str] = ()) -> Config:
-    """Parse YAML text and apply `a.b=value` overrides, in order."""
+    """Parse YAML text and apply `a.b=value` overrides, in order.
+
+    Examples:
+        >>> load("data: {path: cells.h5ad}", ["estimator.seed=7"]).estimator.seed
+        7
+        >>> load("data: {path: cells.h5ad, layers: raw}")
+        Traceback (most recent call last):
+        ...
+        mmg_ray.errors.ConfigError: unknown key 'data.layers': did you mean 'layer'? Known here: ...
+    """
     return load_as(Config, text, overrides)
 
 
