@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 .PHONY: demo test lint faults benchmarks clean
 
 demo: $(VENV)/.run
-	$(BIN)/python -m pipelines.pbmc
+	$(BIN)/python -m pipelines.genomics
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest

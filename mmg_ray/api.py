@@ -91,6 +91,13 @@ def mmse_gap(x: Any, y: Any, logsnr: Any = None, *, seed: int = 0) -> tuple[np.n
 
     Raises:
         DataError: the arrays are not two scalar variables, or too few samples have both.
+
+    Examples:
+        >>> import numpy as np, mmg_ray
+        >>> x, e = np.random.default_rng(0).standard_normal((2, 1000))
+        >>> logsnr, gap = mmg_ray.mmse_gap(x**2 + e, x)
+        >>> round(float(np.trapezoid(gap, logsnr)) / 2, 1)  # of an exact MI of 0.43 nats
+        0.4
     """
     a, b = _samples(x, "x"), _samples(y, "y")
     if a.shape != b.shape or a.shape[1] != 1:
@@ -192,6 +199,15 @@ def mi_matrix(
 
     Raises:
         DataError: the table is not numeric, not 2-D, or its names are not unique.
+
+    Examples:
+        >>> import numpy as np, mmg_ray
+        >>> x, e = np.random.default_rng(0).standard_normal((2, 500))
+        >>> m = mmg_ray.mi_matrix(np.stack([x, e, x + e], axis=1), ["x", "e", "sum"])
+        >>> m
+        MIMatrix(3 variables, 3 of 3 pairs ok)
+        >>> bool(m.p_value[0, 1] > 0.01), bool(m.p_value[0, 2] < 1e-6)
+        (True, True)
     """
     if names is None and hasattr(data, "columns"):
         names = [str(name) for name in data.columns]
@@ -227,6 +243,12 @@ class MMGEstimator:
     """The estimator protocol of MI benchmarks: ``MMGEstimator().estimate(X, Y)`` is a float.
 
     Denoisers are cross-fitted on the samples given, so nothing carries over between calls.
+
+    Examples:
+        >>> import numpy as np, mmg_ray
+        >>> x, e = np.random.default_rng(0).standard_normal((2, 500, 1))
+        >>> round(mmg_ray.MMGEstimator("gaussian").estimate(x, 0.8 * x + 0.6 * e), 1)
+        0.6
     """
 
     def __init__(

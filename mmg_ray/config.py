@@ -10,7 +10,7 @@ import dataclasses
 import difflib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -37,7 +37,9 @@ class DataConfig:
     transpose: bool = Field(
         default=False, description="true when the file holds variables x samples"
     )
-    layer: str | None = Field(default=None, description="h5ad: layer name, or 'raw'; default X")
+    layer: str | None = Field(
+        default=None, description="h5ad: layer name, or 'raw'; default X. loom: layer name"
+    )
     key: str | None = Field(
         default=None, description="npz or zarr: name of the array inside the file"
     )
@@ -237,16 +239,30 @@ class Config:
 RESULT_SECTIONS = ("data", "pairs", "estimator", "plan", "edges")
 
 
+AnyConfig = TypeVar("AnyConfig", bound=Config)
+
+
 def from_dict(tree: Mapping[str, Any]) -> Config:
     """Build the frozen configuration, or raise ConfigError naming key, value and way out."""
-    try:
-        return TypeAdapter(Config).validate_python(dict(tree))
-    except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
+    return _build(tree, Config)
 
 
 def load(text: str, overrides: Iterable[str] = ()) -> Config:
-    """Parse YAML text and apply `a.b=value` overrides, in order."""
+    """Parse YAML text and apply `a.b=value` overrides, in order.
+
+    Examples:
+        >>> load("data: {path: cells.h5ad}", ["estimator.seed=7"]).estimator.seed
+        7
+        >>> load("data: {path: cells.h5ad, layers: raw}")
+        Traceback (most recent call last):
+        ...
+        mmg_ray.errors.ConfigError: unknown key 'data.layers': did you mean 'layer'? Known here: ...
+    """
+    return load_as(Config, text, overrides)
+
+
+def load_as(kind: type[AnyConfig], text: str, overrides: Iterable[str] = ()) -> AnyConfig:
+    """The same for a dataclass that adds sections to Config, as pipelines do."""
     try:
         tree = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
@@ -259,7 +275,14 @@ def load(text: str, overrides: Iterable[str] = ()) -> Config:
     tree = {key: {} if section is None else section for key, section in tree.items()}
     for override in overrides:
         _set(tree, override)
-    return from_dict(tree)
+    return _build(tree, kind)
+
+
+def _build(tree: Mapping[str, Any], kind: type[AnyConfig]) -> AnyConfig:
+    try:
+        return TypeAdapter(kind).validate_python(dict(tree))
+    except ValidationError as error:
+        raise ConfigError(_explain(error, kind)) from None
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -287,15 +310,15 @@ def _set(tree: dict[str, Any], override: str) -> None:
         ) from None
 
 
-def _explain(error: ValidationError) -> str:
-    return "; ".join(_explain_one(item) for item in error.errors())
+def _explain(error: ValidationError, kind: type[Config]) -> str:
+    return "; ".join(_explain_one(item, kind) for item in error.errors())
 
 
-def _explain_one(item: Mapping[str, Any]) -> str:
+def _explain_one(item: Mapping[str, Any], kind: type[Config]) -> str:
     path = [str(part) for part in item["loc"]]
     key = ".".join(path)
     if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        known = known_keys(path[:-1])
+        known = known_keys(path[:-1], kind)
         near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.0)
         return f"unknown key '{key}': did you mean '{near[0]}'? Known here: {', '.join(known)}"
     if item["type"] == "missing":
@@ -303,18 +326,18 @@ def _explain_one(item: Mapping[str, Any]) -> str:
     return f"'{key}' is {item['input']!r}: {item['msg']}"
 
 
-def known_keys(path: Iterable[str]) -> list[str]:
+def known_keys(path: Iterable[str], kind: type[Config] = Config) -> list[str]:
     """Field names of the section at `path` (empty: the sections)."""
-    section: Any = Config
+    section: Any = kind
     for part in path:
-        kinds = {f.name: f.type for f in dataclasses.fields(section)}
-        section = globals()[str(kinds[part])] if part in kinds else section
+        fields = section.__pydantic_fields__
+        section = fields[part].annotation if part in fields else section
     return [f.name for f in dataclasses.fields(section)]
 
 
-def documented_yaml() -> str:
+def documented_yaml(kind: type[Config] = Config) -> str:
     """Every field with its default below its description: a configuration to start from."""
-    return "\n".join(_document(Config, "")) + "\n"
+    return "\n".join(_document(kind, "")) + "\n"
 
 
 def _document(section: Any, indent: str) -> list[str]:

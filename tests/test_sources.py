@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 import zarr
 from scipy import sparse
+from scipy.io import mmwrite
 
 from mmg_ray.config import DataConfig
 from mmg_ray.errors import DataError
@@ -78,6 +80,34 @@ def write_h5ad_before_0_7(path: Path) -> None:
             raw[part] = getattr(matrix, part)
 
 
+def write_loom(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file["matrix"] = counts().T
+        file["layers/doubled"] = 2 * counts().T
+        text = h5py.string_dtype()
+        file.create_dataset("row_attrs/Gene", data=NAMES, dtype=text)
+        file.create_dataset("col_attrs/CellID", data=CELLS, dtype=text)
+        file["col_attrs/batch"] = np.array(BATCH, dtype="S1")
+        file["col_attrs/depth"] = np.arange(N)
+        file["col_attrs/embedding"] = np.zeros((N, 2))
+
+
+def write_10x(path: Path, zipped: bool = True, prefix: str = "", genes: str = "features") -> None:
+    """Cell Ranger's folder: genes x barcodes, three columns of features."""
+    path.mkdir()
+    buffer = io.BytesIO()
+    mmwrite(buffer, sparse.coo_matrix(counts().T.astype(int)))
+    files = {
+        "matrix.mtx": buffer.getvalue(),
+        f"{genes}.tsv": "".join(f"ENSG{k}\t{n}\tGene Expression\n" for k, n in enumerate(NAMES)),
+        "barcodes.tsv": "".join(f"{cell}\n" for cell in CELLS),
+    }
+    for name, content in files.items():
+        data = content if isinstance(content, bytes) else content.encode()
+        name = prefix + name + (".gz" if zipped else "")
+        (path / name).write_bytes(gzip.compress(data) if zipped else data)
+
+
 # file name -> (writer, whether the file names variables, whether it names samples)
 WRITERS: dict[str, tuple[Callable[[Path], Any], bool, bool]] = {
     "t.csv": (lambda p: frame().to_csv(p), True, True),
@@ -92,10 +122,15 @@ WRITERS: dict[str, tuple[Callable[[Path], Any], bool, bool]] = {
     "t.npz": (lambda p: np.savez(p, counts=counts(), names=np.array(NAMES)), True, False),
     "t.h5ad": (lambda p: adata().write_h5ad(p), True, True),
     "sparse.h5ad": (lambda p: adata(sparse.csr_matrix(counts())).write_h5ad(p), True, True),
+    "t.loom": (write_loom, True, True),
+    "filtered_feature_bc_matrix": (write_10x, True, True),
     "array.zarr": (write_zarr_array, False, False),
     "group.zarr": (write_zarr_group, True, False),
     "anndata.zarr": (lambda p: adata(sparse.csc_matrix(counts())).write_zarr(p), True, True),
 }
+
+
+SPARSE = ("sparse.h5ad", "anndata.zarr", "t.loom", "filtered_feature_bc_matrix")
 
 
 def dense(values: Any) -> np.ndarray:
@@ -130,14 +165,15 @@ def test_round_trip(tmp_path: Path, name: str, remote: bool) -> None:
     assert table.values.dtype == np.float64
     assert table.names == (NAMES if names_variables else ["v0", "v1", "v2", "v3"])
     assert table.sample_names == (CELLS if names_samples else None)
-    assert sparse.issparse(table.values) == (name in ("sparse.h5ad", "anndata.zarr"))
+    assert sparse.issparse(table.values) == (name in SPARSE)
     for v in range(V):
         np.testing.assert_array_equal(table.column(v), counts()[:, v])
 
 
 def test_every_format_has_a_round_trip() -> None:
     endings = tuple(ending for source in SOURCES.values() for ending in source.endings)
-    assert all(any(name.endswith(ending) for name in WRITERS) for ending in endings)
+    readable = [ending for ending in endings if not ending.endswith((".mtx", ".mtx.gz"))]
+    assert all(any(name.endswith(ending) for name in WRITERS) for ending in readable)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -591,3 +627,66 @@ def test_digest_of_a_folder(tmp_path: Path) -> None:
 def test_gzip_is_known_by_its_bytes(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(gzip.compress(b"a,b\n1,2\n"))
     assert read_table(DataConfig(path=str(tmp_path / "t.csv"))).names == ["a", "b"]
+
+
+def test_loom_reads_layers_attributes_and_files_the_wrong_way_round(tmp_path: Path) -> None:
+    path = tmp_path / "t.loom"
+    write_loom(path)
+    table = read_table(DataConfig(path=str(path), layer="doubled", samples={"batch": ("y",)}))
+    np.testing.assert_array_equal(dense(table.values), 2 * counts()[1::2])
+    assert table.sample_names == CELLS[1::2]
+    assert sorted(table.metadata) == ["CellID", "batch", "depth"]
+    assert "did you mean 'doubled'" in message(path, layer="double")
+    turned = tmp_path / "turned.loom"
+    with h5py.File(turned, "w") as file:
+        file["matrix"] = counts()
+        file["row_attrs/CellID"] = np.array(CELLS, dtype="S")
+        file["col_attrs/Gene"] = np.array(NAMES, dtype="S")
+    assert "does not name its genes" in message(turned)
+    table = read_table(DataConfig(path=str(turned), transpose=True))
+    np.testing.assert_array_equal(dense(table.values), counts())
+    assert (table.names, table.sample_names) == (NAMES, CELLS)
+
+
+def test_a_file_that_is_no_loom_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.loom"
+    path.write_bytes(b"not HDF5 at all")
+    assert "cannot be read as loom" in message(path)
+    with h5py.File(path, "w") as file:
+        file["data"] = np.zeros(3)
+    assert "it is no loom file" in message(path)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("genes", ["features", "genes"])
+def test_10x_folders_of_both_ages_and_with_prefixes(
+    tmp_path: Path, zipped: bool, genes: str
+) -> None:
+    write_10x(tmp_path / "t", zipped, "GSM1_", genes)
+    table = read_table(DataConfig(path=str(tmp_path / "t"), format="mtx"))
+    np.testing.assert_array_equal(dense(table.values), counts())
+    assert (table.names, table.sample_names) == (NAMES, CELLS)
+
+
+def test_10x_folders_that_do_not_fit_say_what_is_wrong(tmp_path: Path) -> None:
+    folder = tmp_path / "t"
+    write_10x(folder, zipped=False)
+    assert "give the folder that holds it" in message(folder / "matrix.mtx")
+    assert "other way round: set data.transpose: false" in message(
+        folder, format="mtx", transpose=True
+    )
+    (folder / "barcodes.tsv").write_text("a\nb\n")
+    assert "barcodes.tsv 2; the files are of different data" in message(folder, format="mtx")
+    (folder / "barcodes.tsv").unlink()
+    assert "needs one file that ends in barcodes.tsv" in message(folder, format="mtx")
+    (folder / "barcodes.tsv").write_text("".join(f"{cell}\n" for cell in CELLS))
+    (folder / "matrix.mtx").write_text("%%MatrixMarket matrix coordinate integer general\n4 7 9\n")
+    assert "cannot be read as Matrix Market" in message(folder, format="mtx")
+
+
+def test_repeated_symbols_of_a_10x_folder_are_named(tmp_path: Path) -> None:
+    write_10x(tmp_path / "t", zipped=False)
+    (tmp_path / "t" / "features.tsv").write_text("E1\tA\nE2\tB\nE3\tA\nE4\tC\n")
+    assert "'A' occurs 2 times, at positions 0, 2" in message(tmp_path / "t", format="mtx")
+    table = read_table(DataConfig(path=str(tmp_path / "t"), format="mtx", duplicate_names="number"))
+    assert table.names == ["A", "B", "A-1", "C"]

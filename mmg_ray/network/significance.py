@@ -23,6 +23,11 @@ class QValues:
         dependent: Benjamini & Yekutieli (2001), which holds under any dependence of the tests and
             costs a factor of about log(n_tests); else Benjamini & Hochberg (1995), which holds for
             independent and positively dependent ones.
+
+    Examples:
+        >>> p = np.array([0.01, 0.02, 0.5])
+        >>> QValues([p], n_tests=3).of(p).round(2).tolist()
+        [0.03, 0.03, 0.5]
     """
 
     def __init__(

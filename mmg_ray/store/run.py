@@ -239,5 +239,20 @@ class Run:
 
 
 def open_run(url: str) -> Run:
-    """The run stored at `url`; StoreError where there is none."""
+    """The run stored at `url`; StoreError where there is none.
+
+    Examples:
+        >>> import fsspec, numpy as np, mmg_ray
+        >>> from mmg_ray import config
+        >>> x, e = np.random.default_rng(0).standard_normal((2, 300))
+        >>> with fsspec.open("memory://open_run/table.npy", "wb") as file:
+        ...     np.save(file, np.stack([x, x + e, e**2], axis=1))
+        >>> settings = ["execute.executor=serial", "output.url=memory://open_run/run"]
+        >>> _ = mmg_ray.run(config.load("data: {path: memory://open_run/table.npy}", settings))
+        >>> run = mmg_ray.open_run("memory://open_run/run")
+        >>> run.strongest(1).select(["source", "target"]).to_pylist()
+        [{'source': 'v0', 'target': 'v1'}]
+        >>> run.network(["fdr=0.05"])
+        Network(3 variables, 2 edges)
+    """
     return Run(url)

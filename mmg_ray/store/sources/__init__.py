@@ -14,6 +14,8 @@ from mmg_ray.store.location import Location
 from mmg_ray.store.sources.delimited import read_csv, read_tsv
 from mmg_ray.store.sources.files import digest, locate
 from mmg_ray.store.sources.h5ad import read_h5ad
+from mmg_ray.store.sources.loom import read_loom
+from mmg_ray.store.sources.matrix_market import read_mtx
 from mmg_ray.store.sources.numpy_files import read_npy, read_npz
 from mmg_ray.store.sources.parquet import read_parquet
 from mmg_ray.store.sources.select import choose_samples, choose_variables, nearest, unique_names
@@ -44,6 +46,8 @@ SOURCES: dict[str, Source] = {
     "npy": Source(read_npy, (".npy",)),
     "npz": Source(read_npz, (".npz",), frozenset({"key"})),
     "h5ad": Source(read_h5ad, (".h5ad",), frozenset({"layer"})),
+    "loom": Source(read_loom, (".loom",), frozenset({"layer"})),
+    "mtx": Source(read_mtx, (".mtx", ".mtx.gz", "_bc_matrix")),
     "zarr": Source(read_zarr, (".zarr",), frozenset({"key", "layer"})),
 }
 

@@ -30,7 +30,9 @@ def open_file(location: Location) -> Iterator[BinaryIO]:
     """The bytes of one file, seekable. Raises DataError for a folder or an empty file."""
     with _readable(location):
         if location.fs.isdir(location.path):
-            raise DataError(f"{location.url} is a folder; only format zarr is read from a folder")
+            raise DataError(
+                f"{location.url} is a folder; only formats zarr and mtx are read from a folder"
+            )
         if location.fs.size(location.path) == 0:
             raise DataError(f"{location.url} is empty (0 bytes); write or copy it again")
         file = location.fs.open(location.path, "rb")

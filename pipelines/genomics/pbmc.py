@@ -1,10 +1,4 @@
-"""The main job on real data: the MI network of 765 genes in 700 blood cells, 292,230 pairs.
-
-The matrix is read from the installed package `scanpy`, which is not imported; nothing is downloaded.
-Arguments are passed on as overrides, for example the B cells alone, without Ray:
-
-    python -m pipelines.pbmc 'data.samples={bulk_labels: CD19+ B}' execute.executor=serial output.url=runs/b
-"""
+"""The worked example: where its matrix lies, and textbook pairs of genes that a network should show."""
 
 from __future__ import annotations
 
@@ -16,8 +10,9 @@ import pyarrow.compute as pc
 
 from mmg_ray.schema import Status
 from mmg_ray.store.run import Run
-from pipelines.job import packaged, script, start
+from pipelines.job import packaged
 
+CONFIG = Path(__file__).with_name("pbmc.yaml")
 _MATRIX = "scanpy/datasets/10x_pbmc68k_reduced.h5ad"
 _FALSE_DISCOVERIES = 0.05
 _TOP = 0.01
@@ -43,6 +38,11 @@ class Marker(NamedTuple):
     share: float
 
 
+def matrix() -> str:
+    """Path of the blood cells in the installed package scanpy, which is not imported."""
+    return packaged("scanpy", _MATRIX)
+
+
 def markers(edges: pa.Table, n_pairs: int) -> list[Marker]:
     """The marker pairs that are among the edges, in the order of `MARKERS`."""
     mi = edges.column("mi_nats").to_numpy()
@@ -58,20 +58,28 @@ def markers(edges: pa.Table, n_pairs: int) -> list[Marker]:
 
 
 def summary(run: Run) -> list[str]:
-    """What a run says, in a few lines."""
+    """What a run says, in a few lines; of marker genes, where both of a pair are there."""
     status = run.status()
     n_pairs = status.statuses.get(Status.OK, 0)
-    columns = ["source", "target", "mi_nats", "denoiser"]
+    columns = ["source", "target", "mi_nats", "p_value", "denoiser"]
     edges = run.edge_store().table(columns, pc.field("mi_nats").is_valid())
     tiers = edges.column("denoiser").value_counts().to_pylist()
     by_tier = ", ".join(
         f"{tier['values']} {tier['counts']:,}" for tier in sorted(tiers, key=lambda t: -t["counts"])
     )
-    dependent = run.network([f"fdr={_FALSE_DISCOVERIES}"]).edges.num_rows
     lines = [
-        f"pairs:   {n_pairs:,} of {status.n_pairs:,}, by the denoiser that was enough: {by_tier}",
-        f"depend:  {dependent:,} at a false discovery rate of {_FALSE_DISCOVERIES:.0%}",
+        f"pairs:   {n_pairs:,} of {status.n_pairs:,}, by the denoiser that was enough: {by_tier}"
     ]
+    lines += [
+        f"no MI:   {count:,} pairs, {name}: {Status(name).remedy}"
+        for name, count in status.statuses.items()
+        if name != Status.OK
+    ]
+    if edges.column("p_value").null_count < edges.num_rows:
+        dependent = run.network([f"fdr={_FALSE_DISCOVERIES}"]).edges.num_rows
+        lines.append(
+            f"depend:  {dependent:,} at a false discovery rate of {_FALSE_DISCOVERIES:.0%}"
+        )
     known = markers(edges, n_pairs)
     if known:
         top = sum(marker.share <= _TOP for marker in known)
@@ -83,16 +91,4 @@ def summary(run: Run) -> list[str]:
             f"         {m.pair:<17} {m.cells:<21} {m.mi_nats:.2f} nats, strongest {m.share:.2%}"
             for m in known
         ]
-    return [*lines, f"picture: mmg-ray heatmap {run.url} mi.png  (pip install matplotlib)"]
-
-
-def main(overrides: list[str]) -> Run:
-    """Run the job and say what it found."""
-    settings = [f"data.path={packaged('scanpy', _MATRIX)}", *overrides]
-    run = start(Path(__file__).with_name("pbmc.yaml"), settings)
-    print("\n".join(summary(run)))
-    return run
-
-
-if __name__ == "__main__":
-    script(main)
+    return lines

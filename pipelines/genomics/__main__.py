@@ -1,0 +1,79 @@
+"""Gene networks from an expression matrix: cells and genes chosen, pairs estimated, files for other programs.
+
+Without a CONFIG it does the worked example, blood cells that the installed package `scanpy` carries.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from mmg_ray import config as configuration
+from mmg_ray.cli import exit_code
+from mmg_ray.errors import MMGError, StoreError
+from mmg_ray.store.location import Location
+from pipelines.genomics import pbmc
+from pipelines.genomics.config import GenomicsConfig
+from pipelines.genomics.job import go, inputs
+
+
+@click.command(
+    help=__doc__,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="""
+    \b
+    Examples:
+      python -m pipelines.genomics                                  # the worked example
+      python -m pipelines.genomics --show-config > genes.yaml       # every field and its meaning
+      python -m pipelines.genomics genes.yaml --look                # what would be run; nothing is
+      python -m pipelines.genomics genes.yaml
+      python -m pipelines.genomics genes.yaml --set genes.regulators=tfs.txt --set cells.each=cell_type
+    """,
+)
+@click.argument("config", required=False)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a field. Repeatable."
+)
+@click.option("--show-config", is_flag=True, help="Print a configuration of every field, and stop.")
+@click.option("--look", is_flag=True, help="Read, check and choose; write and run nothing.")
+def main(config: str | None, overrides: tuple[str, ...], show_config: bool, look: bool) -> None:
+    if show_config:
+        click.echo(configuration.documented_yaml(GenomicsConfig), nl=False)
+        return
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("mmg_ray").setLevel(logging.INFO)
+    try:
+        _main(config, overrides, look)
+    except MMGError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(exit_code(error))
+    except KeyboardInterrupt:
+        click.echo("stopped; what is finished is stored, and the same command goes on", err=True)
+        sys.exit(130)
+
+
+def _main(config: str | None, overrides: tuple[str, ...], look: bool) -> None:
+    if config is None:
+        text = Path(pbmc.CONFIG).read_text()
+        overrides = (f"data.path={pbmc.matrix()}", *overrides)
+    else:
+        if not Location(config).exists():
+            raise StoreError(f"there is no configuration at {config}; --show-config prints one")
+        text = Location(config).read_bytes().decode()
+    cfg = configuration.load_as(GenomicsConfig, text, overrides)
+    if look:
+        for _, made in inputs(cfg):
+            click.echo("\n".join(made.notes))
+        return
+    for _, run, written in go(cfg, click.echo):
+        if run is None:
+            continue
+        click.echo("\n".join(pbmc.summary(run)))
+        click.echo("\n".join([*written, f"results: {run.url}"]))
+
+
+if __name__ == "__main__":
+    main()

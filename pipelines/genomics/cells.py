@@ -1,0 +1,250 @@
+"""Cells: which are used, pooling them, their depth, and what of a gene a covariate explains.
+
+Tables are samples x genes (`mmg_ray.store.sources.Table`) and stay sparse up to `within` and `regress`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import svds
+
+from mmg_ray.errors import DataError
+from mmg_ray.store.sources import Table
+from mmg_ray.store.sources.select import nearest
+
+DEPTH = "depth"
+_LEAST_ALIKE = 20  # cells that a rank among cells alike needs
+_COMPONENTS = 10
+_MOST_TIES = 0.2
+
+
+def keep_cells(table: Table, cells: np.ndarray) -> Table:
+    """The table of the cells where a (N,) mask is true."""
+    rows = np.flatnonzero(cells)
+    names = table.sample_names
+    return replace(
+        table,
+        values=table.values[rows],
+        sample_names=None if names is None else [names[r] for r in rows],
+        metadata={name: column[rows] for name, column in table.metadata.items()},
+    )
+
+
+def n_expressed(table: Table) -> np.ndarray:
+    """(N,) genes with a value other than 0 in each cell; missing ones do not count."""
+    values = table.values
+    if isinstance(values, np.ndarray):
+        return ((values != 0) & np.isfinite(values)).sum(axis=1)
+    present = np.isfinite(values.data) & (values.data != 0)
+    return np.bincount(values.indices[present], minlength=table.n_samples)
+
+
+def depth(table: Table) -> np.ndarray:
+    """(N,) sum over the genes of each cell; NaN where a value is missing."""
+    return np.asarray(table.values.sum(axis=1), dtype=float).ravel()
+
+
+def log_normalised(table: Table) -> Table:
+    """log(1 + x scaled to the median depth). DataError where a depth is unknown or 0.
+
+    MI does not see the logarithm; the scaling is what matters.
+    """
+    total = depth(table)
+    wrong = np.flatnonzero(~(total > 0))
+    if wrong.size:
+        who = wrong[0] if table.sample_names is None else table.sample_names[wrong[0]]
+        raise DataError(
+            f"cell {who} has a depth of {total[wrong[0]]:g} ({wrong.size} such cells), so it cannot be "
+            "scaled to the others': values are missing or all 0. Set cells.min_genes: 1 to leave out "
+            "cells without counts; where values are missing, set cells.normalise: none"
+        )
+    scale = np.median(total) / total
+    values = table.values
+    if isinstance(values, np.ndarray):
+        return replace(table, values=np.log1p(values * scale[:, None]))
+    scaled = values.copy()
+    scaled.data = np.log1p(scaled.data * scale[scaled.indices])
+    return replace(table, values=scaled)
+
+
+def labels(table: Table, columns: Sequence[str], option: str) -> tuple[list[str], np.ndarray]:
+    """The values of metadata columns, joined, and the (N,) number of each sample's."""
+    for column in columns:
+        if column not in table.metadata:
+            raise DataError(
+                f"{option}: {column!r} is no metadata column{nearest(column, table.metadata)}"
+            )
+    parts = [[str(value) for value in table.metadata[column]] for column in columns]
+    joined = np.array([", ".join(row) for row in zip(*parts, strict=True)])
+    names, place = np.unique(joined, return_inverse=True)
+    return names.tolist(), place
+
+
+def pooled(table: Table, place: np.ndarray, names: list[str], counts: bool) -> Table:
+    """One sample for each pool: counts are added up, other values averaged.
+
+    Args:
+        place: (N,) pool of each cell.
+
+    Metadata that differ within a pool are left out; `n_cells` is added.
+    """
+    n_cells = np.bincount(place, minlength=len(names))
+    weight = np.ones(len(place)) if counts else 1.0 / n_cells[place]
+    pools = sparse.csr_array((weight, (place, np.arange(len(place)))), (len(names), len(place)))
+    values = pools @ table.values
+    metadata: dict[str, np.ndarray] = {"n_cells": n_cells}
+    first = np.unique(place, return_index=True)[1]
+    for name, column in table.metadata.items():
+        if name != DEPTH and all(column.astype(str) == column[first].astype(str)[place]):
+            metadata[name] = column[first]
+    if not isinstance(values, np.ndarray):
+        values = sparse.csc_matrix(values)
+    return Table(values, table.names, names, metadata)
+
+
+def metacells(table: Table, size: int) -> np.ndarray:
+    """(N,) the metacell of each cell: halves of halves along the first component that is left.
+
+    Cells are split at the median of the component of most variance among ten of the whole table
+    until a part has fewer than 1.5 `size` of them: balanced, and the same every time.
+
+    Args:
+        table: normalised, without missing values.
+    """
+    values = table.values
+    n_components = min(_COMPONENTS, min(values.shape) - 1)
+    if n_components < 1 or table.n_samples < 2 * size:
+        raise DataError(
+            f"cells.metacells: {table.n_samples} cells are too few for metacells of {size}"
+        )
+    data = values if isinstance(values, np.ndarray) else values.data
+    if not np.isfinite(data).all():
+        raise DataError("cells.metacells: values are missing; fill them, or use cells.pseudobulk")
+    mean = np.asarray(values.mean(axis=0)).ravel()
+    centred = sparse.linalg.aslinearoperator(values) - sparse.linalg.aslinearoperator(
+        np.ones((table.n_samples, 1))
+    ) @ sparse.linalg.aslinearoperator(mean[None])
+    u, s, _ = svds(centred, n_components, v0=np.ones(min(values.shape)))
+    space = u * s
+    place = np.zeros(table.n_samples, dtype=np.int64)
+    waiting, n_done = [np.arange(table.n_samples)], 0
+    while waiting:
+        part = waiting.pop()
+        if len(part) < 1.5 * size:
+            place[part] = n_done
+            n_done += 1
+            continue
+        inside = space[part] - space[part].mean(axis=0)
+        axis = np.linalg.svd(inside, full_matrices=False)[2][0]
+        order = part[np.argsort(inside @ axis, kind="stable")]
+        waiting += [order[: len(order) // 2], order[len(order) // 2 :]]
+    return place
+
+
+def within(table: Table, covariates: Sequence[str], seed: int) -> tuple[Table, str]:
+    """Every gene as its rank among cells alike in the covariates, and what that came to.
+
+    Ties are broken at random: for genes that are independent given the covariates the ranks are
+    independent, zeros or not, and a tie broken at random leaves MI as it was. Covariates of
+    numbers are cut into up to ten equal parts. The values are dense, in (0, 1).
+    """
+    place = np.zeros(table.n_samples, dtype=np.int64)
+    for name in covariates:
+        column = _covariate(table, name, "cells.within")
+        if column.dtype.kind == "f":
+            n_parts = int(np.clip(table.n_samples // 100, 2, 10))
+            edges = np.quantile(column, np.arange(1, n_parts) / n_parts)
+            part = np.searchsorted(edges, column, side="right")
+        else:
+            part = np.unique(column, return_inverse=True)[1]
+        place = np.unique(place * (part.max() + 1) + part, return_inverse=True)[1]
+    n_alike = np.bincount(place)
+    if n_alike.min() < _LEAST_ALIKE:
+        raise DataError(
+            f"cells.within {list(covariates)} leaves {len(n_alike)} kinds of cells, the smallest of "
+            f"{n_alike.min()}; ranks need {_LEAST_ALIKE}. Name fewer covariates, or leave out rare cells "
+            "with data.samples"
+        )
+    rng = np.random.default_rng(seed)
+    values = np.empty((table.n_samples, table.n_variables), order="F")
+    cells = [np.flatnonzero(place == kind) for kind in range(len(n_alike))]
+    for v in range(table.n_variables):
+        column = table.column(v)
+        jitter = rng.random(table.n_samples)
+        for alike in cells:
+            present = alike[np.isfinite(column[alike])]
+            order = np.lexsort((jitter[present], column[present]))
+            ranks = np.empty(len(present))
+            ranks[order] = np.arange(len(present)) + 0.5
+            values[alike, v] = np.nan
+            values[present, v] = ranks / max(len(present), 1)
+    note = (
+        f"within: ranks among cells alike in {', '.join(covariates)}: {len(n_alike)} kinds of "
+        f"{n_alike.min():,} to {n_alike.max():,} cells"
+    )
+    return replace(table, values=values), note
+
+
+def regressed(table: Table, covariates: Sequence[str]) -> tuple[Table, str]:
+    """Residuals of every gene after least squares on the covariates, and what that came to.
+
+    DataError where many values are tied: residuals of equal values are ordered by the covariate
+    alone, so that two genes full of zeros would seem to depend on each other.
+    """
+    design = [np.ones(table.n_samples)]
+    for name in covariates:
+        column = _covariate(table, name, "cells.regress")
+        if column.dtype.kind == "f":
+            column = np.log(column) if name == DEPTH else column
+            design.append((column - column.mean()) / max(column.std(), 1e-300))
+        else:
+            design += [(column == value).astype(float) for value in np.unique(column)[1:]]
+    x = np.stack(design, axis=1)
+    if table.n_samples < 3 * x.shape[1]:
+        raise DataError(
+            f"cells.regress {list(covariates)} takes {x.shape[1]} coefficients a gene from "
+            f"{table.n_samples} samples; name fewer covariates"
+        )
+    values = np.full((table.n_samples, table.n_variables), np.nan, order="F")
+    explained, ties = [], []
+    for v in range(table.n_variables):
+        y = table.column(v)
+        present = np.isfinite(y)
+        if not present.any():
+            continue
+        y = y[present]
+        counts = np.unique(y, return_counts=True)[1]
+        ties.append(counts[counts > 1].sum() / len(y) if len(counts) > 1 else 0.0)
+        fitted = x[present] @ np.linalg.lstsq(x[present], y, rcond=None)[0]
+        residual = y - fitted
+        # an exact fit leaves rounding, which ranks would take for a signal
+        values[present, v] = residual if np.ptp(residual) > 1e-9 * max(np.ptp(y), 1e-300) else 0.0
+        explained.append(1 - residual.var() / y.var() if y.var() else 0.0)
+    tied = float(np.median(ties)) if ties else 0.0
+    if tied > _MOST_TIES:
+        raise DataError(
+            f"cells.regress: half of the genes have {tied:.0%} of their values tied (zeros), and "
+            "residuals would order ties by the covariates: every pair of such genes would seem to "
+            "depend. Use cells.within, which ranks among cells alike"
+        )
+    note = f"regress: {', '.join(covariates)} explain {np.median(explained):.0%} of a gene (median)"
+    return replace(table, values=values), note
+
+
+def _covariate(table: Table, name: str, option: str) -> np.ndarray:
+    """(N,) float64 of a covariate of numbers, or text of one of categories; a few numbers are those."""
+    if name not in table.metadata:
+        raise DataError(f"{option}: {name!r} is no metadata column{nearest(name, table.metadata)}")
+    column = np.asarray(table.metadata[name])
+    try:
+        numbers = column.astype(float)
+    except (TypeError, ValueError):
+        return column.astype(str)
+    if not np.isfinite(numbers).all():
+        raise DataError(f"{option}: {name!r} is missing in some samples; fill it")
+    whole = bool((numbers == np.floor(numbers)).all())
+    return column.astype(str) if whole and len(np.unique(numbers)) <= 12 else numbers
