@@ -1,6 +1,7 @@
 """MI networks with error bars over very many variable pairs (MMG, arXiv 2509.20609).
 
-Arrays in this process: `estimate_mi`, `mi_matrix`, `MMGEstimator`. Stored runs: `run`, `open_run`.
+Arrays in this process: `estimate_mi`, `mi_matrix`, `transfer_entropy`,
+`MMGEstimator`. Stored runs: `run`, `open_run`.
 """
 
 from typing import Any
@@ -9,6 +10,7 @@ _HOME = {
     "estimate_mi": "mmg_ray.api",
     "mi_matrix": "mmg_ray.api",
     "mmse_gap": "mmg_ray.api",
+    "transfer_entropy": "mmg_ray.api",
     "MIMatrix": "mmg_ray.api",
     "MMGEstimator": "mmg_ray.api",
     "run": "mmg_ray.execute.driver",

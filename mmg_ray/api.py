@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ import pyarrow as pa
 
 from mmg_ray.config import EstimatorConfig
 from mmg_ray.errors import DataError
+from mmg_ray.estimator.conditional_ranks import Condition, label_codes
 from mmg_ray.estimator.denoisers import denoiser as denoiser_named
+from mmg_ray.estimator.given import Given, estimate_given
 from mmg_ray.estimator.marginals import MISSING, ordinal_codes
 from mmg_ray.estimator.sides import Sides, stack
 from mmg_ray.estimator.spline.denoiser import gap_curve
-from mmg_ray.estimator.tile import estimate_tile
 from mmg_ray.execute.progress import Tally, progress
 from mmg_ray.execute.task import device_of
 from mmg_ray.plan.pairs import all_pairs
@@ -31,15 +33,18 @@ def estimate_mi(
     x: Any,
     y: Any,
     *,
+    condition: Any = None,
     denoiser: str | None = None,
     seed: int | None = None,
     config: EstimatorConfig | None = None,
 ) -> PairEstimate:
-    """Mutual information of two variables, in nats.
+    """Mutual information of two variables, in nats; given a third one, I(X; Y | C).
 
     Args:
         x: (n,) samples of a scalar variable or (n, p) of a vector; missing values are NaN.
         y: (n,) or (n, q), the same samples in the same order.
+        condition: what is known beside them: (n,) or (n, r) numbers, (n,) labels (text or
+            booleans), or several such columns as a dict or a DataFrame.
         denoiser: a name from `DENOISERS`, over the configuration's ("auto").
         seed: of every random number, over the configuration's (0); the same seed gives the same
             result to the bit.
@@ -67,12 +72,83 @@ def estimate_mi(
     if named["x"].name == named["y"].name:  # equal variables have their ties broken apart, too
         named["y"] = replace(named["y"], name=f"{named['y'].name}, again")
     variables = dict(enumerate(named.values()))
-    (result,) = estimate_tile(
-        variables, [(0, 1)], _config(config, denoiser, seed), device_of("auto")
-    )
+    settings = _config(config, denoiser, seed)
+    (result,) = _estimator(condition, len(a), settings)(variables, [(0, 1)])
     for name, variable in named.items():
         result = replace(result, message=result.message.replace(variable.name, name))
     return result
+
+
+def transfer_entropy(
+    x: Any,
+    y: Any,
+    lags: int | Sequence[int] = 1,
+    *,
+    own_lags: int | Sequence[int] | None = None,
+    condition: Any = None,
+    denoiser: str | None = None,
+    seed: int | None = None,
+    config: EstimatorConfig | None = None,
+) -> PairEstimate:
+    """What the past of x says of y that y's own past does not: I(Y_t; X_past | Y_past), in nats.
+
+    X_past = (X_{t-l} for l in `lags`), Y_past = (Y_{t-l} for l in `own_lags`). The other way round
+    is a call with x and y exchanged. The p-value, where there is one (one lag of a scalar), holds
+    if `own_lags` go far enough back for y to have no memory beyond them.
+
+    Args:
+        x, y: (n,) or (n, p) series at the same, equally spaced times; missing values are NaN.
+        lags: steps back, 1 or more each.
+        own_lags: default all from 1 to the largest of `lags`.
+        condition: other series that are known as well, at time t; see `estimate_mi`.
+        denoiser, seed, config: as in `estimate_mi`.
+
+    Raises:
+        DataError: as `estimate_mi`, or lags that are not positive or reach beyond the series.
+
+    Examples:
+        >>> import numpy as np, mmg_ray
+        >>> x, y = np.random.default_rng(0).standard_normal((2, 2000))
+        >>> y[1:] += x[:-1]
+        >>> round(mmg_ray.transfer_entropy(x, y).mi_nats, 1)
+        0.4
+    """
+    a, b = _samples(x, "x"), _samples(y, "y")
+    if len(a) != len(b):
+        raise DataError(f"x has {len(a)} samples and y has {len(b)}; pass series of the same times")
+    back = _lags(lags, "lags", len(a))
+    own = (
+        tuple(range(1, max(back) + 1)) if own_lags is None else _lags(own_lags, "own_lags", len(a))
+    )
+    start = max(*back, *own)
+    known = {"past": _lagged(b, own, start)}
+    if condition is not None:
+        named = hasattr(condition, "columns") or isinstance(condition, Mapping)
+        for name in condition if named else [0]:
+            column = np.asarray(condition[name] if named else condition)
+            known[f"condition {name}"] = column[start:] if len(column) == len(a) else column
+    return estimate_mi(
+        _lagged(a, back, start),
+        b[start:],
+        condition=known,
+        denoiser=denoiser,
+        seed=seed,
+        config=config,
+    )
+
+
+def _lags(lags: int | Sequence[int], name: str, n_samples: int) -> tuple[int, ...]:
+    found = tuple(sorted({int(lag) for lag in np.atleast_1d(np.asarray(lags))}))
+    if not found or found[0] < 1 or found[-1] >= n_samples:
+        raise DataError(
+            f"{name} is {lags!r}; it must be steps back from 1 to {n_samples - 1}, for example [1, 2]"
+        )
+    return found
+
+
+def _lagged(series: np.ndarray, lags: Sequence[int], start: int) -> np.ndarray:
+    """(n, p) -> (n - start, p L): the values `lags` steps before times start, start + 1, ..."""
+    return np.concatenate([series[start - lag : len(series) - lag] for lag in lags], axis=1)
 
 
 def mmse_gap(x: Any, y: Any, logsnr: Any = None, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -183,6 +259,7 @@ def mi_matrix(
     data: Any,
     names: Sequence[str] | None = None,
     *,
+    condition: Any = None,
     denoiser: str | None = None,
     seed: int | None = None,
     config: EstimatorConfig | None = None,
@@ -194,6 +271,7 @@ def mi_matrix(
         data: (n, V) samples x variables, an array or a pandas DataFrame; missing values are NaN
             and cost only the pairs they are in.
         names: (V,) unique names; default the DataFrame's columns, or v0, v1, ...
+        condition: as in `estimate_mi`: every pair is estimated given it.
         denoiser, seed, config: as in `estimate_mi`.
         show_progress: a bar on a terminal, log lines elsewhere.
 
@@ -220,6 +298,7 @@ def mi_matrix(
         )
     settings = _config(config, denoiser, seed)
     variables = {k: _variable(_codes(values[:, k, None]), name) for k, name in enumerate(names)}
+    estimate = _estimator(condition, len(values), settings)
     size = denoiser_named(settings.denoiser).tile_variables
     pairs = all_pairs(len(names))
     n_tiles = len(pairs.tiles(size)[0])
@@ -229,7 +308,7 @@ def mi_matrix(
     tally = Tally(plan.n_shards, plan.n_pairs)
     with progress(tally) if show_progress else nullcontext(lambda: None) as show:
         for tile, rows in enumerate(tile_pairs):
-            found.append(estimate_tile(variables, rows, settings, device_of("auto")))
+            found.append(estimate(variables, rows))
             tally.add(Receipt(tile, len(rows), int((~found[-1].ok).sum())))
             show()
     i, j = np.concatenate([np.empty((0, 2), dtype=np.int64), *tile_pairs]).T
@@ -269,6 +348,36 @@ class MMGEstimator:
         """MI of (n, p) X and (n, q) Y in nats; NaN where there is none, see ``result.status``."""
         result = self.fit(X, Y).result
         return float("nan") if result is None or result.mi_nats is None else result.mi_nats
+
+
+def _estimator(
+    condition: Any, n_samples: int, cfg: EstimatorConfig
+) -> Callable[..., PairEstimates]:
+    """What estimates pairs of variables: (variables, pairs) -> their estimates, given the condition."""
+    given = None if condition is None else Given(_condition(condition, n_samples), cfg.seed)
+    return partial(estimate_given, given=given, cfg=cfg, device=device_of("auto"))
+
+
+def _condition(values: Any, n_samples: int) -> Condition:
+    """Numbers and labels as the estimator takes them; named by content, as variables are."""
+    named = hasattr(values, "columns") or isinstance(values, Mapping)
+    numbers, labels = [], []
+    for column in [values[name] for name in values] if named else [values]:
+        array = np.asarray(column)
+        if array.ndim not in (1, 2) or len(array) != n_samples:
+            raise DataError(
+                f"condition has shape {array.shape}; it must be ({n_samples},) or ({n_samples}, r): "
+                "the samples of x and y in the same order"
+            )
+        array = array.reshape(n_samples, -1)
+        if array.dtype.kind in "OUSb":
+            labels += [label_codes(v) for v in array.T]
+        else:
+            numbers += list(_codes(_samples(array, "condition")).T)
+    empty = np.empty((n_samples, 0), dtype=np.int32)
+    codes, categories = (np.stack(c, axis=1) if c else empty for c in (numbers, labels))
+    digest = hashlib.blake2b(codes.tobytes() + categories.tobytes(), digest_size=16).hexdigest()
+    return Condition(digest, codes, categories)
 
 
 def _config(

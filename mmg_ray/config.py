@@ -60,6 +60,10 @@ class DataConfig:
         default=None,
         description="table with columns variable, group: members form one vector variable",
     )
+    conditions: Texts = Field(
+        default=(),
+        description="variables or metadata columns that are known: every pair is estimated given them",
+    )
     missing: Literal["pairwise", "error"] = Field(
         default="pairwise", description="drop a pair's incomplete samples, or refuse missing values"
     )

@@ -19,6 +19,7 @@ class Status(StrEnum):
     OK = "ok"
     CONSTANT = "constant"
     ALL_MISSING = "all_missing"
+    DETERMINED = "determined"
     TOO_FEW_SAMPLES = "too_few_samples"
     UNSUPPORTED = "unsupported"
     DIVERGED = "diverged"
@@ -34,6 +35,7 @@ _REMEDIES = {
     Status.OK: "nothing to do",
     Status.CONSTANT: "one value only, so its MI is 0 by definition; leave it out with data.exclude",
     Status.ALL_MISSING: "no usable value; leave it out with data.exclude",
+    Status.DETERMINED: "the condition says all of it, so its MI given that is 0 by definition",
     Status.TOO_FEW_SAMPLES: "collect more samples, or lower estimator.min_samples",
     Status.UNSUPPORTED: "set estimator.denoiser to auto, neural or gaussian, which take groups",
     Status.DIVERGED: "lower estimator.network.learning_rate",
@@ -289,7 +291,11 @@ EDGE_COLUMNS: tuple[Column, ...] = (
     Column("denoiser", "string", "which denoiser produced the row"),
     Column("stop", "string", "why no deeper denoiser was asked; null unless status is ok"),
     Column("status", "string", "ok, or why there is no value"),
-    Column("message", "string", "reason and way out where status is not ok"),
+    Column(
+        "message",
+        "string",
+        "reason and way out where status is not ok; what to know of an ok value",
+    ),
 )
 
 # Every field of PairEstimate must be a column: a result that is computed is also stored.

@@ -5,6 +5,7 @@ import pytest
 
 from mmg_ray import known_mi
 from mmg_ray.config import EstimatorConfig, NetworkConfig
+from mmg_ray.estimator import neural
 from mmg_ray.estimator.denoisers import DENOISERS
 from mmg_ray.estimator.marginals import ordinal_codes
 from mmg_ray.estimator.tile import estimate_tile
@@ -272,3 +273,41 @@ def test_divergence_is_a_status_not_a_number(gaussian_pair):
     assert result.status is Status.DIVERGED
     assert result.mi_nats is None
     assert "learning_rate" in result.message
+
+
+def test_a_pair_that_diverges_is_fitted_again_with_smaller_steps(gaussian_pair, monkeypatch):
+    x, y = gaussian_pair
+    cfg = EstimatorConfig("neural", network=NetworkConfig(n_steps=40, learning_rate=1e3))
+    assert pair(x, y**2, cfg).status is Status.OK
+    monkeypatch.setattr(neural, "_SAFER", 1.0)  # the same steps again
+    assert pair(x, y**2, cfg).status is Status.DIVERGED
+
+
+def test_an_estimate_near_what_the_samples_can_show_says_so():
+    rng = np.random.default_rng(14)
+    x, e = rng.standard_normal((2, 500))
+    near, far = pair(x, x + 1e-4 * e, config("auto")), pair(x, x + e, config("auto"))
+    assert near.status is Status.OK
+    assert "500 samples show at most 6.2 nats" in near.message
+    assert far.message == ""
+
+
+@pytest.mark.parametrize("name", GROUPED)
+def test_turning_a_vector_changes_little(name):
+    """Ranks of turned coordinates differ, the dependence does not."""
+    rng = np.random.default_rng(15)
+    x = rng.standard_normal((800, 3))
+    y = 0.8 * x + 0.6 * rng.standard_normal((800, 3))
+    turn = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    before, after = pair(x, y, config(name)), pair(x @ turn, y, config(name))
+    assert before.mi_nats == pytest.approx(after.mi_nats, abs=before.se_nats)
+    assert before.mi_nats == pytest.approx(-1.5 * np.log(1 - 0.64), abs=3 * before.se_nats)
+
+
+@pytest.mark.parametrize(("mi_nats", "cube"), [(3, False), (8, True), (15, False)])
+def test_high_mi_of_vectors(mi_nats, cube):
+    task = known_mi.paired(10, np.sqrt(1 - np.exp(-mi_nats / 5)), 10)
+    x, y = task.sample(np.random.default_rng(16), 5000)
+    assert task.mi_nats == pytest.approx(mi_nats)
+    x = x**3 if cube else x
+    assert pair(x, y, config("gaussian")).mi_nats == pytest.approx(mi_nats, rel=0.03)

@@ -216,14 +216,14 @@ def test_a_run_without_a_matrix_is_complete_and_says_the_way_out(settings_of: An
 def test_a_pair_that_failed_is_stored_whatever_the_filter(
     settings_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    estimate = driver.run_shard.__globals__["estimate_tile"]
+    estimate = driver.run_shard.__globals__["estimate_given"]
 
     def poisoned(variables: Any, pairs: np.ndarray, *rest: Any) -> PairEstimates:
         if [3, 17] in pairs.tolist():
             raise ZeroDivisionError("singular")
         return estimate(variables, pairs, *rest)
 
-    monkeypatch.setattr("mmg_ray.execute.task.estimate_tile", poisoned)
+    monkeypatch.setattr("mmg_ray.execute.task.estimate_given", poisoned)
     run = driver.run(settings_of("run", max_p_value=1e-12, top_k=1))
     failed = [row for row in rows_of(run) if row["status"] != "ok"]
     assert [(row["i"], row["j"], row["status"]) for row in failed] == [(3, 17, "failed")]

@@ -160,7 +160,7 @@ def test_known_pairs_are_estimated_as_the_runs_own(written: tuple[Path, Findings
     strong = found["rho = 0.95"]
     # the more of two variables ties, the less of 1.16 nats is left
     assert 0.4 < strong.mi_nats < 1.1
-    assert strong.estimates.mean() == pytest.approx(strong.mi_nats, abs=0.15)
+    assert strong.estimates.mean() == pytest.approx(strong.mi_nats, abs=0.25)
 
 
 def test_a_detail_has_both_curves(written: tuple[Path, Findings]):

@@ -37,6 +37,10 @@ class Columns:
             column[row] = np.nan
         self._messages[row] = f"{what}: {status.remedy}"
 
+    def note(self, row: int, text: str) -> None:
+        """What to know of a value that is there."""
+        self._messages[row] = text
+
     def ok(self, rows: np.ndarray) -> np.ndarray:
         """Which of the rows have not been refused."""
         return self._status[rows] == _STATUSES.index(Status.OK)

@@ -43,6 +43,7 @@ _CHUNK_BYTES = {"cpu": 8 << 20, "cuda": 1 << 30}  # one layer's activations: cac
 _EVIDENCE = 2.0  # standard errors above 0 that a residual's contribution needs to count
 _STEPS_PER_SAMPLE = 1.5  # more passes over few samples only memorise them
 _STEPS_ROUND = 50
+_SAFER = 0.1  # times the learning rate, where training has diverged
 _HEADROOM = 6.0  # logsnr beyond the Gaussian bump's end that a residual may still fill
 
 
@@ -109,11 +110,24 @@ def estimate(batch: Directions, cfg: EstimatorConfig) -> Estimates:
     for count, rows in itertools.groupby(order, key=steps.__getitem__):
         cfg = replace(cfg, network=replace(cfg.network, n_steps=count))
         for chunk in _chunks(list(rows), size):
-            chosen = batch.select(chunk)
-            c = gaussian.canonical(chosen)
-            parts.append(integrate(fit(chosen, c, cfg), chosen, c, cfg))
+            parts.append(_with_second_try(batch.select(chunk), cfg))
     back = torch.argsort(torch.tensor(order)).to(batch.x.device)
     return Estimates(*(torch.cat(values)[back] for values in zip(*parts, strict=True)))
+
+
+def _with_second_try(batch: Directions, cfg: EstimatorConfig) -> Estimates:
+    """Fit and integrate; directions that diverge once more, with smaller steps."""
+    c = gaussian.canonical(batch)
+    found = integrate(fit(batch, c, cfg), batch, c, cfg)
+    diverged = (~torch.isfinite(found.mi)).nonzero().flatten().tolist()
+    if diverged:
+        net = replace(cfg.network, learning_rate=_SAFER * (cfg.network.learning_rate or 1e-2))
+        again, cfg = batch.select(diverged), replace(cfg, network=net)
+        c = gaussian.canonical(again)
+        safer = integrate(fit(again, c, cfg), again, c, cfg)
+        for values, new in zip(found, safer, strict=True):
+            values[diverged] = new
+    return found
 
 
 def n_steps(net: NetworkConfig, n_samples: int, dim: float) -> int:

@@ -21,6 +21,7 @@ from mmg_ray.estimator.sides import Side, Sides, stack
 from mmg_ray.schema import PairEstimates, Status, Stop, Variable
 
 _SAMPLES_PER_DIMENSION = 2  # below it a covariance matrix says more of the noise than of the data
+_NEAR_NATS = 2.0  # below log n: there the grid of the ranks begins to show in an estimate
 _STACK_BYTES = 2**27  # of the scores of one stack
 
 
@@ -300,3 +301,9 @@ class _Tile:
             orthogonal=better.orthogonal,
             ess=better.ess,
         )
+        near = better.mi > most[finite] - _NEAR_NATS  # of groups never: theirs is infinite
+        for row in rows[near].tolist():
+            n = int(columns.n_samples[row])
+            columns.note(
+                row, f"{n} samples show at most {np.log(n):.1f} nats: the MI may be more or less"
+            )

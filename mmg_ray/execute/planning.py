@@ -13,8 +13,8 @@ import torch
 from mmg_ray.config import Config, DataConfig, ExecuteConfig
 from mmg_ray.errors import ConfigError
 from mmg_ray.estimator.denoisers import denoiser
-from mmg_ray.estimator.tile import estimate_tile
-from mmg_ray.execute.task import device_of, one_thread
+from mmg_ray.estimator.given import estimate_given
+from mmg_ray.execute.task import device_of, given_of, one_thread
 from mmg_ray.plan.cost import Projection, Workload, project, tile_seconds
 from mmg_ray.plan.tiles import Plan, cut_shards
 from mmg_ray.schema import Cost
@@ -101,6 +101,7 @@ def calibrate(config: Config, table: Table, plan: Plan, dims: np.ndarray) -> flo
     with tempfile.TemporaryDirectory(prefix="mmg_ray-") as folder, one_thread():
         prepare(table, config.data, Location(folder))
         prepared = Prepared.open(Location(folder))
+        given = given_of(prepared, config.estimator)
         tiles = np.unique(np.linspace(0, plan.n_tiles - 1, _TIMED_TILES + 2).astype(int)[1:-1])
         for k, tile in enumerate(tiles.tolist()):
             pairs = plan.tile_pairs(tile)
@@ -108,9 +109,9 @@ def calibrate(config: Config, table: Table, plan: Plan, dims: np.ndarray) -> flo
             pairs = pairs[: max(1, int(np.searchsorted(np.cumsum(costs), _TIMED_S)))]
             held = prepared.load(np.unique(pairs).tolist())
             if k == 0:  # tables and kernels are made once a worker
-                estimate_tile(held, pairs[:2], config.estimator, device)
+                estimate_given(held, pairs[:2], given, config.estimator, device)
             began = time.perf_counter()
-            estimate_tile(held, pairs, config.estimator, device)
+            estimate_given(held, pairs, given, config.estimator, device)
             measured += time.perf_counter() - began
             expected += float(costs[: len(pairs)].sum())
     return measured / expected if expected > 0 else 1.0

@@ -16,8 +16,8 @@ import torch
 
 from mmg_ray.config import Config, EstimatorConfig
 from mmg_ray.errors import MMGError, StoreError
+from mmg_ray.estimator.given import Given, estimate_given
 from mmg_ray.estimator.marginals import MISSING
-from mmg_ray.estimator.tile import estimate_tile
 from mmg_ray.execute.outcome import describe
 from mmg_ray.plan.tiles import Plan
 from mmg_ray.schema import PairEstimate, PairEstimates, Receipt, Status, Variable
@@ -58,10 +58,11 @@ def run_shard(task: ShardTask) -> Receipt:
     kept = KeptRows(config.edges)
     held: dict[int, Variable] = {}
     with one_thread():
+        given = given_of(prepared, config.estimator)
         for tile in plan.shard_tiles(task.shard):
             pairs = plan.tile_pairs(tile)
             held = _load(prepared, pairs, held)
-            kept.add(pairs, _estimate(held, pairs, config.estimator, device))
+            kept.add(pairs, _estimate(held, pairs, given, config.estimator, device))
     footer = shards.write_shard(run, task.fingerprint, task.shard, prepared.names, kept)
     return Receipt(task.shard, footer.n_pairs, footer.n_not_ok)
 
@@ -105,24 +106,32 @@ def _load(
 
 
 def _estimate(
-    variables: Mapping[int, Variable], pairs: np.ndarray, cfg: EstimatorConfig, device: str
+    variables: Mapping[int, Variable],
+    pairs: np.ndarray,
+    given: Given | None,
+    cfg: EstimatorConfig,
+    device: str,
 ) -> PairEstimates:
     """The estimates of a tile; if it fails as a whole, of each pair on its own."""
     try:
-        return estimate_tile(variables, pairs, cfg, device)
+        return estimate_given(variables, pairs, given, cfg, device)
     except MMGError:
         raise  # about the run, not about a pair
     except Exception:  # noqa: BLE001  # whatever one pair does must not lose the others
         return PairEstimates.from_rows(
-            [_estimate_one(variables, pair, cfg, device) for pair in pairs]
+            [_estimate_one(variables, pair, given, cfg, device) for pair in pairs]
         )
 
 
 def _estimate_one(
-    variables: Mapping[int, Variable], pair: np.ndarray, cfg: EstimatorConfig, device: str
+    variables: Mapping[int, Variable],
+    pair: np.ndarray,
+    given: Given | None,
+    cfg: EstimatorConfig,
+    device: str,
 ) -> PairEstimate:
     try:
-        return estimate_tile(variables, pair[None], cfg, device)[0]
+        return estimate_given(variables, pair[None], given, cfg, device)[0]
     except MMGError:
         raise
     except Exception as error:  # noqa: BLE001  # the reason is kept in the row
@@ -133,6 +142,12 @@ def _estimate_one(
             denoiser=cfg.denoiser,
             message=describe(error)[:_MESSAGE_CHARACTERS],
         )
+
+
+def given_of(prepared: Prepared, cfg: EstimatorConfig) -> Given | None:
+    """What the pairs of a run are conditioned on, if anything."""
+    condition = prepared.condition()
+    return None if condition is None else Given(condition, cfg.seed)
 
 
 def device_of(name: str) -> str:

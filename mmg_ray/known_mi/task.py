@@ -14,7 +14,7 @@ Sampler = Callable[[np.random.Generator, int], tuple[Array, Array]]
 
 @dataclass(frozen=True)
 class Task:
-    """A named pair (x, y) with exact MI in nats; ``sample(rng, n)`` gives two (n,) arrays."""
+    """A named pair (x, y) with exact MI in nats; ``sample(rng, n)`` gives two (n,) or (n, p) arrays."""
 
     name: str
     mi_nats: float

@@ -180,7 +180,8 @@ def _calibration(run: Run, prepared: Prepared) -> list[Calibration]:
         return []
     ties = np.array(run.variables()["tie_share"].to_numpy())[usable]
     order = np.argsort(ties, kind="stable")
-    chosen = [usable[int(order[int(q * (len(order) - 1))])] for q in (0.5, 0.9)]
+    places = np.ceil(np.array([0.5, 0.9]) * (len(order) - 1)).astype(int)
+    chosen = [usable[k] for k in order[places].tolist()]
     loaded = prepared.load(sorted(set(chosen)))
     codes = [loaded[k].codes[:, 0] for k in chosen]
     x, y = (c[c != MISSING] for c in codes)

@@ -1,6 +1,7 @@
 """Prepared variables: ordinal codes by column and a quality table, written once per run.
 
     prepared/codes.zarr         (n_columns, N) int32, one chunk = a few columns of all samples
+    prepared/condition.parquet  what all pairs are conditioned on, if anything (see `condition`)
     prepared/variables.parquet  one row per variable; written last, so it says that all is there
 
 A worker reads the few chunks that hold its tile's columns, and nothing else. The bytes depend on
@@ -23,8 +24,10 @@ from zarr.codecs import ZstdCodec
 
 from mmg_ray.config import DataConfig
 from mmg_ray.errors import StoreError
+from mmg_ray.estimator.conditional_ranks import Condition
 from mmg_ray.estimator.marginals import MISSING, ordinal_codes
 from mmg_ray.schema import Status, Variable
+from mmg_ray.store.condition import read_condition, write_condition
 from mmg_ray.store.location import Location, require_digest
 from mmg_ray.store.quality import QUALITY_SCHEMA, Quality, column_row, group_row, measure
 from mmg_ray.store.sources import Table
@@ -49,6 +52,7 @@ def prepare(table: Table, cfg: DataConfig, run: Location) -> str:
     the table (before anything is written), StoreError where nothing can be written.
     """
     groups = {} if cfg.groups is None else resolve_groups(read_groups(cfg.groups), table.names)
+    condition = write_condition(table, cfg.conditions, run) if cfg.conditions else ""
     qualities = _write_codes(table, run / CODES)
     grouped = {v for members in groups.values() for v in members}
     rows = [
@@ -58,6 +62,8 @@ def prepare(table: Table, cfg: DataConfig, run: Location) -> str:
     variables = pa.Table.from_pylist(
         [{"index": index, **row} for index, row in enumerate(rows)], schema=QUALITY_SCHEMA
     )
+    if condition:  # so that the digest of the variables stands for it as well
+        variables = variables.replace_schema_metadata({"condition": condition})
     buffer = io.BytesIO()
     pq.write_table(variables, buffer)
     data = buffer.getvalue()
@@ -75,7 +81,10 @@ class Prepared:
         n_samples: N, rows of the table.
     """
 
-    def __init__(self, variables: pa.Table, codes: zarr.Array[Any], run: Location) -> None:
+    def __init__(
+        self, variables: pa.Table, codes: zarr.Array[Any], run: Location, condition: str
+    ) -> None:
+        self._condition = condition
         self._variables = variables
         self._codes = codes
         self._run = run
@@ -96,11 +105,12 @@ class Prepared:
         require_digest(run / VARIABLES, data, digest)
         with _readable(run / VARIABLES):
             variables = pq.read_table(io.BytesIO(data), schema=QUALITY_SCHEMA)
+            stored = pq.read_schema(io.BytesIO(data)).metadata or {}
         with _readable(run / CODES):
             codes = zarr.open_array(
                 zarr_store(run / CODES, read_only=True), mode="r", zarr_format=3
             )
-        prepared = cls(variables, codes, run)
+        prepared = cls(variables, codes, run, stored.get(b"condition", b"").decode())
         last = max((column for columns in prepared._columns for column in columns), default=-1)
         if codes.ndim != 2 or last >= codes.shape[0]:
             raise StoreError(
@@ -141,6 +151,10 @@ class Prepared:
             )
             for index in indices
         }
+
+    def condition(self) -> Condition | None:
+        """What all pairs are conditioned on, or None. StoreError where it is lost or damaged."""
+        return read_condition(self._run, self._condition) if self._condition else None
 
     def qc(self) -> pa.Table:
         """The quality table, one row per variable; QUALITY_SCHEMA says what its columns mean."""

@@ -1,0 +1,237 @@
+"""I(X; Y | C) of all pairs of a tile: conditional ranks, then the same denoisers.
+
+With U_x and U_y the conditional ranks (see `conditional_ranks`), each coordinate independent of C,
+
+    I(X; Y | C) = I(U_x; (U_y, C)) - I(U_x; C),
+
+whatever the pair; the last term is 0 for a scalar. Scalar pairs are first an ordinary pair
+(U_x, U_y), at its cost, which is all there is unless the way in which they depend changes with C. A test
+of that sends the few pairs where it does to the networks, which are given C as well: both denoisers know
+C, the unconditional one by the ranks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.stats import chi2
+
+from mmg_ray.config import EstimatorConfig
+from mmg_ray.estimator import marginals
+from mmg_ray.estimator.conditional_ranks import Condition, Smoother, conditional_ranks
+from mmg_ray.estimator.denoisers import Tier, denoiser
+from mmg_ray.estimator.sides import Sides, stack
+from mmg_ray.estimator.streams import numpy_stream
+from mmg_ray.estimator.tile import estimate_tile
+from mmg_ray.schema import Labels, PairEstimates, Status, Variable
+
+_CHANGES = 1e-3  # p-value from which the dependence of a pair changes with the condition
+
+
+class Given:
+    """A condition and the variables less what it says of them, each made once and kept.
+
+    Attributes:
+        condition: over the samples where all of it is known, the only ones that count.
+    """
+
+    def __init__(self, condition: Condition, seed: int) -> None:
+        self._present = condition.present
+        self.condition = condition.at(self._present)
+        self._columns = self.condition.columns()
+        self._seed = seed
+        self._smoothers: dict[str, Smoother] = {}
+        self._made: dict[str, Variable] = {}
+
+    def __call__(self, variable: Variable) -> Variable:
+        """The conditional ranks of a variable over the samples that have the condition."""
+        if variable.name not in self._made:
+            self._made[variable.name] = self._make(variable)
+        return self._made[variable.name]
+
+    def _make(self, variable: Variable) -> Variable:
+        codes = variable.codes[self._present]
+        complete = (codes != marginals.MISSING).all(axis=1)
+        needed = 2 * self._columns.shape[1] + 8
+        if variable.status is not Status.OK or complete.sum() < needed:
+            few = variable.status is Status.OK
+            status = Status.TOO_FEW_SAMPLES if few else variable.status
+            return replace(variable, codes=codes, status=status)
+        smooth = self._smoother(complete)
+        left, varied = [], False
+        for d, column in enumerate(codes[complete].T):
+            dense = np.unique(column, return_inverse=True)[1]
+            if dense.max() == 0:
+                continue
+            varied = True
+            drawn = marginals.randomised_ranks(
+                dense, numpy_stream(self._seed, "ties", variable.name, d)
+            )
+            ranks = conditional_ranks(marginals.rank_scores(drawn), smooth)
+            if ranks is not None:
+                whole = np.full(len(codes), marginals.MISSING, dtype=np.int32)
+                whole[complete] = ranks
+                left.append(whole)
+        if not left:
+            status = Status.DETERMINED if varied else Status.CONSTANT
+            return replace(variable, codes=codes, status=status)
+        return Variable(variable.name, np.stack(left, axis=1))
+
+    def _smoother(self, complete: np.ndarray) -> Smoother:
+        key = hashlib.blake2b(np.packbits(complete).tobytes(), digest_size=16).hexdigest()
+        if key not in self._smoothers:
+            self._smoothers[key] = Smoother(self.condition.at(complete), self._seed)
+        return self._smoothers[key]
+
+    def with_condition(self, variable: Variable) -> Variable:
+        """(U, C), a vector."""
+        codes = np.concatenate([variable.codes, self._columns], axis=1)
+        return Variable(f"{variable.name}, {self.condition.name}", codes, variable.status)
+
+    def alone(self) -> Variable:
+        """C, a vector."""
+        return Variable(self.condition.name, self._columns)
+
+    def changes(self, a: Variable, b: Variable) -> float:
+        """p-value of: the dependence of two scalars of conditional ranks does not change with C.
+
+        Products of their first two rank polynomials against functions of C. Under the null they
+        are uncorrelated, whatever the dependence; sizes are taken from their own scatter.
+        """
+        rows = ((a.codes != marginals.MISSING) & (b.codes != marginals.MISSING))[:, 0]
+        n = int(rows.sum())
+        x, y = (_polynomials(v.codes[rows, 0]) for v in (a, b))
+        products = (x[:, :, None] * y[:, None, :]).reshape(n, -1)
+        products -= products.mean(0)
+        numbers = [_polynomials(column[rows]) for column in self.condition.codes.T]
+        levels = [
+            (column[rows, None] == np.unique(column[rows])[1:]).astype(np.float64)
+            for column in self.condition.categories.T
+        ]
+        functions = np.concatenate([np.empty((n, 0)), *numbers, *levels], axis=1)
+        functions -= functions.mean(0)
+        left, size, _ = np.linalg.svd(functions, full_matrices=False)
+        functions = left[:, size > 1e-6 * size[0]]
+        z = functions.T @ products / np.maximum(products.std(0), 1e-12)
+        return float(chi2.sf((z**2).sum(), z.size))
+
+
+def _polynomials(codes: np.ndarray) -> np.ndarray:
+    """(n,) codes -> (n, 2) the first two Legendre polynomials of the mid-ranks."""
+    u = marginals.standard_midranks(np.unique(codes, return_inverse=True)[1])
+    return np.stack([u, u**2 - 1], axis=1)
+
+
+def estimate_given(
+    variables: Mapping[int, Variable],
+    pairs: np.ndarray | Sequence[tuple[int, int]],
+    given: Given | None,
+    cfg: EstimatorConfig,
+    device: str = "cpu",
+) -> PairEstimates:
+    """As `estimate_tile`, which it is if nothing is given, of I(X; Y | C).
+
+    P-value and Spearman's rho are of the conditional ranks.
+    """
+    if given is None:
+        return estimate_tile(variables, pairs, cfg, device)
+    pairs = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
+    left = {index: given(v) for index, v in variables.items()}
+    scalar = np.array([left[i].dim == left[j].dim == 1 for i, j in pairs.tolist()], dtype=bool)
+    chosen = denoiser(cfg.denoiser)
+    if not chosen.vectors:  # closed forms of scalars do not take a condition beside the ranks
+        return estimate_tile(left, pairs, cfg, device)
+    # groups: here for what can be refused, all else is overwritten
+    quick = replace(cfg, denoiser="gaussian")
+    order = np.argsort(~scalar, kind="stable")
+    found = PairEstimates.concatenate(
+        [
+            estimate_tile(left, pairs[scalar], cfg, device),
+            estimate_tile(left, pairs[~scalar], quick, device),
+        ]
+    ).take(np.argsort(order))
+    rows = np.flatnonzero(found.ok)
+    if cfg.denoiser == "auto":
+        rows = np.array([r for r in rows if not scalar[r] or _changes(given, left, pairs[r])], int)
+    return _knowing(found, rows, left, pairs, given, cfg, device)
+
+
+def _changes(given: Given, left: Mapping[int, Variable], pair: np.ndarray) -> bool:
+    i, j = pair.tolist()
+    return given.changes(left[i], left[j]) < _CHANGES
+
+
+def _knowing(
+    found: PairEstimates,
+    rows: np.ndarray,
+    left: Mapping[int, Variable],
+    pairs: np.ndarray,
+    given: Given,
+    cfg: EstimatorConfig,
+    device: str,
+) -> PairEstimates:
+    """Some pairs again with C as an input of their denoiser, either way round.
+
+    What a scalar pair had from its ranks stands unless this is more: estimates are low where a fit
+    falls short, seldom high.
+    """
+    numbers = {name: getattr(found, name).copy() for name in (*_Known._fields, "mi_ij", "mi_ji")}
+    made_by = [found.denoiser[k] for k in range(len(found))]
+    stops = [found.stop[k] for k in range(len(found))]
+    chosen = denoiser(cfg.denoiser)
+    tier = chosen.vectors[0]
+    for row in rows.tolist():
+        a, b = (left[index] for index in pairs[row].tolist())
+        ji, ij = (_direction(*ab, given, tier, cfg, device) for ab in ((a, b), (b, a)))
+        best = max(ij, ji, key=lambda e: e.mi_nats)
+        scalar = a.dim == b.dim == 1
+        if scalar and not best.mi_nats > numbers["mi_nats"][row]:
+            continue
+        if scalar:
+            most = np.log(found.n_samples[row])
+            best, ij, ji = (e._replace(mi_nats=min(e.mi_nats, most)) for e in (best, ij, ji))
+        for name, value in best._asdict().items():
+            numbers[name][row] = value
+        numbers["mi_ij"][row], numbers["mi_ji"][row] = ij.mi_nats, ji.mi_nats
+        numbers["mi_nats"][row] = max(best.mi_nats, 0.0)
+        made_by[row], stops[row] = tier.name, chosen.last
+    return replace(found, denoiser=Labels.of(made_by), stop=Labels.of(stops), **numbers)
+
+
+class _Known(NamedTuple):
+    """One direction of one pair; names as in `PairEstimate`."""
+
+    mi_nats: float
+    se_nats: float
+    gap: float
+    orthogonal: float
+    ess: float
+
+
+def _direction(
+    target: Variable, source: Variable, given: Given, tier: Tier, cfg: EstimatorConfig, device: str
+) -> _Known:
+    """I(U_x; (U_y, C)) - I(U_x; C), the target denoised."""
+    assert tier.estimate is not None
+    rows = (np.concatenate([target.codes, source.codes], axis=1) != marginals.MISSING).all(axis=1)
+    sides = Sides(cfg.seed)
+    known = given.with_condition(source)
+    both, condition = (
+        tier.estimate(stack([sides.of(target, rows)], [sides.of(v, rows)], device), cfg)
+        for v in (known, given.alone())
+    )
+    n = torch.tensor([int(rows.sum())], device=both.mi.device)
+    # both have the noise of the target's samples in common, and the second is nearly 0
+    se = both._replace(influence=both.influence - condition.influence).standard_error(n)
+    return _Known(
+        mi_nats=float(both.mi - condition.mi),
+        se_nats=float(se),
+        gap=float(both.direct - condition.direct),
+        orthogonal=float(both.orthogonal - condition.orthogonal),
+        ess=float(both.ess),
+    )

@@ -1,0 +1,74 @@
+"""What all pairs of a run are conditioned on: columns of the table and metadata of the samples.
+
+prepared/condition.parquet   one column each: an int32 code of every sample, -1 where missing
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmg_ray.errors import DataError
+from mmg_ray.estimator.conditional_ranks import Condition, label_codes
+from mmg_ray.estimator.marginals import ordinal_codes
+from mmg_ray.store.location import Location, require_digest
+from mmg_ray.store.sources import Table
+from mmg_ray.store.sources.select import nearest
+
+CONDITION = "prepared/condition.parquet"
+
+
+def write_condition(table: Table, names: Sequence[str], run: Location) -> str:
+    """Write the columns of `names` under `run`; sha256 of the bytes. DataError for an unknown name.
+
+    Variables of the table and metadata of numbers have an order, other metadata are labels.
+    """
+    columns = {name: _column(table, name) for name in names}
+    schema = pa.schema(
+        [
+            pa.field(name, pa.int32(), metadata={"kind": "label" if label else "number"})
+            for name, (_, label) in columns.items()
+        ]
+    )
+    buffer = io.BytesIO()
+    pq.write_table(pa.table([codes for codes, _ in columns.values()], schema=schema), buffer)
+    data = buffer.getvalue()
+    (run / CONDITION).write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_condition(run: Location, digest: str) -> Condition:
+    """What `write_condition` wrote with this digest; StoreError for anything else."""
+    data = (run / CONDITION).read_bytes()
+    require_digest(run / CONDITION, data, digest)
+    stored = pq.read_table(io.BytesIO(data))
+    numbers: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+    for field in stored.schema:
+        kind = labels if (field.metadata or {}).get(b"kind") == b"label" else numbers
+        kind.append(stored.column(field.name).to_numpy())
+    empty = np.empty((stored.num_rows, 0), dtype=np.int32)
+    codes, categories = (np.stack(c, axis=1) if c else empty for c in (numbers, labels))
+    return Condition(digest, codes, categories)
+
+
+def _column(table: Table, name: str) -> tuple[np.ndarray, bool]:
+    """Codes of one column, and whether they are labels."""
+    if name in table.names:
+        return ordinal_codes(table.column(table.names.index(name))), False
+    if name not in table.metadata:
+        known = [*table.metadata, *table.names]
+        raise DataError(
+            f"data.conditions: {name!r} is neither a variable that is kept nor a metadata column"
+            f"{nearest(name, known)} A text column of a csv, tsv or parquet file needs to be "
+            "listed in data.metadata"
+        )
+    values = table.metadata[name]
+    if values.dtype.kind in "iuf":
+        return ordinal_codes(values), False
+    return label_codes(values), True

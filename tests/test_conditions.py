@@ -1,0 +1,201 @@
+"""Conditional MI and transfer entropy: exact systems, nulls, what has no value, and runs."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import mmg_ray
+from mmg_ray import known_mi
+from mmg_ray.config import EstimatorConfig, NetworkConfig, from_dict
+from mmg_ray.errors import DataError
+from mmg_ray.estimator.conditional_ranks import Condition, Smoother, conditional_ranks
+from mmg_ray.estimator.marginals import midrank_scores, ordinal_codes
+from mmg_ray.schema import Status
+
+SUITE = {task.name: task for task in known_mi.conditional_suite()}
+NONE = [name for name, task in SUITE.items() if task.mi_nats == 0]
+FAST = EstimatorConfig("auto", network=NetworkConfig(n_steps=200))
+
+
+def estimate(name, n, seed=0, **settings):
+    task = SUITE[name]
+    x, y, c = task.sample(np.random.default_rng(seed), n)
+    c = c.astype(str) if task.categorical else c
+    settings = {"config": FAST} | settings
+    return mmg_ray.estimate_mi(x, y, condition=c, **settings), mmg_ray.estimate_mi(x, y)
+
+
+def test_the_exact_values_by_other_means():
+    """Monte Carlo of the log density ratio, and regression on a long series."""
+    rng = np.random.default_rng(0)
+    c = rng.standard_normal(400_000)
+    rho = 0.9 * np.tanh(2 * c)
+    assert SUITE["correlation .9 tanh 2c"].mi_nats == pytest.approx(
+        -0.5 * np.log1p(-(rho**2)).mean(), abs=0.004
+    )
+    truth, sample = known_mi.autoregression(0.5, 0.7)
+    x, y = sample(rng, 100_000)
+    past = np.stack([y[:-1], x[:-1], np.ones(len(y) - 1)], axis=1)
+    left = [np.linalg.lstsq(past[:, keep], y[1:], rcond=None)[1][0] for keep in ([0, 2], [0, 1, 2])]
+    assert truth == pytest.approx(0.5 * np.log(left[0] / left[1]), abs=0.004)
+    truth, _ = known_mi.volatility(0.7)
+    x, e = rng.standard_normal((2, 2000))
+    sd = np.exp(0.7 * x)
+    nodes = np.exp(0.7 * rng.standard_normal(4000))
+    at = (sd * e)[:, None]
+    ratio = stats.norm.logpdf(at[:, 0], 0, sd) - np.log(stats.norm.pdf(at, 0, nodes).mean(1))
+    assert truth == pytest.approx(ratio.mean(), abs=4 * ratio.std() / np.sqrt(2000))
+
+
+@pytest.mark.parametrize("name", ["linear", "waves and scale", "tails, plane", "labels"])
+def test_what_is_shared_beyond_the_condition(name):
+    found, ignoring = estimate(name, 2000)
+    truth = SUITE[name].mi_nats
+    assert found.mi_nats == pytest.approx(truth, abs=0.05)
+    assert abs(found.mi_nats - truth) < 3 * found.se_nats
+    assert abs(ignoring.mi_nats - truth) > 0.06  # so that a condition that is not used fails here
+
+
+@pytest.mark.parametrize("name", NONE)
+def test_nothing_is_shared_beyond_the_condition(name):
+    found, ignoring = estimate(name, 1000)
+    assert found.mi_nats < 0.01
+    assert ignoring.mi_nats > 0.05
+
+
+@pytest.mark.parametrize("denoiser", ["auto", "neural"])
+def test_dependence_that_changes_with_the_condition_goes_to_the_networks(denoiser):
+    name = "correlation .9 tanh 2c"
+    cfg = EstimatorConfig(denoiser, network=NetworkConfig(n_steps=300))
+    found, _ = estimate(name, 1500, config=cfg)
+    ranks_alone, _ = estimate(name, 1500, denoiser="spline")
+    assert found.denoiser == "neural"
+    assert found.mi_nats == pytest.approx(SUITE[name].mi_nats, abs=0.08)
+    assert ranks_alone.mi_nats < SUITE[name].mi_nats - 0.1
+
+
+def test_vectors_given_a_condition():
+    rng = np.random.default_rng(1)
+    (c, e), noise = rng.standard_normal((2, 1000)), rng.standard_normal((1000, 2))
+    x = np.stack([c + e, 2 * c + noise[:, 0]], axis=1)
+    y = np.stack([c**2 + noise[:, 1], 0.6 * e + 0.8 * rng.standard_normal(1000)], axis=1)
+    for denoiser in ("gaussian", "auto"):
+        cfg = EstimatorConfig(denoiser, network=NetworkConfig(n_steps=100))
+        found = mmg_ray.estimate_mi(x, y, condition=c, config=cfg)
+        assert found.mi_nats == pytest.approx(-0.5 * np.log(1 - 0.36), abs=0.05)
+        apart = mmg_ray.estimate_mi(x, y[:, :1], condition=c, config=cfg)
+        assert apart.mi_nats < 0.01
+
+
+def test_p_values_of_pairs_that_are_independent_given_the_condition():
+    p = np.array(
+        [estimate("none: linear", 300, s, denoiser="screen")[0].p_value for s in range(80)]
+    )
+    assert stats.kstest(p, "uniform").pvalue > 1e-3
+    assert (p < 0.05).mean() < 0.15
+
+
+def test_conditional_ranks_are_independent_of_the_condition_and_keep_the_order_given_it():
+    rng = np.random.default_rng(2)
+    c = rng.standard_normal(3000)
+    x = np.sin(2 * c) * 3 + np.exp(c / 2) * rng.standard_exponential(3000)
+    condition = Condition("c", ordinal_codes(c)[:, None], np.empty((3000, 0), dtype=np.int32))
+    u = conditional_ranks(midrank_scores(ordinal_codes(x)), Smoother(condition, seed=0))
+    assert sorted(u) == list(range(3000))
+    exact = np.exp(-(x - np.sin(2 * c) * 3) / np.exp(c / 2))  # 1 - F(x | c)
+    assert stats.spearmanr(u, -exact).statistic > 0.98
+    assert mmg_ray.estimate_mi(u.astype(float), c).mi_nats < 0.01
+
+
+def test_columns_without_a_value_given_the_condition():
+    rng = np.random.default_rng(3)
+    c, e = rng.standard_normal((2, 400))
+    found = mmg_ray.estimate_mi(c**3, e + c, condition=c)
+    assert found.status is Status.DETERMINED
+    assert found.mi_nats is None
+    assert found.message.startswith("x: the condition says all of it")
+    holes = np.where(np.arange(400) < 100, np.nan, c)
+    found = mmg_ray.estimate_mi(c + e, c - e, condition=holes)
+    assert found.n_samples == 300
+    assert found.mi_nats > 1
+
+
+def test_several_columns_of_numbers_and_labels():
+    rng = np.random.default_rng(4)
+    depth, e, f = rng.standard_normal((3, 1500))
+    batch = rng.choice(["a", "b", "c"], 1500)
+    shift = np.array([ord(b) - 97 for b in batch])
+    x, y = depth * shift + e, 2 * shift - np.sin(2 * depth) + f
+    both = mmg_ray.estimate_mi(x, y, condition={"depth": depth, "batch": batch}, config=FAST)
+    one = mmg_ray.estimate_mi(x, y, condition=depth, config=FAST)
+    assert both.mi_nats < 0.01 < 0.05 < one.mi_nats
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        (np.zeros(10), r"condition has shape \(10,\); it must be \(50,\)"),
+        ([f"sample {k}" for k in range(70)], "shape"),
+    ],
+)
+def test_conditions_that_do_not_fit(condition, message):
+    x = np.random.default_rng(5).standard_normal((50, 2))
+    with pytest.raises(DataError, match=message):
+        mmg_ray.estimate_mi(x[:, 0], x[:, 1], condition=condition)
+    names = [f"sample {k}" for k in range(70)]
+    with pytest.raises(DataError, match="70 different labels for 70 samples"):
+        mmg_ray.estimate_mi(np.arange(70.0), np.arange(70.0), condition=names)
+
+
+@pytest.mark.parametrize("lags", [1, (1, 2)])
+def test_transfer_entropy_of_a_linear_system(lags):
+    truth, sample = known_mi.autoregression(0.5, 0.7)
+    n = 2000 if lags == 1 else 1000
+    x, y = sample(np.random.default_rng(6), n)
+    forward = mmg_ray.transfer_entropy(x, y, lags, config=FAST)
+    backward = mmg_ray.transfer_entropy(y, x, lags, config=FAST)
+    assert forward.mi_nats == pytest.approx(truth, abs=0.05)  # the second lag adds nothing
+    assert backward.mi_nats < 0.01
+    assert forward.n_samples == n - np.max(lags)
+    if lags == 1:
+        assert forward.p_value < 1e-20
+        assert backward.p_value > 1e-3
+
+
+def test_transfer_entropy_without_correlation():
+    truth, sample = known_mi.volatility(0.7)
+    x, y = sample(np.random.default_rng(7), 3000)
+    forward, backward = (mmg_ray.transfer_entropy(*ends) for ends in ((x, y), (y, x)))
+    assert forward.mi_nats == pytest.approx(truth, abs=0.04)
+    assert backward.mi_nats < 0.01
+    with pytest.raises(DataError, match="lags is 0; it must be steps back from 1"):
+        mmg_ray.transfer_entropy(x, y, 0)
+
+
+def test_a_run_is_conditioned_as_a_matrix_is(tmp_path):
+    rng = np.random.default_rng(8)
+    depth = rng.standard_normal(400)
+    batch = rng.choice(["a", "b"], 400)
+    table = depth[:, None] * [1, 2, 3] + (batch == "a")[:, None] + rng.standard_normal((400, 3))
+    path = tmp_path / "t.csv"
+    lines = [",".join(map(str, row)) for row in zip(*table.T, depth, batch, strict=True)]
+    path.write_text("\n".join(["u,v,w,depth,batch", *lines]) + "\n")
+    config = {
+        "data": {"path": str(path), "metadata": ["batch"], "conditions": ["depth", "batch"]},
+        "output": {"url": str(tmp_path / "run")},
+        "execute": {"executor": "serial"},
+    }
+    edges = mmg_ray.run(from_dict(config)).edges().to_pylist()
+    matrix = mmg_ray.mi_matrix(
+        np.c_[table, depth], ["u", "v", "w", "depth"], condition={"d": depth, "b": batch}
+    )
+    for edge in edges:
+        assert (edge["status"] == "ok") == ("depth" not in (edge["source"], edge["target"]))
+        expected = matrix.estimates[edge["i"], edge["j"]]
+        if edge["status"] == "ok":
+            assert edge["p_value"] == pytest.approx(expected.p_value, rel=0.3)
+            assert edge["mi_nats"] == pytest.approx(expected.mi_nats or 0, abs=0.01)
+    config["data"]["conditions"] = ["dept"]
+    other = from_dict({**config, "output": {"url": str(tmp_path / "other")}})
+    with pytest.raises(DataError, match=r"'dept' is neither .* did you mean 'depth'"):
+        mmg_ray.run(other)
