@@ -20,7 +20,7 @@ from common import directions
 
 from mmg_ray import known_mi
 from mmg_ray.config import EstimatorConfig, NetworkConfig
-from mmg_ray.estimator import channel, gaussian, neural, snr
+from mmg_ray.estimator import channel, neural, snr
 from mmg_ray.estimator.halves import held_out
 from mmg_ray.estimator.samples import Points
 from mmg_ray.estimator.streams import Streams
@@ -52,13 +52,13 @@ def main() -> None:
     # y denoised given x
     batch = directions([(y, x) for x, y in sampled]).select(list(range(len(TASKS))))
     cfg = EstimatorConfig(network=NetworkConfig(width=32, learning_rate=1e-2))
-    c = gaussian.canonical(batch)
-    fitted = neural.fit(batch, c, cfg)
+    fitted, _ = neural.fit(batch, cfg)
+    part = fitted.residual[-1]
     everything = torch.arange(args.n_samples).repeat_interleave(16).expand(len(TASKS), -1)
 
     def pilot(name: str) -> snr.Sampler:
         """The rule `name`, shown the whole direct integrand once (16 levels a sample)."""
-        rule = snr.SAMPLERS[name](fitted.residual.sampler.logsnr_max[:, 0], cfg.snr)
+        rule = snr.SAMPLERS[name](part.sampler.logsnr_max[:, 0], cfg.snr)
         streams = Streams(0, [(k, "pilot") for k in range(len(TASKS))], batch.x.device)
         u, _ = rule.draw(streams.uniform(everything.shape[1]).clamp(1e-6, 1 - 1e-6))
         p = fitted.samples.points(everything, u, streams.normal(everything.shape[1], 1))
@@ -77,8 +77,8 @@ def main() -> None:
             streams = Streams(repeat, [(k, part) for k in range(len(TASKS))], batch.x.device)
             u, weight = rule.draw(streams.uniform(index.shape[1]).clamp(1e-6, 1 - 1e-6))
             p = samples.points(index, u, streams.normal(index.shape[1], 1))
-            g, _ = fitted.predictions(p)
-            conditional = p.w - p.f_linear - held_out(g, samples.half[index])
+            g = held_out(part(p.for_both()), samples.half[index])
+            conditional = p.w - p.f_linear - g
             weight = 0.5 * weight * snr.tail_weight(channel.level(u).logsnr, rule.logsnr_max)
             return weight, p.w.square().sum(-1), conditional.square().sum(-1)
 

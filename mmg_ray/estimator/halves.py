@@ -1,4 +1,7 @@
-"""Two fits of every function, on two halves of its samples: what cross-fitting needs."""
+"""Two fits of every function, on two halves of its samples: what cross-fitting needs.
+
+Everything here has a place for both, (S, 2, M, ...): function s, the fit, and the points it is asked at.
+"""
 
 from __future__ import annotations
 
@@ -15,34 +18,57 @@ from mmg_ray.estimator.streams import Streams
 
 _STEPS_PER_BLOCK = 25  # random numbers are drawn for this many steps at once
 
-
-class Goal(NamedTuple):
-    """What a network is to learn at some points."""
-
-    inputs: torch.Tensor  # (S, M, F)
-    wanted: torch.Tensor  # (S, M, D)
-    scale: torch.Tensor  # (S, M, D) standard deviation to expect; the unit of the error
+Prediction = Callable[[Points], torch.Tensor]  # of w, (S, 2, M, D), by both fits
 
 
-class Halves:
-    """The two half-sample fits of S functions and the noise levels at which they matter."""
+class Form(NamedTuple):
+    """What a part of a denoiser looks like.
 
-    def __init__(self, stack: Stack, sampler: snr.Sampler) -> None:
-        self.stack, self.sampler = stack, sampler
+    Attributes:
+        name: keys its random streams.
+        n_inputs, n_outputs: of its networks.
+        inputs: of the networks at some points, (S, 2, M, n_inputs).
+        predict: points and the networks' outputs (S, 2, M, n_outputs) -> what the part adds to the
+            prediction of w, (S, 2, M, D).
+        scale: (S, 2, M, D) standard deviation to expect of what is to be predicted.
+    """
 
-    def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
-        """(S, M, F) -> (S, 2, M, D): both fits at every point."""
-        both = inputs[:, None].expand(-1, 2, -1, -1).flatten(0, 1)
-        return self.stack(both).unflatten(0, (-1, 2))
+    name: str
+    n_inputs: int
+    n_outputs: int
+    inputs: Callable[[Points], torch.Tensor]
+    predict: Callable[[Points, torch.Tensor], torch.Tensor]
+    scale: Callable[[Points], torch.Tensor]
 
-    def each_its_own(self, inputs: torch.Tensor) -> torch.Tensor:
-        """(S, 2 M, F) -> (S, 2 M, D): the first M points by fit 0, the others by fit 1."""
-        return self.stack(_split(inputs)).unflatten(0, (-1, 2)).flatten(1, 2)
 
-    def select(self, index: torch.Tensor) -> Halves:
-        """Halves whose function s is function ``index[s]`` of these."""
+class Part:
+    """A fitted part of the denoisers of S directions.
+
+    Attributes:
+        sampler: of the noise levels at which it matters.
+        on: (S,) false where it is left out.
+    """
+
+    def __init__(self, form: Form, stack: Stack, sampler: snr.Sampler) -> None:
+        self._form, self.stack, self.sampler = form, stack, sampler
+        self.on = torch.ones(len(stack.weights[0]) // 2, dtype=torch.bool, device=stack.device)
+
+    def outputs(self, points: Points) -> torch.Tensor:
+        """(S, 2, M, n_outputs) of both fits, 0 where the part is off."""
+        inputs = self._form.inputs(points)
+        out = self.stack(inputs.flatten(0, 1)).unflatten(0, (-1, 2))
+        return out * self.on[:, None, None, None]
+
+    def __call__(self, points: Points) -> torch.Tensor:
+        """(S, 2, M, D) what the part adds to the prediction of w by either fit."""
+        return self._form.predict(points, self.outputs(points)) * self.on[:, None, None, None]
+
+    def used_for(self, index: torch.Tensor, form: Form) -> Part:
+        """The part whose function s is function ``index[s]`` of this one, seen through `form`."""
         both = torch.stack([2 * index, 2 * index + 1], 1).flatten()
-        return Halves(self.stack.select(both), self.sampler)
+        part = Part(form, self.stack.select(both), self.sampler)
+        part.on = self.on[index]
+        return part
 
 
 def held_out(both: torch.Tensor, half: torch.Tensor) -> torch.Tensor:
@@ -53,25 +79,22 @@ def held_out(both: torch.Tensor, half: torch.Tensor) -> torch.Tensor:
 def fit_halves(
     samples: Samples,
     names: Sequence[tuple[str, ...]],
-    n_inputs: int,
+    form: Form,
+    wanted: Prediction,
     logsnr_max: torch.Tensor,
-    goal: Callable[[Points], Goal],
     cfg: EstimatorConfig,
-) -> Halves:
-    """Fit `goal` on half 0 and on half 1 of every direction.
+) -> Part:
+    """Fit a part to what is `wanted` of it, on half 0 and on half 1 of every direction.
 
-    Points come to `goal` as half 0's batch followed by half 1's. The loss is the squared error in
-    units of the goal's scale, which weighs all noise levels alike; where levels are drawn adapts
-    to the gap that the fit is closing.
+    The loss is the squared error in units of the form's scale, which weighs all noise levels alike;
+    where levels are drawn adapts to the gap that the fit is closing.
     """
     net, dim, device = cfg.network, samples.x.shape[-1], samples.x.device
-    keys = [("weights", *name, half) for name in names for half in (0, 1)]
-    sizes = [n_inputs] + [net.width or 32] * net.n_layers + [dim]
-    fitted = Halves(
-        Stack(sizes, Streams(cfg.seed, keys, device)),
-        snr.SAMPLERS[cfg.snr.sampler](logsnr_max, cfg.snr),
-    )
-    streams = Streams(cfg.seed, [("train", *name) for name in names], device)
+    keys = [("weights", form.name, *name, half) for name in names for half in (0, 1)]
+    sizes = [form.n_inputs] + [net.width or 32] * net.n_layers + [form.n_outputs]
+    stack = Stack(sizes, Streams(cfg.seed, keys, device))
+    part = Part(form, stack, snr.SAMPLERS[cfg.snr.sampler](logsnr_max, cfg.snr))
+    streams = Streams(cfg.seed, [("train", form.name, *name) for name in names], device)
     uniform = normal = torch.empty(0)
 
     def loss(step: int) -> torch.Tensor:
@@ -82,17 +105,14 @@ def fit_halves(
             normal = streams.normal(_STEPS_PER_BLOCK, 2 * net.batch_size, dim)
         position = (uniform[:, at, 0] * samples.n_members[..., None]).long()
         index = samples.members.gather(2, position).flatten(1)
-        u, _ = fitted.sampler.draw(snr.stratified(uniform[:, at, 1]).flatten(1))
-        inputs, wanted, scale = goal(samples.points(index, u, normal[:, at]))
-        predicted = fitted.each_its_own(inputs)
-        found = predicted.detach() * scale
-        fitted.sampler.observe(u, ((2 * wanted - found) * found).sum(-1))
-        return (wanted / scale - predicted).square().sum() / net.batch_size
+        u, _ = part.sampler.draw(snr.stratified(uniform[:, at, 1]).flatten(1))
+        points = samples.points(index, u, normal[:, at]).split()
+        with torch.no_grad():  # what has been fitted before stays as it is
+            target, scale = wanted(points), form.scale(points)
+        predicted = part(points)
+        found = predicted.detach()
+        part.sampler.observe(u, ((2 * target - found) * found).sum(-1).flatten(1))
+        return ((target - predicted) / scale).square().sum() / net.batch_size
 
-    train(fitted.stack, loss, net)
-    return fitted
-
-
-def _split(values: torch.Tensor) -> torch.Tensor:
-    """(S, 2 M, F) -> (2 S, M, F)."""
-    return values.unflatten(1, (2, -1)).flatten(0, 1)
+    train(part.stack, loss, net)
+    return part

@@ -38,6 +38,10 @@ class Stack:
         return chosen
 
     @property
+    def device(self) -> torch.device:
+        return self.weights[0].device
+
+    @property
     def parameters(self) -> list[torch.Tensor]:
         return self.weights + self.biases
 

@@ -1,14 +1,15 @@
 """The neural denoiser: stacks of small networks that learn what the linear denoiser misses.
 
-With w = alpha eps - sigma x (see channel) the denoisers of a direction "x given y" are
+With w = alpha eps - sigma x (see channel) the denoisers of a direction "x given y" are sums of parts,
 
-    unconditional   f_u(z, u)                      0 exactly for a scalar target (its marginal is
+    unconditional   f_u = f_1 + f_2                0 exactly for a scalar target (its marginal is
                                                    N(0, 1)); learned once per target otherwise
-    conditional     f_u + f_G(z, y, u) + g(z, y, u)
+    conditional     f_u + f_G + g_1 + g_2
 
 where f_G is the linear-Gaussian term in closed form and g, the only thing learned per pair, is the
-rest. "No condition" is a denoiser without that input, never y = 0. The linear part of the MI is
-then the bias-corrected Gaussian MI, whatever its size, and the networks contribute
+rest: first of all a common scale (`scale`, for vectors), then anything. "No condition" is a denoiser
+without that input, never y = 0. The linear part of the MI is then the bias-corrected Gaussian MI,
+whatever its size, and the networks contribute
 
     1/2 Int E[ 2 (w - f_u - f_G).g - |g|^2 - 2 f_u.f_G ] du            (direct).
 
@@ -17,24 +18,26 @@ other half's samples or fit carry no overfit noise (the cross-product estimate, 
 
     1/2 Int E[ 2 (w - f_G).g' - g1.g2 - f_u1.g2 - g1.f_u2 - 2 f_u'.f_G ] du,
 
-g' being the fit that has not seen the sample. A residual is switched off unless its contribution is
-clearly above 0 and larger than what overfitting costs it on held-out samples: this is what makes
-independent pairs read 0. Few samples or many dimensions also mean fewer steps, see `n_steps`.
+g' being the fit that has not seen the sample. Parts are fitted one after the other, each to what the
+ones before it leave, and a part is left out unless its contribution is clearly above 0 and larger
+than what overfitting costs it on held-out samples: this is what makes independent pairs read 0. Few
+samples or many dimensions also mean fewer steps, see `n_steps`.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 
 from mmg_ray.config import EstimatorConfig, NetworkConfig
-from mmg_ray.estimator import gaussian
+from mmg_ray.estimator import gaussian, scale, snr
 from mmg_ray.estimator.batch import Directions, Estimates
-from mmg_ray.estimator.halves import Goal, Halves, fit_halves, held_out
+from mmg_ray.estimator.halves import Form, Part, fit_halves, held_out
 from mmg_ray.estimator.samples import PIECE, Points, Samples, prepare
 from mmg_ray.estimator.streams import Streams
 from mmg_ray.schema import Cost
@@ -44,53 +47,55 @@ _EVIDENCE = 2.0  # standard errors above 0 that a residual's contribution needs 
 _STEPS_PER_SAMPLE = 1.5  # more passes over few samples only memorise them
 _STEPS_ROUND = 50
 _SAFER = 0.1  # times the learning rate, where training has diverged
+_SCALE_WIDTH, _SCALE_LAYERS, _SCALE_STEPS = 16, 2, 600  # the networks of scales
 _HEADROOM = 6.0  # logsnr beyond the Gaussian bump's end that a residual may still fill
 
 
 class Terms(NamedTuple):
-    """Integrands beyond the linear term's, per noised sample, summed over coordinates, (S, M)."""
+    """What a part adds to the integrands, per noised sample, summed over coordinates, (S, M)."""
 
-    shared: torch.Tensor  # -2 f_u.f_G: there with or without g
     direct: torch.Tensor
     cross: torch.Tensor
     orthogonal: torch.Tensor
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """Trained denoisers of S directions, ready to be integrated over noise levels.
+class Fitted(NamedTuple):
+    """Denoisers of S directions, ready to be integrated over noise levels.
 
     Attributes:
-        residual: g. unconditional: f_u, None for scalar targets, with ``unconditional_on`` (S,)
-            false where it brought nothing on held-out samples.
+        own: the parts of f_u, none for scalar targets. residual: those of g.
     """
 
     samples: Samples
-    residual: Halves
-    unconditional: Halves | None
-    unconditional_on: torch.Tensor
+    own: tuple[Part, ...]
+    residual: tuple[Part, ...]
 
-    def predictions(self, p: Points) -> tuple[torch.Tensor, torch.Tensor]:
-        """Both fits of g and of f_u at some points, each (S, 2, M, Dx)."""
-        g = self.residual(p.conditional) * p.scale[:, None]
-        if self.unconditional is None:
-            return g, torch.zeros_like(g)
-        own = self.unconditional(p.unconditional)
-        on = self.unconditional_on[:, None, None, None]
-        return g, own @ self.samples.rotation[:, None] * on
-
-    def terms(self, p: Points, half: torch.Tensor) -> Terms:
-        """All terms of the integrands at points whose samples belong to `half` (S, M)."""
-        g, f_u = self.predictions(p)
-        g_held, f_u_held = held_out(g, half), held_out(f_u, half)
-        rest = p.w - p.f_linear
-        both = g[:, 0] * g[:, 1] + f_u[:, 0] * g[:, 1] + g[:, 0] * f_u[:, 1]
+    def terms(self, points: Points, half: torch.Tensor) -> Terms:
+        """Of the last part of g, the others being there; samples belong to `half` (S, M)."""
+        p = points.for_both()
+        earlier = _sum(self.residual[:-1], p)
+        base, g = _sum(self.own, p) + earlier, self.residual[-1](p)
+        base_held, earlier_held, g_held = (held_out(v, half) for v in (base, earlier, g))
+        rest = points.w - points.f_linear
+        both = g[:, 0] * g[:, 1] + base[:, 0] * g[:, 1] + g[:, 0] * base[:, 1]
         return Terms(
-            shared=-2 * (f_u_held * p.f_linear).sum(-1),
-            direct=((2 * (rest - f_u_held) - g_held) * g_held).sum(-1),
+            direct=((2 * (rest - base_held) - g_held) * g_held).sum(-1),
             cross=(2 * rest * g_held - both).sum(-1),
-            orthogonal=((2 * p.f_linear + g_held) * g_held).sum(-1),
+            orthogonal=((2 * (points.f_linear + earlier_held) + g_held) * g_held).sum(-1),
         )
+
+    def shared(self, points: Points, half: torch.Tensor) -> torch.Tensor:
+        """(S, M) -2 f_u.f_G: there with or without g."""
+        f_u = held_out(_sum(self.own, points.for_both()), half)
+        return -2 * (f_u * points.f_linear).sum(-1)
+
+
+def _sum(parts: Sequence[Part], p: Points) -> torch.Tensor:
+    """(S, 2, M, D) what some parts predict together."""
+    total = torch.zeros_like(p.w)
+    for part in parts:
+        total = total + part(p)
+    return total
 
 
 def estimate(batch: Directions, cfg: EstimatorConfig) -> Estimates:
@@ -102,13 +107,11 @@ def estimate(batch: Directions, cfg: EstimatorConfig) -> Estimates:
     cfg = replace(cfg, network=_resolved(cfg.network, batch.x.shape[-1], batch.y.shape[-1]))
     per_direction = 2 * cfg.network.batch_size * (cfg.network.width or 0) * 4
     size = max(1, _CHUNK_BYTES[batch.x.device.type] // per_direction)
-    dim = 0.5 * (batch.x.shape[-1] + batch.y.shape[-1])
-    steps = [n_steps(cfg.network, n, dim) for n in batch.n.tolist()]
-    # directions of one target side by side, so that a chunk trains its unconditional network once
+    # as many steps within a chunk; targets side by side, to train their unconditional networks once
+    steps = [n_steps(cfg.network, n, 1.0) for n in batch.n.tolist()]
     order = sorted(range(len(steps)), key=lambda s: (steps[s], batch.target[s], batch.source[s]))
     parts = []
-    for count, rows in itertools.groupby(order, key=steps.__getitem__):
-        cfg = replace(cfg, network=replace(cfg.network, n_steps=count))
+    for _, rows in itertools.groupby(order, key=steps.__getitem__):
         for chunk in _chunks(list(rows), size):
             parts.append(_with_second_try(batch.select(chunk), cfg))
     back = torch.argsort(torch.tensor(order)).to(batch.x.device)
@@ -117,14 +120,11 @@ def estimate(batch: Directions, cfg: EstimatorConfig) -> Estimates:
 
 def _with_second_try(batch: Directions, cfg: EstimatorConfig) -> Estimates:
     """Fit and integrate; directions that diverge once more, with smaller steps."""
-    c = gaussian.canonical(batch)
-    found = integrate(fit(batch, c, cfg), batch, c, cfg)
+    found = fit(batch, cfg)[1]
     diverged = (~torch.isfinite(found.mi)).nonzero().flatten().tolist()
     if diverged:
         net = replace(cfg.network, learning_rate=_SAFER * (cfg.network.learning_rate or 1e-2))
-        again, cfg = batch.select(diverged), replace(cfg, network=net)
-        c = gaussian.canonical(again)
-        safer = integrate(fit(again, c, cfg), again, c, cfg)
+        safer = fit(batch.select(diverged), replace(cfg, network=net))[1]
         for values, new in zip(found, safer, strict=True):
             values[diverged] = new
     return found
@@ -150,54 +150,162 @@ def _resolved(net: NetworkConfig, dim_x: int, dim_y: int) -> NetworkConfig:
     )
 
 
-def fit(batch: Directions, c: gaussian.Canonical, cfg: EstimatorConfig) -> Fitted:
-    """Train the residual networks of all directions, and the unconditional ones of vector targets."""
+def fit(batch: Directions, cfg: EstimatorConfig) -> tuple[Fitted, Estimates]:
+    """Train and integrate part after part: f_u of vector targets, then g of every direction."""
+    c = gaussian.canonical(batch)
     samples = prepare(batch, c, cfg.seed)
     logsnr_max = _HEADROOM - torch.log1p(-(c.rho**2)).amin(-1)
     logsnr_max = logsnr_max.clamp(min=cfg.snr.logsnr_max).float()
-    n_conditional, n_unconditional = samples.n_inputs
+    own = _own(samples, batch, logsnr_max, cfg) if batch.x.shape[-1] > 1 else ()
+    names = list(zip(batch.target, batch.source, strict=True))
+    streams = Streams(cfg.seed, [("integrate", *name) for name in names], samples.x.device)
 
-    unconditional, on = None, torch.zeros_like(samples.n, dtype=torch.bool)
-    if batch.x.shape[-1] > 1:
-        targets = samples.targets()
-        keys = [("unconditional", batch.target[int(s)]) for s in samples.first]
-        of_targets = fit_halves(
-            targets,
-            keys,
-            n_unconditional,
-            logsnr_max[samples.first],
-            lambda p: Goal(p.unconditional, p.w, torch.ones_like(p.w)),
-            cfg,
+    forms = [(_whole(samples), _for_all(batch, cfg))]
+    if max(batch.x.shape[-1], batch.y.shape[-1]) > 1:
+        forms.insert(0, (scale.conditional(own[0] if own else None), _for_scales(batch, cfg)))
+    fitted, linear = Fitted(samples, own, ()), gaussian.gaussian_mi(c, batch.n)
+    mi, direct, orthogonal = linear.clone(), linear.clone(), linear.clone()
+    influence, unsure = gaussian.pointwise_mi(c), torch.zeros_like(linear)
+    for form, settings in forms:
+        before = fitted
+
+        def wanted(p: Points, before: Fitted = before) -> torch.Tensor:
+            return p.w - p.f_linear - _sum((*before.own, *before.residual), p)
+
+        part = fit_halves(samples, names, form, wanted, logsnr_max, settings)
+        fitted = before._replace(residual=(*before.residual, part))
+        terms = Terms(*_integrated(samples, part.sampler, streams, cfg.snr.n_draws, fitted.terms))
+        gain, cost, distance = (
+            samples.mean_over(v) for v in (terms.cross, terms.direct, terms.orthogonal)
         )
-        streams = Streams(cfg.seed, [("gain", *key) for key in keys], samples.x.device)
-        on = _unconditional_counts(of_targets, targets, streams, cfg.snr.n_draws)[samples.target]
-        unconditional = of_targets.select(samples.target)
+        # a part that has diverged stays on, for its estimate to say so
+        finite = torch.isfinite(gain + cost)
+        part.on = (_counts(samples, terms.cross) & (gain + cost > 0)) | ~finite
+        on = part.on.double()
+        mi += on * gain
+        direct += on * cost
+        orthogonal += on * distance
+        influence = influence + on[:, None] * terms.cross
+        # overfitting lowers the direct form and raises the orthogonal one, shrinkage lowers this alone
+        apart = torch.maximum((gain - cost).abs(), (gain - distance).abs())
+        unsure += 0.5 * on * apart
+    sampler = fitted.residual[-1].sampler
+    if own:
+        (per_sample,) = _integrated(
+            samples, sampler, streams, cfg.snr.n_draws, lambda p, half: (fitted.shared(p, half),)
+        )
+        influence = influence + per_sample
+        shared = samples.mean_over(per_sample)
+        mi, direct = mi + shared, direct + shared
+    return fitted, Estimates(
+        mi=torch.where(torch.isfinite(mi), mi, torch.nan),
+        direct=direct,
+        orthogonal=orthogonal,
+        influence=influence * batch.mask(),
+        ess=sampler.effective_share(),
+        unsure=unsure,
+    )
 
-    def residual(p: Points) -> Goal:
-        rest = p.w - p.f_linear
-        if unconditional is not None:
-            with torch.no_grad():  # only g is learned per pair
-                own = unconditional.each_its_own(p.unconditional)
-            rest = rest - own @ samples.rotation * on[:, None, None]
-        return Goal(p.conditional, rest, p.scale)
 
-    pairs = [("residual", t, s) for t, s in zip(batch.target, batch.source, strict=True)]
-    fitted = fit_halves(samples, pairs, n_conditional, logsnr_max, residual, cfg)
-    return Fitted(samples, fitted, unconditional, on)
+def _own(
+    samples: Samples, batch: Directions, logsnr_max: torch.Tensor, cfg: EstimatorConfig
+) -> tuple[Part, ...]:
+    """The parts of f_u, one network for each distinct target, as the directions use them."""
+    targets = samples.targets()
+    names = [(batch.target[int(s)],) for s in samples.first]
+    streams = Streams(cfg.seed, [("gain", *name) for name in names], samples.x.device)
+    found: tuple[Part, ...] = ()
+    seen: tuple[Part, ...] = ()
+    for form, seen_as, settings in (
+        (scale.unconditional(), scale.unconditional(), _for_scales(batch, cfg)),
+        (_own_whole(targets), _own_whole(samples), _for_all(batch, cfg)),
+    ):
+        before = found
+
+        def wanted(p: Points, before: tuple[Part, ...] = before) -> torch.Tensor:
+            return p.w - _sum(before, p)
+
+        part = fit_halves(targets, names, form, wanted, logsnr_max[samples.first], settings)
+        found = (*before, part)
+        # closing the gap of x to a normal is closing that of a pair whose linear term is 0
+        fitted = Fitted(targets, (), found)
+        terms = Terms(*_integrated(targets, part.sampler, streams, cfg.snr.n_draws, fitted.terms))
+        part.on = _counts(targets, terms.cross)
+        seen = (*seen, part.used_for(samples.target, seen_as))
+    return seen
 
 
-def _unconditional_counts(
-    fitted: Halves, targets: Samples, streams: Streams, n_draws: int
-) -> torch.Tensor:
-    """(T,) true where f_u by itself closes a gap, 1/2 Int E[2 w.f_u' - f_u1.f_u2] du."""
-    gain = torch.zeros(targets.x.shape[:2], device=targets.x.device)
-    for draw in targets.integral(fitted.sampler, streams, n_draws):
-        p = targets.points(draw.sample, draw.u, draw.eps)
-        f_u = fitted(p.unconditional)
-        f_held = held_out(f_u, targets.half[draw.sample])
-        value = (2 * p.w * f_held - f_u[:, 0] * f_u[:, 1]).sum(-1)
-        gain.scatter_add_(1, draw.sample, draw.weight * value)
-    return _counts(targets, gain)
+def _whole(samples: Samples) -> Form:
+    """g as any function."""
+    dim_x, dim_y = samples.x.shape[-1], samples.y.shape[-1]
+    return Form(
+        "residual",
+        n_inputs=2 * dim_x + dim_y + (dim_x > 1) + (dim_y > 1) + 3,
+        n_outputs=dim_x,
+        inputs=lambda p: torch.cat(
+            [p.innovation, p.z, p.y, *_radius(p.z), *_radius(p.y), p.level], -1
+        ),
+        predict=lambda p, out: out * p.scale,
+        scale=lambda p: p.scale,
+    )
+
+
+def _own_whole(samples: Samples) -> Form:
+    """f_u as any function of a vector target's own coordinates."""
+    dim_x, rotation = samples.x.shape[-1], samples.rotation[:, None]
+    return Form(
+        "unconditional",
+        n_inputs=dim_x + 4,
+        n_outputs=dim_x,
+        inputs=lambda p: torch.cat([p.z @ rotation.mT, *_radius(p.z), p.level], -1),
+        predict=lambda _, out: out @ rotation,
+        scale=lambda p: torch.ones_like(p.w),
+    )
+
+
+def _radius(values: torch.Tensor) -> list[torch.Tensor]:
+    """|v|^2 standardised, for vectors: a shape a small network finds slowly by itself."""
+    dim = values.shape[-1]
+    if dim == 1:
+        return []
+    return [(values.square().sum(-1, keepdim=True) / dim - 1) * (dim / 2) ** 0.5]
+
+
+def _for_all(batch: Directions, cfg: EstimatorConfig) -> EstimatorConfig:
+    """Settings of the networks of all coordinates: the fewer samples a coordinate, the fewer steps."""
+    dim = 0.5 * (batch.x.shape[-1] + batch.y.shape[-1])
+    steps = n_steps(cfg.network, int(batch.n.max()), dim)
+    return replace(cfg, network=replace(cfg.network, n_steps=steps))
+
+
+def _for_scales(batch: Directions, cfg: EstimatorConfig) -> EstimatorConfig:
+    """Settings of the networks of a few radii: small and soon trained, in any dimension."""
+    net = replace(
+        cfg.network,
+        width=_SCALE_WIDTH,
+        n_layers=_SCALE_LAYERS,
+        n_steps=min(_SCALE_STEPS, n_steps(cfg.network, int(batch.n.max()), 1.0)),
+    )
+    return replace(cfg, network=net)
+
+
+def _integrated(
+    samples: Samples,
+    sampler: snr.Sampler,
+    streams: Streams,
+    n_draws: int,
+    integrands: Callable[[Points, torch.Tensor], Sequence[torch.Tensor]],
+) -> list[torch.Tensor]:
+    """1/2 Int of some integrands (S, M) du, sample by sample: (S, N) each."""
+    sums: list[torch.Tensor] = []
+    for draw in samples.integral(sampler, streams, n_draws):
+        points = samples.points(draw.sample, draw.u, draw.eps)
+        values = integrands(points, samples.half[draw.sample])
+        if not sums:
+            sums = [torch.zeros(samples.x.shape[:2], device=samples.x.device) for _ in values]
+        for total, value in zip(sums, values, strict=True):
+            total.scatter_add_(1, draw.sample, draw.weight * value)
+    return sums
 
 
 def _counts(samples: Samples, contribution: torch.Tensor) -> torch.Tensor:
@@ -205,36 +313,6 @@ def _counts(samples: Samples, contribution: torch.Tensor) -> torch.Tensor:
     mean = samples.mean_over(contribution)
     variance = samples.mean_over((contribution - mean[:, None].float()) ** 2)
     return mean > _EVIDENCE * (variance / samples.n).sqrt()
-
-
-def integrate(
-    fitted: Fitted, batch: Directions, c: gaussian.Canonical, cfg: EstimatorConfig
-) -> Estimates:
-    """Integrate the gap of fitted denoisers over noise levels, sample by sample."""
-    samples, sampler = fitted.samples, fitted.residual.sampler
-    names = [("integrate", t, s) for t, s in zip(batch.target, batch.source, strict=True)]
-    streams = Streams(cfg.seed, names, samples.x.device)
-    sums = [torch.zeros(samples.x.shape[:2], device=samples.x.device) for _ in Terms._fields]
-    for draw in samples.integral(sampler, streams, cfg.snr.n_draws):
-        points = samples.points(draw.sample, draw.u, draw.eps)
-        terms = fitted.terms(points, samples.half[draw.sample])
-        for total, term in zip(sums, terms, strict=True):
-            total.scatter_add_(1, draw.sample, draw.weight * term)
-    per_sample = Terms(*sums)
-    shared, direct, cross, orthogonal = (samples.mean_over(value) for value in per_sample)
-    on = (_counts(samples, per_sample.cross) & (cross + direct > 0)).double()
-    linear = gaussian.gaussian_mi(c, batch.n)
-    learned = per_sample.shared + on[:, None] * per_sample.cross
-    diverged = ~torch.isfinite(shared + direct + cross)
-    return Estimates(
-        mi=torch.where(diverged, torch.nan, linear + shared + on * cross),
-        direct=linear + shared + on * direct,
-        orthogonal=linear + on * orthogonal,
-        influence=(gaussian.pointwise_mi(c) + learned) * batch.mask(),
-        ess=sampler.effective_share(),
-        # what overfitting costs the direct form; shrinkage and noise of the fits are less
-        unsure=0.5 * on * (cross - direct).abs(),
-    )
 
 
 def cost(n_samples: int, dim_x: int, dim_y: int, cfg: EstimatorConfig) -> Cost:

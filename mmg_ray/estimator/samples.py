@@ -16,13 +16,28 @@ PIECE = 2048  # noised samples per direction that are evaluated at once
 
 
 class Points(NamedTuple):
-    """Noised samples of S directions, M each, in canonical coordinates."""
+    """Noised samples of S directions, M each, in canonical coordinates.
+
+    What predicts takes them with a place for both fits, (S, 2, M, ...): `for_both`, `split`.
+    """
 
     w: torch.Tensor  # (S, M, Dx) what is to be predicted
     f_linear: torch.Tensor  # (S, M, Dx) the linear denoiser's prediction of it
+    z: torch.Tensor  # (S, M, Dx)
+    y: torch.Tensor  # (S, M, Dy)
+    innovation: torch.Tensor  # (S, M, Dx) z less its mean given y, white for Gaussian data
     scale: torch.Tensor  # (S, M, Dx) standard deviation of w - f_linear for Gaussian data
-    conditional: torch.Tensor  # (S, M, F) inputs of the conditional network
-    unconditional: torch.Tensor  # (S, M, F') inputs of f_u, in the target's own coordinates
+    ratio: torch.Tensor  # (S, M, Dx) signal over noise given y, as standard deviations
+    own_ratio: torch.Tensor  # (S, M, 1) the same without y
+    level: torch.Tensor  # (S, M, 3) the noise level as networks see it
+
+    def for_both(self) -> Points:
+        """Every point for both fits, (S, 2, M, ...)."""
+        return Points(*(v[:, None].expand(-1, 2, -1, -1) for v in self))
+
+    def split(self) -> Points:
+        """The first half of the points for fit 0, the others for fit 1, (S, 2, M / 2, ...)."""
+        return Points(*(v.unflatten(1, (2, -1)) for v in self))
 
 
 @dataclass(frozen=True)
@@ -51,28 +66,22 @@ class Samples:
     target: torch.Tensor
     first: torch.Tensor
 
-    @property
-    def n_inputs(self) -> tuple[int, int]:
-        """Widths of `Points.conditional` and `Points.unconditional`."""
-        dim_x, dim_y = self.x.shape[-1], self.y.shape[-1]
-        radii = (dim_x > 1) + (dim_y > 1)
-        return 2 * dim_x + dim_y + radii + 3, dim_x + (dim_x > 1) + 3
-
     def points(self, index: torch.Tensor, u: torch.Tensor, eps: torch.Tensor) -> Points:
         """Noise samples `index` (S, M) at levels `u` (S, M) with `eps` (S, M, Dx)."""
         x, y, mean = (_take(values, index) for values in (self.x, self.y, self.mean))
         at = channel.level(u[..., None])
         z = channel.noised(x, eps, at)
         posterior_sd = (at.alpha**2 * self.var + at.sigma**2).sqrt()
-        level = torch.cat([at.logsnr.clamp(-6, 20) / 5, at.alpha, at.sigma], -1)
-        innovation = (z - at.alpha * mean) / posterior_sd
-        own = z if z.shape[-1] == 1 else z @ self.rotation.mT
         return Points(
             w=channel.innovation(x, eps, at),
             f_linear=gaussian.wiener(z, mean, self.var, at),
+            z=z,
+            y=y,
+            innovation=(z - at.alpha * mean) / posterior_sd,
             scale=self.var.sqrt() / posterior_sd,
-            conditional=torch.cat([innovation, z, y, *_radius(z), *_radius(y), level], -1),
-            unconditional=torch.cat([own, *_radius(z), level], -1),
+            ratio=at.alpha * self.var.sqrt() / at.sigma,
+            own_ratio=at.alpha / at.sigma,
+            level=torch.cat([at.logsnr.clamp(-6, 20) / 5, at.alpha, at.sigma], -1),
         )
 
     def targets(self) -> Samples:
@@ -156,11 +165,3 @@ def prepare(batch: Directions, c: gaussian.Canonical, seed: int) -> Samples:
 def _take(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     """(S, N, D) at (S, M) -> (S, M, D)."""
     return values.gather(1, index[..., None].expand(-1, -1, values.shape[-1]))
-
-
-def _radius(values: torch.Tensor) -> list[torch.Tensor]:
-    """|v|^2 standardised, for vectors: a shape a small network finds slowly by itself."""
-    dim = values.shape[-1]
-    if dim == 1:
-        return []
-    return [(values.square().sum(-1, keepdim=True) / dim - 1) * (dim / 2) ** 0.5]
