@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
-from mmg_ray.config import EstimatorConfig
+from mmg_ray.config import EstimatorConfig, NullConfig
 from mmg_ray.errors import DataError
+from mmg_ray.estimator import nulls
 from mmg_ray.estimator.conditional_ranks import Condition, label_codes
 from mmg_ray.estimator.denoisers import denoiser as denoiser_named
 from mmg_ray.estimator.given import Given, estimate_given
@@ -149,6 +150,52 @@ def _lags(lags: int | Sequence[int], name: str, n_samples: int) -> tuple[int, ..
 def _lagged(series: np.ndarray, lags: Sequence[int], start: int) -> np.ndarray:
     """(n, p) -> (n - start, p L): the values `lags` steps before times start, start + 1, ..."""
     return np.concatenate([series[start - lag : len(series) - lag] for lag in lags], axis=1)
+
+
+def independence_test(
+    x: Any,
+    y: Any,
+    *,
+    kind: Literal["permutation", "shift", "block"] = "permutation",
+    max_permutations: int = 9999,
+    block_samples: int | None = None,
+    seed: int = 0,
+) -> nulls.NullTest:
+    """Test whether two variables, scalars or vectors, are independent, by permutations alone.
+
+    `estimate_mi` and runs make the same test where it is needed, see `estimator.nulls` of the
+    configuration; of independent samples of scalars they have an exact p-value, which this has not.
+
+    Args:
+        x: (n,) or (n, p). y: (n,) or (n, q); samples with a missing value are left out.
+        kind: "permutation", any order of the samples; "shift", time series turned against one
+            another; "block", blocks of a series, or trials, in any order.
+        max_permutations: most that are spent; they go to pairs that hold out.
+        block_samples: of a block or trial; default ten correlation times.
+
+    Returns:
+        ``p_value`` = (1 + b) / (1 + B), ``n_shifts`` = B, ``n_effective`` samples of a series.
+
+    Raises:
+        DataError: as `estimate_mi`, or a variable is constant.
+
+    Examples:
+        >>> import numpy as np, mmg_ray
+        >>> x, y = np.random.default_rng(0).standard_normal((2, 500, 3))
+        >>> mmg_ray.independence_test(x, y).p_value > 0.01
+        True
+        >>> mmg_ray.independence_test(x, y + 0.3 * x).p_value < 0.001
+        True
+    """
+    a, b = _samples(x, "x"), _samples(y, "y")
+    if len(a) != len(b):
+        raise DataError(f"x has {len(a)} samples and y has {len(b)}; pass the same samples of both")
+    both = np.isfinite(a).all(axis=1) & np.isfinite(b).all(axis=1)
+    left, right = (Sides(seed).of(_variable(_codes(values[both]))) for values in (a, b))
+    if not (left.varies and right.varies):
+        raise DataError(f"in the {int(both.sum())} complete samples x or y is constant")
+    cfg = NullConfig(kind=kind, max_permutations=max_permutations, block_samples=block_samples)
+    return nulls.test(left, right, cfg, seed)
 
 
 def mmse_gap(x: Any, y: Any, logsnr: Any = None, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

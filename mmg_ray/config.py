@@ -138,6 +138,26 @@ class CascadeConfig:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class NullConfig:
+    kind: Literal["permutation", "shift", "block"] = Field(
+        default="permutation",
+        description="what independence would leave as it is: any order of the samples; time series, "
+        "turned against one another (shift); blocks of a series, or trials, in any order",
+    )
+    max_permutations: int = Field(
+        default=9999,
+        ge=0,
+        description="most that one pair may get, which bounds its p-value below by 1 / (1 + this); "
+        "0 makes no such test",
+    )
+    block_samples: int | None = Field(
+        default=None,
+        ge=1,
+        description="block: samples of a block, or of a trial; default ten correlation times",
+    )
+
+
+@dataclass(frozen=True, config=_STRICT)
 class EstimatorConfig:
     denoiser: str = Field(
         default="auto",
@@ -156,6 +176,10 @@ class EstimatorConfig:
     network: NetworkConfig = Field(
         default_factory=NetworkConfig, description="the neural denoiser of a tile"
     )
+    nulls: NullConfig = Field(
+        default_factory=NullConfig,
+        description="p-values of groups and of time series (independent scalars have exact ones)",
+    )
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -172,8 +196,7 @@ class EdgesConfig:
         default=None,
         gt=0,
         le=1,
-        description="store pairs up to this p-value only (and groups, which have none); "
-        "default all",
+        description="store pairs up to this p-value only (and those that have none); default all",
     )
     top_k: int | None = Field(
         default=None,

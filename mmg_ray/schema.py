@@ -100,8 +100,8 @@ class PairEstimate:
     ``mi_nats`` combines the two directions ``mi_ij`` (j denoised given i: i informs j) and
     ``mi_ji``. ``gap`` is the direct form (a lower bound up to sampling noise), ``orthogonal`` the
     squared distance of the two denoisers; their distance is a warning of a poor fit. ``p_value`` is
-    of independence, by a rank test of its own (`estimator.screen`); None for vectors. ``stop`` says
-    why no deeper denoiser was asked.
+    of independence, by a test of its own (`estimator.screen`, `estimator.nulls`). ``n_effective`` says
+    how many independent samples a time series is worth. ``stop`` says why no deeper denoiser was asked.
     """
 
     status: Status
@@ -117,6 +117,7 @@ class PairEstimate:
     p_value: float | None = None
     spearman: float | None = None
     ess: float | None = None
+    n_effective: float | None = None
     message: str = ""
 
 
@@ -190,7 +191,7 @@ class PairEstimates:
     Attributes:
         status, denoiser, stop, message: (P,) labels.
         n_samples: (P,) int32.
-        mi_nats, ..., ess: (P,) float64, NaN where there is none.
+        mi_nats, ..., n_effective: (P,) float64, NaN where there is none.
     """
 
     status: Labels[Status]
@@ -206,6 +207,7 @@ class PairEstimates:
     p_value: np.ndarray
     spearman: np.ndarray
     ess: np.ndarray
+    n_effective: np.ndarray
     message: Labels[str]
 
     def __post_init__(self) -> None:
@@ -285,9 +287,14 @@ EDGE_COLUMNS: tuple[Column, ...] = (
     Column("mi_ji", "float64", "estimate from denoising i given j, nats"),
     Column("gap", "float64", "direct form: held-out gap in denoising error, nats"),
     Column("orthogonal", "float64", "orthogonal form: squared distance of the denoisers, nats"),
-    Column("p_value", "float64", "of independence, from the rank screen; null for groups"),
+    Column("p_value", "float64", "of independence: exact for scalars, else by permutations"),
     Column("spearman", "float64", "Spearman correlation (sign of the edge); null for groups"),
     Column("ess", "float64", "effective share of the noise-level draws, 0..1"),
+    Column(
+        "n_effective",
+        "float64",
+        "time series: independent samples worth as much; null where samples are independent",
+    ),
     Column("denoiser", "string", "which denoiser produced the row"),
     Column("stop", "string", "why no deeper denoiser was asked; null unless status is ok"),
     Column("status", "string", "ok, or why there is no value"),
@@ -310,6 +317,14 @@ class Cost:
     flops: float
     peak_bytes: float  # extra memory while the pair is being estimated, per pair of a tile
     host_s: float = 0.0  # on the CPU, whatever the device: arranging what the flops are done on
+
+    def __add__(self, other: Cost) -> Cost:
+        """Of both, one after the other."""
+        return Cost(
+            self.flops + other.flops,
+            max(self.peak_bytes, other.peak_bytes),
+            self.host_s + other.host_s,
+        )
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,8 @@ def test_groups_of_gaussians(name):
     y = 0.6 * x[:, :2] + 0.8 * rng.standard_normal((800, 2))
     result = pair(x, y, config(name))
     assert result.mi_nats == pytest.approx(-np.log(1 - 0.36), abs=0.08)
-    assert (result.spearman, result.p_value) == (None, None)
+    assert result.spearman is None
+    assert result.p_value < 2e-4
 
 
 @pytest.mark.parametrize("name", SCALAR_ONLY)

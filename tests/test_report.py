@@ -203,11 +203,19 @@ def test_a_run_of_groups_has_a_report(tmp_path: Path):
         estimator={"denoiser": "gaussian"},
     )
     found = write_report(run, str(tmp_path / "r.html"))
+    assert found.network.provenance["steps"] == ["fdr=0.05"]
+    assert (found.n_tests, found.details, found.calibration) == (3, [], [])
+    Page((tmp_path / "r.html").read_text())
+
+
+def test_a_run_without_p_values_has_a_report(tmp_path: Path):
+    """Of time series, of which no shift was asked for."""
+    values = {name: np.random.default_rng(k).normal(size=60) for k, name in enumerate("abc")}
+    null = {"kind": "shift", "max_permutations": 0}
+    run = make_run(tmp_path, values, estimator={"denoiser": "gaussian", "nulls": null})
+    found = write_report(run, str(tmp_path / "r.html"))
     assert found.network.provenance["steps"] == ["top=5"]
-    assert (found.n_tests, found.details, found.calibration) == (0, [], [])
-    text = (tmp_path / "r.html").read_text()
-    assert "Pairs with groups have no p-value" in text
-    Page(text)
+    assert "No pair has a p-value" in (tmp_path / "r.html").read_text()
 
 
 def test_a_run_without_an_edge_has_a_report(tmp_path: Path):

@@ -24,12 +24,13 @@ class Side:
 
     Attributes:
         key: names the variable and the samples; what is keyed by it is shared between pairs.
+        name: of the variable.
         codes: (n, D) ordinal codes.
     """
 
     def __init__(self, key: str, name: str, codes: np.ndarray, seed: int) -> None:
-        self.key, self.codes = key, codes
-        self._name, self._seed = name, seed
+        self.key, self.name, self.codes = key, name, codes
+        self._seed = seed
 
     @property
     def n(self) -> int:
@@ -67,7 +68,7 @@ class Side:
     def ranks(self) -> np.ndarray:
         """(n, D) ranks 0..n-1, ties broken at random."""
         columns = [
-            marginals.randomised_ranks(codes, numpy_stream(self._seed, "ties", self._name, d))
+            marginals.randomised_ranks(codes, numpy_stream(self._seed, "ties", self.name, d))
             for d, codes in enumerate(self.codes.T)
         ]
         return np.stack(columns, axis=1)
@@ -96,7 +97,7 @@ class Side:
     @cached_property
     def uniform(self) -> np.ndarray:
         """(R, n) ranks of a scalar as uniform variables: anywhere in their cell of (0, 1)."""
-        within = numpy_stream(self._seed, "cells", self._name).random(self.n)
+        within = numpy_stream(self._seed, "cells", self.name).random(self.n)
         return (self.rank_draws[:, :, 0] + within) / self.n
 
     @cached_property

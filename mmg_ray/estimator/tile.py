@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmg_ray.config import EstimatorConfig
-from mmg_ray.estimator import marginals, neighbours, screen, table
+from mmg_ray.estimator import marginals, neighbours, nulls, screen, table
 from mmg_ray.estimator.batch import Directions, Estimates
 from mmg_ray.estimator.columns import Columns
 from mmg_ray.estimator.denoisers import Known, Tier, denoiser
@@ -40,6 +40,7 @@ def estimate_tile(
     tile = _Tile(variables, np.asarray(pairs, dtype=np.int64).reshape(-1, 2), cfg, device)
     scalars, vectors = tile.sort()
     tile.test(scalars)
+    tile.test_by_shifts(scalars, vectors)
     tile.run(scalars, chosen.scalars, chosen.last)
     if chosen.vectors:
         tile.run(vectors, chosen.vectors, chosen.last)
@@ -47,6 +48,7 @@ def estimate_tile(
         for row in vectors:
             what = f"{cfg.denoiser} takes pairs of scalars"
             tile.columns.refuse(row, Status.UNSUPPORTED, what)
+    tile.widen()
     return tile.columns.estimates()
 
 
@@ -143,6 +145,27 @@ class _Tile:
             return self._apart[row]
         i, j = self._pairs[row].tolist()
         return self._sides.of(self._variables[i]), self._sides.of(self._variables[j])
+
+    def test_by_shifts(self, scalars: np.ndarray, vectors: np.ndarray) -> None:
+        """P-values where the screen has none: groups, too few samples, and all pairs of series."""
+        p_value, n_effective = (self.columns.numbers[k] for k in ("p_value", "n_effective"))
+        if not self._series:
+            scalars = scalars[np.isnan(p_value[scalars])]
+        for row in np.concatenate([scalars, vectors]).tolist():
+            found = nulls.test(*self._pair_sides(row), self._cfg.nulls, self._cfg.seed)
+            p_value[row] = found.p_value
+            if self._series:
+                n_effective[row] = found.n_effective
+
+    def widen(self) -> None:
+        """Standard errors take samples as independent; those of a series are fewer than they seem."""
+        if self._series:
+            numbers = self.columns.numbers
+            numbers["se_nats"] *= np.sqrt(self.columns.n_samples / numbers["n_effective"])
+
+    @property
+    def _series(self) -> bool:
+        return self._cfg.nulls.kind != "permutation"
 
     def test(self, rows: np.ndarray) -> None:
         """Test every scalar pair, and estimate its MI as if it were weak."""

@@ -12,6 +12,7 @@ import torch
 
 from mmg_ray.config import Config, DataConfig, ExecuteConfig
 from mmg_ray.errors import ConfigError
+from mmg_ray.estimator import nulls
 from mmg_ray.estimator.denoisers import denoiser
 from mmg_ray.estimator.given import estimate_given
 from mmg_ray.execute.task import device_of, given_of, one_thread
@@ -152,7 +153,9 @@ def workload(config: Config, dims: np.ndarray, n_samples: int) -> Workload:
     def of_pair(dim_x: int, dim_y: int) -> Cost:
         if dim_x == 0 or dim_y == 0:  # a variable without a usable column is not estimated
             return Cost(flops=0.0, peak_bytes=0.0)
-        return cost(n_samples, dim_x, dim_y, config.estimator)
+        return cost(n_samples, dim_x, dim_y, config.estimator) + nulls.cost(
+            n_samples, dim_x, dim_y, config.estimator.nulls
+        )
 
     return Workload(dims, n_samples, of_pair)
 

@@ -29,7 +29,7 @@ def write_report(
     """Write the report of a complete run to a file at any URL.
 
     Args:
-        steps: of the network that it shows; default `fdr=0.05`, or `top=5` for runs of groups alone.
+        steps: of the network that it shows; default `fdr=0.05`, or `top=5` of a run without p-values.
         figures: a folder for the charts as SVG files, too.
 
     Returns:
@@ -181,7 +181,7 @@ def _strongest_section(found: Findings, charts: dict[str, Chart]) -> str:
 def _p_caption(found: Findings) -> str:
     stored = int(found.p_counts.sum())
     if not found.n_tests:
-        return "Pairs with groups have no p-value."
+        return "No pair has a p-value: none was asked for (estimator.nulls.max_permutations: 0)."
     note = (
         ""
         if stored >= found.n_tests

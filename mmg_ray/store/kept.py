@@ -17,7 +17,7 @@ from mmg_ray.schema import FAILURES, PairEstimates
 
 RANKINGS = {
     "mi_nats": "highest MI first",
-    "p_value": "lowest p-value first, groups last; then highest MI",
+    "p_value": "lowest p-value first, pairs without one last; then highest MI",
 }
 
 

@@ -31,7 +31,7 @@ PLAN = "plan.npz"
 CLAIM = "started.json"
 
 # Raised whenever the same configuration and data would give other numbers or another layout.
-RESULTS_FORMAT = 3
+RESULTS_FORMAT = 4
 
 # Where the data and the list of pairs lie does not matter, what they say does: digests stand for them.
 _DIGESTED = frozenset({"data.path", "data.groups", "pairs.path", "pairs.sources_file"})

@@ -28,7 +28,7 @@ def _kept(edges: EdgeStream, rate: float) -> EdgeStream:
         raise ConfigError(f"a false-discovery rate is above 0 and at most 1; got {rate:g}")
     if not edges.n_tests:
         raise ConfigError(
-            "no pair of this run has a p-value (pairs with groups have none), so there is no "
+            "no pair of this run has a p-value (estimator.nulls.max_permutations is 0?), so there is no "
             "false-discovery rate; use the step mi, top or clr instead"
         )
     return edges.where(lambda batch: batch.q_value <= rate)
