@@ -107,14 +107,14 @@ def scores(method: str, x: np.ndarray, sample: int | None, seed: int) -> tuple[n
     return found, 1.0
 
 
-def stepped(mi: np.ndarray, step: str) -> np.ndarray:
-    """(V, V) weights after a network step, 0 where an edge went."""
+def stepped(mi: np.ndarray, steps: list[str]) -> np.ndarray:
+    """(V, V) weights after network steps, 0 where an edge went."""
     i, j = np.triu_indices(len(mi), 1)
     weight = np.maximum(mi[i, j], 0.0)
     none = np.full(len(i), np.nan)
     batch = Batch(i, j, weight, weight, none, none, none, none)
     stream = EdgeStream(np.full(len(mi), len(mi) - 1), 0, lambda: iter([batch]))
-    kept = Batch.concatenate(list(apply(stream, [step]).batches()))
+    kept = Batch.concatenate(list(apply(stream, steps).batches()))
     found = np.zeros_like(mi)
     found[kept.i, kept.j] = found[kept.j, kept.i] = kept.weight
     return found
@@ -290,7 +290,7 @@ def part_networks(seeds: int) -> None:
                 variants = {method: found}
                 if method == "mmg auto":
                     variants |= {
-                        f"mmg auto, {s}": stepped(found, s) for s in ("clr", "dpi", "mrnet")
+                        f"mmg auto, {s}": stepped(found, [s]) for s in ("clr", "dpi", "mrnet")
                     }
                 for variant, matrix in variants.items():
                     value = average_precision_score(truth, np.nan_to_num(matrix[i, j]))
