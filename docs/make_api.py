@@ -17,6 +17,7 @@ import click
 import mmg_ray
 from mmg_ray import cli
 from mmg_ray.config import Config, load
+from mmg_ray.network.compare import COMPARISON_COLUMNS, Comparison
 from mmg_ray.network.graph import NETWORK_COLUMNS, Network
 from mmg_ray.network.steps import STEPS
 from mmg_ray.schema import EDGE_COLUMNS, PairEstimate, Status, Stop
@@ -26,8 +27,8 @@ from mmg_ray.store.run import RunStatus
 from mmg_ray.store.sources import SOURCES, Table, read_table
 
 PAGE = Path(__file__).with_name("api.md")
-_MORE = (PairEstimate, RunStatus, Network, write_network, read_table, Table, load)
-_CONFIGS = ("Config", "EstimatorConfig")  # shown as a table of their fields
+_MORE = (PairEstimate, RunStatus, Network, Comparison, write_network, read_table, Table, load)
+_CONFIGS = ("Config", "EstimatorConfig", "NullConfig")  # shown as a table of their fields
 
 
 def page() -> str:
@@ -44,6 +45,7 @@ def page() -> str:
     parts += [_thing(f"{value.__module__}.{value.__name__}", value) for value in _MORE]
     parts += ["## Columns of the edge table", _columns(EDGE_COLUMNS)]
     parts += ["## Columns of a network", _columns(NETWORK_COLUMNS)]
+    parts += ["## Columns of a comparison", _columns(COMPARISON_COLUMNS)]
     parts += ["## Statuses", _rows(("status", "what to do"), ((s.value, s.remedy) for s in Status))]
     parts += [
         "## Why it went no deeper",

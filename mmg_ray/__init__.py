@@ -18,6 +18,7 @@ _HOME = {
     "plan_run": "mmg_ray.execute.driver",
     "open_run": "mmg_ray.store.run",
     "Run": "mmg_ray.store.run",
+    "compare": "mmg_ray.store.compare",
     "EstimatorConfig": "mmg_ray.config",
     "NullConfig": "mmg_ray.config",
     "Config": "mmg_ray.config",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -296,6 +297,19 @@ class MIMatrix:
     def to_edges(self) -> pa.Table:
         """One row per pair, with the columns of `schema.EDGE_COLUMNS`; `.to_pandas()` works."""
         return edge_table(self.names, self.estimates.pairs, self.estimates.columns)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what it is and its ten strongest pairs."""
+        columns = self.estimates.columns
+        first = np.argsort(-np.nan_to_num(columns.mi_nats, nan=-1.0), kind="stable")[:10]
+        first = first[columns.ok[first]]
+        rows = "".join(
+            f"<tr><td>{html.escape(str(self.names[i]))}</td><td>{html.escape(str(self.names[j]))}</td>"
+            f"<td>{e.mi_nats:.4f} ± {e.se_nats:.4f}</td><td>{e.p_value:.3g}</td></tr>"
+            for (i, j), e in zip(self.estimates.pairs[first], columns.take(first), strict=True)
+        )
+        head = "<tr><th>source</th><th>target</th><th>MI, nats</th><th>p_value</th></tr>"
+        return f"<p>{html.escape(repr(self))}</p><table>{head}{rows}</table>"
 
     def __repr__(self) -> str:
         n_ok = self.estimates.columns.ok.sum()

@@ -10,7 +10,7 @@ by 1, 2, ... blocks, round and round.
 - block: blocks of many correlation times, or trials, in random order.
 
 The Fourier transform gives all shifts of an order at once, so that a thousand cost little more than ten.
-Orders are drawn until the data are beaten `_ENOUGH` times or the budget is spent: permutations go to
+Orders are drawn until the data are beaten `ENOUGH` times or the budget is spent: permutations go to
 contenders (Besag & Clifford 1991). p = (1 + b) / (1 + B), b of B shifts being at least as extreme.
 
 The statistic of scalars is the screen's. That of vectors is the largest of three, each brought to a
@@ -32,7 +32,7 @@ from mmg_ray.estimator.sides import Side
 from mmg_ray.estimator.streams import numpy_stream
 from mmg_ray.schema import Cost
 
-_ENOUGH = 10  # then p is known to a third
+ENOUGH = 10  # then p is known to a third
 _SHIFTS = 1000  # of one order
 _WAVES, _WIDTH, _MIXED = 64, 1.5, 8  # random functions, their scale, and how many are kept
 _MOST = 64  # columns of a view
@@ -74,7 +74,7 @@ def test(a: Side, b: Side, cfg: NullConfig, seed: int) -> NullTest:
             t = _statistic(views, rows, size)[apart]
             beaten += int((t[1:] >= t[0] - 1e-9 * abs(t[0])).sum())
             total += len(t) - 1
-            if beaten >= _ENOUGH or total + len(t) - 1 > cfg.max_permutations:
+            if beaten >= ENOUGH or total + len(t) - 1 > cfg.max_permutations:
                 break
     return NullTest((1 + beaten) / (1 + total) if total else np.nan, total, n_effective)
 

@@ -28,6 +28,8 @@ from mmg_ray.store.shards import Edges, Footer
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from mmg_ray.report.findings import Findings
+
 _EDGE_FIELDS = ("i", "j", "mi_nats", "se_nats", "p_value", "spearman")
 _RECENT = 100  # shards whose times give the rate
 
@@ -128,7 +130,10 @@ class Run:
         )
 
     def edges(self) -> pa.Table:
-        """The edge table of the finished shards, in plan order; schema.EDGE_COLUMNS documents it."""
+        """The edge table of the finished shards, in plan order; schema.EDGE_COLUMNS documents it.
+
+        An Arrow table: `.to_pandas()` makes a pandas DataFrame, `polars.from_arrow` a polars one.
+        """
         return self.edge_store().table()
 
     def edge_store(self) -> Edges:
@@ -161,6 +166,25 @@ class Run:
         }
         sources = plan.pairs.sources if bipartite and isinstance(plan.pairs, SourcePairs) else None
         return network(found, self.names, sources, provenance)
+
+    def report(
+        self,
+        url: str = "report.html",
+        steps: Sequence[str] | None = None,
+        figures: str | None = None,
+    ) -> Findings:
+        """Write one HTML page about the complete run, which needs no network, to a file at any URL.
+
+        Args:
+            steps: of the network that it shows; default `fdr=0.05`.
+            figures: a folder for its charts as SVG files, too.
+
+        Returns:
+            What it says, in numbers; in a notebook it shows as the page.
+        """
+        from mmg_ray.report.page import write_report
+
+        return write_report(self, url, steps, figures)
 
     def to_anndata(self, adata: AnnData, steps: Sequence[str] = ()) -> AnnData:
         """Write `network(steps)` into the AnnData that the run read: .varp["mmg_ray_mi_nats"], ...
