@@ -185,6 +185,10 @@ def _knowing(
     stops = [found.stop[k] for k in range(len(found))]
     chosen = denoiser(cfg.denoiser)
     tier = chosen.vectors[0]
+    # samples of a series are fewer than they seem, as in `estimate_tile`
+    wider = np.sqrt(
+        found.n_samples / np.where(np.isnan(found.n_effective), found.n_samples, found.n_effective)
+    )
     for row in rows.tolist():
         a, b = (left[index] for index in pairs[row].tolist())
         ji, ij = (_direction(*ab, given, tier, cfg, device) for ab in ((a, b), (b, a)))
@@ -197,6 +201,7 @@ def _knowing(
             best, ij, ji = (e._replace(mi_nats=min(e.mi_nats, most)) for e in (best, ij, ji))
         for name, value in best._asdict().items():
             numbers[name][row] = value
+        numbers["se_nats"][row] *= wider[row]
         numbers["mi_ij"][row], numbers["mi_ji"][row] = ij.mi_nats, ji.mi_nats
         numbers["mi_nats"][row] = max(best.mi_nats, 0.0)
         made_by[row], stops[row] = tier.name, chosen.last
