@@ -69,7 +69,7 @@ const number = (v) => (v === null ? "–" : v.toPrecision(3));
     const node = make("g", { class: "node", tabindex: 0, role: "button", "aria-label": `${p.name}, ${around[k].length} edges`,
       transform: `translate(${p.x} ${p.y})` }, world);
     make("circle", { r: 3 + Math.sqrt(around[k].length) }, node);
-    make("text", { x: 7, y: 4 }, node).textContent = p.name;
+    make("text", { x: 7, y: 4 }, node).textContent = p.name.length > 24 ? p.name.slice(0, 23) + "…" : p.name;
     node.addEventListener("click", () => choose(k));
     node.addEventListener("keydown", (e) => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); choose(k); } });
     return node;

@@ -230,7 +230,7 @@ def _calibration_section(found: Findings, charts: dict[str, Chart]) -> str:
         f"<p>Pairs whose MI is known exactly, drawn with {n:,} samples and, where it says rho, with the ties "
         "of two of this run's variables (the median one and one of many ties), then estimated as this run "
         "was. Ties take MI away: that is in the data, not in the estimate.</p>"
-        + "<div class='row'>"
+        + "<div class='narrow'>"
         + _figure(charts["calibration"], "Estimates with 95 % intervals against the truth.")
         + f"</div><div class='scroll'>{_table(columns, rows)}</div>",
     )
@@ -463,14 +463,14 @@ def _layout(graph: nx.Graph) -> list[tuple[float, float]]:
     """Places on the plane: components side by side in strips of about their size."""
     parts = sorted((sorted(part) for part in nx.connected_components(graph)), key=len, reverse=True)
     widths = [len(part) ** 0.7 + 0.6 for part in parts]
-    rows: list[list[int]] = []  # of parts, of about equal widths
-    n_rows = max(1, round(np.sqrt(sum(widths) / 14)))
-    target = max([sum(widths) / n_rows, *widths])
-    for k, width in enumerate(widths):
-        if rows and sum(widths[m] for m in rows[-1]) + width <= target * 1.1:
-            rows[-1].append(k)
-        else:
-            rows.append([k])
+
+    def stretch(rows: list[list[int]]) -> float:
+        """How far from square a part is drawn, on a log scale."""
+        wide = _WIDTH / max(sum(widths[k] for k in row) for row in rows)
+        tall = _HEIGHT / sum(max(widths[k] for k in row) for row in rows)
+        return abs(float(np.log(wide / tall)))
+
+    rows = min((_rows_of(widths, n) for n in range(1, len(parts) + 1)), key=stretch, default=[])
     heights = [max(widths[k] for k in row) for row in rows]
     placed: dict[str, tuple[float, float]] = {}
     top = float(_MARGIN)
@@ -487,6 +487,18 @@ def _layout(graph: nx.Graph) -> list[tuple[float, float]]:
             left += wide
         top += tall
     return [placed[name] for name in graph]
+
+
+def _rows_of(widths: list[float], n_rows: int) -> list[list[int]]:
+    """Positions of widths in about so many rows of about equal length."""
+    target = max([sum(widths) / n_rows, *widths])
+    rows: list[list[int]] = []
+    for k, width in enumerate(widths):
+        if rows and sum(widths[m] for m in rows[-1]) + width <= target * 1.1:
+            rows[-1].append(k)
+        else:
+            rows.append([k])
+    return rows
 
 
 def _spread(part: nx.Graph) -> dict[str, tuple[float, float]]:
