@@ -19,6 +19,7 @@ _HOME = {
     "open_run": "mmg_ray.store.run",
     "Run": "mmg_ray.store.run",
     "compare": "mmg_ray.store.compare",
+    "consensus": "mmg_ray.network.consensus",
     "EstimatorConfig": "mmg_ray.config",
     "NullConfig": "mmg_ray.config",
     "Config": "mmg_ray.config",

@@ -350,6 +350,48 @@ def export(url: str, file: str, steps: tuple[str, ...], format: str | None) -> N
     click.echo(f"wrote {found.edges.num_rows:,} edges to {file} ({kind})")
 
 
+@main.command(cls=_WithFormats)
+@click.argument("urls", nargs=-1, required=True)
+@_STEP
+@click.option(
+    "--least", default=0.5, show_default=True, help="Share of the runs that find an edge."
+)
+@click.option("--export", "file", help="Write the network to this FILE, at any URL.")
+@click.option("--format", "format", help="One of the formats below; default: as FILE ends.")
+def consensus(
+    urls: tuple[str, ...],
+    steps: tuple[str, ...],
+    least: float,
+    file: str | None,
+    format: str | None,
+) -> None:
+    """Put the networks of runs over repeated draws of the samples together.
+
+    The weight of an edge is the share of the runs at URLS that have it. Without steps the networks are
+    those of a false-discovery rate of 5 %.
+
+    \b
+    Example:
+      for k in 0 1 2 3 4 5 6 7 8 9; do
+        mmg-ray run run.yaml --set data.subsample=0.5 --set data.subsample_seed=$k \\
+          --set output.url=runs/half-$k
+      done
+      mmg-ray consensus runs/half-* --least 0.8 --export stable.graphml
+    """
+    from mmg_ray.network.consensus import consensus as put_together
+    from mmg_ray.store.exports import write
+
+    found = put_together([open_run(url).network(steps or ("fdr=0.05",)) for url in urls], least)
+    click.echo(repr(found))
+    for row in found.edges.slice(0, _SHOWN_AFTER_RUN).to_pylist():
+        click.echo(
+            f"{row['weight']:.0%} {row['source']} - {row['target']}: {row['mi_nats']:.4f} nats"
+        )
+    if file is not None:
+        kind = write(found, file, format)
+        click.echo(f"wrote {found.edges.num_rows:,} edges to {file} ({kind})")
+
+
 @main.command(cls=_WithLists)
 @click.argument("first")
 @click.argument("second")

@@ -56,6 +56,13 @@ class DataConfig:
     samples: dict[str, Texts] = Field(
         default_factory=dict, description="keep samples whose metadata column has this value"
     )
+    subsample: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="share of the samples to draw at random, without replacement, for a consensus of runs",
+    )
+    subsample_seed: int = Field(default=0, ge=0, description="subsample: which draw")
     groups: str | None = Field(
         default=None,
         description="table with columns variable, group: members form one vector variable",

@@ -18,7 +18,13 @@ from mmg_ray.store.sources.loom import read_loom
 from mmg_ray.store.sources.matrix_market import read_mtx
 from mmg_ray.store.sources.numpy_files import read_npy, read_npz
 from mmg_ray.store.sources.parquet import read_parquet
-from mmg_ray.store.sources.select import choose_samples, choose_variables, nearest, unique_names
+from mmg_ray.store.sources.select import (
+    choose_samples,
+    choose_variables,
+    draw_samples,
+    nearest,
+    unique_names,
+)
 from mmg_ray.store.sources.table import Contents, Table
 from mmg_ray.store.sources.zarr_folder import read_zarr
 
@@ -73,6 +79,8 @@ def read_table(cfg: DataConfig) -> Table:
         number=cfg.duplicate_names == "number",
     )
     rows = np.flatnonzero(choose_samples(contents.metadata, cfg.samples, contents.n_samples))
+    if cfg.subsample is not None:
+        rows = draw_samples(rows, cfg.subsample, cfg.subsample_seed)
     values = contents.take(keep)
     sample_names = contents.sample_names
     table = Table(

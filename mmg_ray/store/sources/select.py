@@ -125,6 +125,13 @@ def choose_samples(
     return keep
 
 
+def draw_samples(rows: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """A share of the (N,) positions at random, without replacement and in their order."""
+    count = max(1, round(share * rows.size))
+    drawn: np.ndarray = np.sort(np.random.default_rng(seed).choice(rows, count, replace=False))
+    return drawn
+
+
 def _text(value: object) -> str:
     if isinstance(value, bool | np.bool_):
         return str(bool(value)).lower()
