@@ -195,6 +195,10 @@ class PlanConfig:
         default=None, ge=1, description="variables per side of a tile; default by denoiser"
     )
     shard_s: float = Field(default=30.0, gt=0, description="projected seconds of work per shard")
+    reuse: str | None = Field(
+        default=None,
+        description="URL of a complete run: pairs of variables that have not changed since are taken from it",
+    )
 
 
 @dataclass(frozen=True, config=_STRICT)

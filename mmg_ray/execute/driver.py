@@ -35,6 +35,7 @@ from mmg_ray.store import manifest, matrix, selection, shards
 from mmg_ray.store.location import Location
 from mmg_ray.store.manifest import Manifest
 from mmg_ray.store.prepared import Prepared, prepare
+from mmg_ray.store.reuse import Reuse
 from mmg_ray.store.run import Run
 from mmg_ray.store.shards import Footer
 from mmg_ray.store.sources import read_table, source_digest
@@ -179,6 +180,8 @@ def _digests(config: Config) -> dict[str, str]:
 def _begin(asked: _Asked) -> Manifest:
     """Read and prepare the data, plan, and freeze both."""
     config, place = asked.config, asked.place
+    if config.plan.reuse is not None:
+        Reuse(config)  # says what is wrong with it
     digests = _digests(config)
     # a first small object shows that the place can be written, before time is spent on the table
     claimed = manifest.claim(place, manifest.fingerprint(config, digests))

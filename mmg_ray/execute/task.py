@@ -25,6 +25,7 @@ from mmg_ray.store import manifest, matrix, shards
 from mmg_ray.store.kept import KeptRows
 from mmg_ray.store.location import Location
 from mmg_ray.store.prepared import Prepared
+from mmg_ray.store.reuse import Reuse
 
 _MESSAGE_CHARACTERS = 500
 
@@ -57,12 +58,13 @@ def run_shard(task: ShardTask) -> Receipt:
     device = device_of(task.device)
     kept = KeptRows(config.edges)
     held: dict[int, Variable] = {}
+    reuse = None if config.plan.reuse is None else Reuse(config)
     with one_thread():
         given = given_of(prepared, config.estimator)
         for tile in plan.shard_tiles(task.shard):
             pairs = plan.tile_pairs(tile)
             held = _load(prepared, pairs, held)
-            kept.add(pairs, _estimate(held, pairs, given, config.estimator, device))
+            kept.add(*_taken_or_made(reuse, held, pairs, given, config.estimator, device))
     footer = shards.write_shard(run, task.fingerprint, task.shard, prepared.names, kept)
     return Receipt(task.shard, footer.n_pairs, footer.n_not_ok)
 
@@ -103,6 +105,24 @@ def _load(
     needed = np.unique(pairs).tolist()
     loaded = prepared.load([index for index in needed if index not in held])
     return {index: held[index] if index in held else loaded[index] for index in needed}
+
+
+def _taken_or_made(
+    reuse: Reuse | None,
+    variables: Mapping[int, Variable],
+    pairs: np.ndarray,
+    given: Given | None,
+    cfg: EstimatorConfig,
+    device: str,
+) -> tuple[np.ndarray, PairEstimates]:
+    """The pairs of a tile and their estimates, those of an earlier run where it has them."""
+    if reuse is None:
+        return pairs, _estimate(variables, pairs, given, cfg, device)
+    there, taken = reuse.take(pairs, variables)
+    rest = pairs[~there]
+    made = _estimate(variables, rest, given, cfg, device)
+    order = np.argsort(np.argsort(there, kind="stable"), kind="stable")
+    return pairs, PairEstimates.concatenate([made, taken]).take(order)
 
 
 def _estimate(

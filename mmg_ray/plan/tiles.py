@@ -66,6 +66,19 @@ class Plan:
         tiles = np.flatnonzero(touched[self._tiles].any(axis=1))
         return np.unique(np.searchsorted(self.starts, tiles, side="right") - 1)
 
+    def shard_of(self, pairs: np.ndarray) -> np.ndarray:
+        """(P,) id of the shard that holds each of the (P, 2) pairs i < j; -1 where none does."""
+        block = np.empty(self.n_variables, dtype=np.int64)
+        for k, members in enumerate(self._blocks):
+            block[members] = k
+        n = len(self._blocks)
+        tiles = self._tiles.astype(np.int64) @ np.array([n, 1])
+        order = np.argsort(tiles)
+        wanted = np.sort(block[pairs], axis=1) @ np.array([n, 1])
+        place = np.minimum(np.searchsorted(tiles[order], wanted), len(order) - 1)
+        tile = np.where(tiles[order][place] == wanted, order[place], -1)
+        return np.searchsorted(self.starts, tile, side="right") - 1
+
     @cached_property
     def _blocks(self) -> list[np.ndarray]:
         return self.pairs.blocks(self.tile_variables)
