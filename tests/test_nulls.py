@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.signal import lfilter
 
 import mmg_ray
-from mmg_ray.config import EstimatorConfig, NullConfig
+from mmg_ray.config import EstimatorConfig, NullConfig, load
 from mmg_ray.errors import DataError
 from mmg_ray.estimator import nulls, screen
 from mmg_ray.estimator.marginals import ordinal_codes
@@ -195,6 +198,33 @@ class TestRows:
         found = mmg_ray.mi_matrix(data, config=EstimatorConfig(nulls=NullConfig(kind="shift")))
         assert np.nanmin(found.p_value) > 0.003
         assert (found.estimates.columns.n_effective < 100).all()
+
+
+def test_a_run_of_series_is_the_same_in_any_tiling(tmp_path: Path):
+    """p-values, q-values and effective samples of scalars and a group, stored with the edges."""
+    rng = np.random.default_rng(17)
+    data = series(rng, 450, 0.9, dim=6)
+    data[:, 1] += 2 * data[:, 0]
+    pd.DataFrame(data, columns=[f"v{k}" for k in range(6)]).to_csv(tmp_path / "t.csv", index=False)
+    (tmp_path / "groups.csv").write_text("variable,group\nv4,g\nv5,g\n")
+    text = f"""
+    data: {{path: {tmp_path / "t.csv"}, groups: {tmp_path / "groups.csv"}}}
+    estimator: {{denoiser: gaussian, nulls: {{kind: shift}}}}
+    execute: {{executor: serial}}
+    """
+    runs = [
+        mmg_ray.run(
+            load(text, [f"plan.tile_variables={size}", f"output.url={tmp_path / str(size)}"])
+        )
+        for size in (2, 5)
+    ]
+    tables = [run.edges().to_pandas().sort_values(["i", "j"], ignore_index=True) for run in runs]
+    assert tables[0]["p_value"].notna().all()
+    assert (tables[0]["n_effective"] < 225).all()
+    for name in ("p_value", "n_effective", "se_nats"):
+        np.testing.assert_allclose(tables[0][name], tables[1][name], rtol=1e-9)
+    (edge,) = runs[0].network(["fdr=0.05"]).edges.to_pylist()
+    assert (edge["source"], edge["target"]) == ("v0", "v1")
 
 
 def test_independence_test_takes_arrays():

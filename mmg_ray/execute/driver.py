@@ -181,7 +181,7 @@ def _begin(asked: _Asked) -> Manifest:
     """Read and prepare the data, plan, and freeze both."""
     config, place = asked.config, asked.place
     if config.plan.reuse is not None:
-        Reuse(config)  # says what is wrong with it
+        Reuse(config).require_complete()
     digests = _digests(config)
     # a first small object shows that the place can be written, before time is spent on the table
     claimed = manifest.claim(place, manifest.fingerprint(config, digests))

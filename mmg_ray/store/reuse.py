@@ -27,8 +27,7 @@ class Reuse:
     """The earlier run at `config.plan.reuse`.
 
     Raises:
-        ConfigError: it is not complete, has another estimator or other conditions, or stored some of its
-            pairs only.
+        ConfigError: it has another estimator or other conditions, or stored some of its pairs only.
     """
 
     def __init__(self, config: Config) -> None:
@@ -44,18 +43,25 @@ class Reuse:
             why = "conditions are prepared anew for every run"
         elif earlier.edges.filtered:
             why = "it stored some of its pairs only (edges.max_p_value or edges.top_k)"
-        elif len(shards.finished(self._location, found.fingerprint)) < found.n_shards:
-            why = "it is not complete"
         if why:
-            raise ConfigError(
-                f"plan.reuse: nothing of {self._location.url} can be taken over: {why}. Leave plan.reuse out"
-            )
+            raise self._refused(why)
         self._prepared = Prepared.open(self._location, found.prepared_digest)
         self._place = {name: k for k, name in enumerate(self._prepared.names)}
         self._plan = manifest.read_plan(self._location, found.plan_digest)
         self._same: dict[
             str, int
         ] = {}  # position in the earlier run by name; -1 where it has changed
+
+    def require_complete(self) -> None:
+        """ConfigError where some of its shards are missing: a listing and a read of each."""
+        done = len(shards.finished(self._location, self._fingerprint))
+        if done < self._plan.n_shards:
+            raise self._refused(f"it has {done} of {self._plan.n_shards} shards")
+
+    def _refused(self, why: str) -> ConfigError:
+        return ConfigError(
+            f"plan.reuse: nothing of {self._location.url} can be taken over: {why}. Leave plan.reuse out"
+        )
 
     def take(
         self, pairs: np.ndarray, variables: Mapping[int, Variable]
