@@ -124,7 +124,7 @@ def run_command(
 
     stop_after_s = None if stop_after is None else seconds(stop_after)
     done = run(config_or_url, overrides, stop_after_s=stop_after_s, verify=verify)
-    console = Console()
+    console = _console()
     status = done.status()
     _print_statuses(console, status)
     console.print(_edge_table(done.strongest(_SHOWN_AFTER_RUN), "Strongest edges"))
@@ -187,18 +187,17 @@ def status(url: str, watch: bool) -> None:
       mmg-ray status s3://bucket/run-1 --watch
     """
     run = open_run(url)
-    while watch:
-        s = run.status()
-        if s.complete or s.pulse is None or not s.pulse.alive:
-            break
+    s = run.status()
+    while watch and not s.complete and s.pulse is not None and s.pulse.alive:
         click.clear()
-        _print_status(run)
+        _print_status(run, s)
         time.sleep(_WATCH_S)
-    _print_status(run)
+        s = run.status()
+    _print_status(run, s)
 
 
-def _print_status(run: Run) -> None:
-    m, s = run.manifest, run.status()
+def _print_status(run: Run, s: RunStatus) -> None:
+    m = run.manifest
     _print_rows(
         {
             "run": run.url,
@@ -214,7 +213,7 @@ def _print_status(run: Run) -> None:
             **_work_rows(s),
         }
     )
-    _print_statuses(Console(), s)
+    _print_statuses(_console(), s)
     if not s.complete and not (s.pulse and s.pulse.alive):
         click.echo(f"go on with: mmg-ray run {run.url}")
 
@@ -253,7 +252,7 @@ def edges(url: str, top: int, by: str, file: BinaryIO | None) -> None:
         click.echo(f"wrote {n_rows:,} edges", err=True)
         return
     title = {"mi_nats": "Strongest", "p_value": "Most significant"}[by]
-    Console().print(_edge_table(run.strongest(top, by), f"{title} edges of {run.url}"))
+    _console().print(_edge_table(run.strongest(top, by), f"{title} edges of {run.url}"))
 
 
 def _steps() -> list[tuple[str, str]]:
@@ -325,7 +324,7 @@ def network(url: str, steps: tuple[str, ...], top: int) -> None:
             _p_value(row["q_value"]),
             _number(row["spearman"], "+.3f"),
         )
-    Console().print(table)
+    _console().print(table)
     click.echo(f"write it: mmg-ray export {url} FILE" + "".join(f" --step {s}" for s in steps))
 
 
@@ -572,6 +571,11 @@ def _work_rows(s: RunStatus) -> dict[str, str]:
         shown = ", ".join(f"shard {shard} ({duration(t)})" for shard, t in list(slow.items())[:5])
         rows["stragglers"] = f"{shown}; usual is {duration(s.pulse.typical_s or 0)}"
     return rows
+
+
+def _console() -> Console:
+    """Names and URLs are text: none of them is read as rich's markup."""
+    return Console(markup=False, highlight=False)
 
 
 def _print_rows(rows: dict[str, str]) -> None:

@@ -23,7 +23,7 @@ from mmg_ray.store import manifest, matrix, pulse, shards
 from mmg_ray.store.location import Location
 from mmg_ray.store.prepared import Prepared
 from mmg_ray.store.pulse import Pulse
-from mmg_ray.store.shards import Edges, Footer
+from mmg_ray.store.shards import Edges, Footer, Stored
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -85,6 +85,7 @@ class Run:
         self._location = Location(url)
         self.url = self._location.url
         self.manifest = manifest.read(self._location)
+        self._stored: dict[int, Stored] = {}
 
     def __repr__(self) -> str:
         m = self.manifest
@@ -108,8 +109,7 @@ class Run:
     def status(self) -> RunStatus:
         """How far the run is, from a listing and the footers of its shards: storage alone."""
         footers = self._finished()
-        times = shards.times(self._location, self.manifest.fingerprint)
-        last = sorted((times[k], footers[k].n_pairs) for k in times if k in footers)[-_RECENT:]
+        last = sorted((s.changed_s, s.footer.n_pairs) for s in self._stored.values())[-_RECENT:]
         took = last[-1][0] - last[0][0] if last else 0.0
         statuses: dict[str, int] = {}
         for footer in footers.values():
@@ -259,7 +259,10 @@ class Run:
         return Prepared.open(self._location, self.manifest.prepared_digest)
 
     def _finished(self) -> dict[int, Footer]:
-        return shards.finished(self._location, self.manifest.fingerprint)
+        # looking again costs a listing, and a read of what is new
+        fingerprint = self.manifest.fingerprint
+        self._stored = shards.stored(self._location, fingerprint, before=self._stored)
+        return {shard: found.footer for shard, found in self._stored.items()}
 
 
 def open_run(url: str) -> Run:

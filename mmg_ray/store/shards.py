@@ -15,7 +15,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import BinaryIO
 
@@ -72,6 +72,15 @@ class Footer:
     def n_not_ok(self) -> int:
         """Pairs without a value."""
         return self.n_pairs - self.statuses.get(Status.OK, 0)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A whole shard: its footer, bytes, and when it was stored (UTC, seconds; 0 if not known)."""
+
+    footer: Footer
+    size: int
+    changed_s: float
 
 
 def edge_schema() -> pa.Schema:
@@ -145,35 +154,47 @@ def write_shard(
 
 
 def finished(run: Location, fingerprint: str) -> dict[int, Footer]:
-    """Footers of the shards of `fingerprint` that are whole, by shard id.
+    """Footers of the shards of `fingerprint` that are whole, by shard id."""
+    return {shard: found.footer for shard, found in stored(run, fingerprint).items()}
+
+
+def stored(
+    run: Location, fingerprint: str, before: Mapping[int, Stored] | None = None
+) -> dict[int, Stored]:
+    """The shards of `fingerprint` that are whole, by shard id.
 
     One listing, then one ranged read of at most 32 kB per object, many at a time. The footer is at
     a Parquet file's end, so a truncated object has none.
+
+    Args:
+        before: what an earlier call found; of these only objects that have changed are read again.
     """
-    sizes = {name: size for name, (size, _) in _listed(run, fingerprint).items()}
-    found: dict[int, Footer] = {}
-    names = sorted(sizes)
-    for k in range(0, len(names), _TAILS_AT_ONCE):
-        batch = {name: sizes[name] for name in names[k : k + _TAILS_AT_ONCE]}
+    listed = _listed(run, fingerprint)
+    known = {shard_name(shard, fingerprint): found for shard, found in (before or {}).items()}
+    found = {
+        shard: known[name]
+        for name, (shard, size, changed_s) in listed.items()
+        if name in known
+        and changed_s
+        and (known[name].size, known[name].changed_s) == (size, changed_s)
+    }
+    unread = sorted(name for name, (shard, _, _) in listed.items() if shard not in found)
+    for k in range(0, len(unread), _TAILS_AT_ONCE):
+        batch = {name: listed[name][1] for name in unread[k : k + _TAILS_AT_ONCE]}
         for name, tail in (run / FOLDER).read_tails(batch, _TAIL_BYTES).items():
             footer = _parse_footer(tail)
             if footer is not None and (name, fingerprint) == (
                 shard_name(footer.shard, footer.fingerprint),
                 footer.fingerprint,
             ):
-                found[footer.shard] = footer
+                found[footer.shard] = Stored(footer, *listed[name][1:])
     return found
 
 
-def times(run: Location, fingerprint: str) -> dict[int, float]:
-    """When the shards of `fingerprint` were stored (UTC, seconds), by shard id, whole or not."""
-    listed = _listed(run, fingerprint)
-    return {int(_NAME.fullmatch(name)[1]): when for name, (_, when) in listed.items()}  # type: ignore[index]
-
-
-def _listed(run: Location, fingerprint: str) -> dict[str, tuple[int, float]]:
+def _listed(run: Location, fingerprint: str) -> dict[str, tuple[int, int, float]]:
+    """Shard id, bytes and time of change of each object that is named as one of this run."""
     return {
-        name: entry
+        name: (int(match[1]), *entry)
         for name, entry in (run / FOLDER).listing().items()
         if (match := _NAME.fullmatch(name)) and match[2] == fingerprint[:12]
     }

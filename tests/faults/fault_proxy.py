@@ -8,31 +8,37 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-FAULTS = ("503", "lost answer", "hang up", "slow", "truncated")
-_SLOW_S = 1.5
+FAULTS = ("503", "lost answer", "hang up", "time-out", "slow", "truncated")
+_TIME_OUT_S = 1.5
+_SLOW_S = 0.3  # between the parts of a slow answer: less than a client waits
+_PARTS = 4
 
 
 class FaultProxy:
-    """Forwards to a port; every `every`-th request meets the next of `faults`.
+    """Forwards to a port; every `every`-th request meets the next of `faults`, if there are any.
 
     - 503: refused, nothing is done
     - lost answer: done, but a 503 is answered, so that the client does it again
     - hang up: the connection is closed without an answer
-    - slow: the answer takes longer than the client may wait
+    - time-out: the answer takes longer than the client may wait
+    - slow: the answer trickles in, a part at a time
     - truncated: half of the answer's body, then the connection is closed
 
     Attributes:
         port: where it listens.
         met: how often each fault was met.
+        asked: what was asked for, method and path, in order.
     """
 
-    def __init__(self, to_port: int, every: int, faults: tuple[str, ...] = FAULTS) -> None:
+    def __init__(self, to_port: int, every: int = 1, faults: tuple[str, ...] = FAULTS) -> None:
         self.met = dict.fromkeys(faults, 0)
+        self.asked: list[tuple[str, str]] = []
+        asked = self.asked
         count, schedule, lock = itertools.count(1), itertools.cycle(faults), threading.Lock()
 
         def fault_of_request() -> str:
             with lock:
-                if next(count) % every:
+                if not faults or next(count) % every:
                     return ""
                 fault = next(schedule)
                 self.met[fault] += 1
@@ -43,9 +49,10 @@ class FaultProxy:
 
             def forward(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                asked.append((self.command, self.path))
                 fault = fault_of_request()
-                if fault == "slow":
-                    time.sleep(_SLOW_S)
+                if fault == "time-out":
+                    time.sleep(_TIME_OUT_S)
                 if fault == "hang up":
                     self.close_connection = True
                     return
@@ -65,9 +72,9 @@ class FaultProxy:
                 if fault == "lost answer":
                     self.answer(503, [], b"")
                     return
-                self.answer(got.status, got.getheaders(), data, cut=fault == "truncated")
+                self.answer(got.status, got.getheaders(), data, fault)
 
-            def answer(self, status, headers, data: bytes, cut: bool = False) -> None:
+            def answer(self, status, headers, data: bytes, fault: str = "") -> None:
                 self.send_response_only(status)
                 skipped = {"transfer-encoding", "connection"}
                 if self.command != "HEAD":
@@ -77,10 +84,14 @@ class FaultProxy:
                     if name.lower() not in skipped:
                         self.send_header(name, value)
                 self.end_headers()
-                if cut and data:
+                if fault == "truncated" and data:
                     data, self.close_connection = data[: len(data) // 2], True
-                if self.command != "HEAD":
-                    self.wfile.write(data)
+                if self.command == "HEAD":
+                    return
+                parts = _PARTS if fault == "slow" else 1
+                for k in range(parts):
+                    time.sleep(_SLOW_S if fault == "slow" else 0)
+                    self.wfile.write(data[k * len(data) // parts : (k + 1) * len(data) // parts])
 
             do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = forward
 
