@@ -1,10 +1,12 @@
 """A whole run in a real S3 store, by the serial executor and by Ray: what lands is the same."""
 
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import fsspec
 import numpy as np
 import pytest
+from fault_proxy import FaultProxy
 
 import mmg_ray
 from mmg_ray import config
@@ -21,6 +23,24 @@ def table(tmp_path_factory):
     header = ",".join(f"v{k}" for k in range(9))
     np.savetxt(path, values, delimiter=",", header=header, comments="")
     return path
+
+
+@pytest.fixture
+def through(s3_store, s3_url, monkeypatch) -> Iterator[Callable[..., FaultProxy]]:
+    """Puts a proxy between this process and the store."""
+    assert s3_url
+    proxies = []
+
+    def start(**how) -> FaultProxy:
+        proxies.append(FaultProxy(s3_store.port, faults=(), **how))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxies[-1].port}")
+        fsspec.filesystem("s3").clear_instance_cache()
+        return proxies[-1]
+
+    yield start
+    fsspec.filesystem("s3").clear_instance_cache()
+    for proxy in proxies:
+        proxy.close()
 
 
 def _run(table, url, executor):
@@ -121,3 +141,57 @@ def test_no_credentials_are_logged(table, s3_url, caplog):
     assert caplog.text
     for secret in ("not-a-secret", "tester", "127.0.0.1"):
         assert secret not in caplog.text
+
+
+def test_the_number_of_requests_is_bounded(tmp_path, s3_url, through):
+    """A run, a look at it and its edges: so many requests, and so many more a shard."""
+    np.save(tmp_path / "table.npy", np.random.default_rng(0).normal(size=(60, 16)))
+    proxy = through()
+
+    def counted(action) -> int:
+        before = len(proxy.asked)
+        action()
+        return len(proxy.asked) - before
+
+    found = {}
+    for tile in (4, 2):
+        url = f"{s3_url}/requests-{tile}"
+        tree = {
+            "data": {"path": str(tmp_path / "table.npy")},
+            "estimator": {"denoiser": "gaussian"},
+            "plan": {"tile_variables": tile, "shard_s": 1.0e-9},
+            "execute": {"executor": "serial"},
+            "output": {"url": url},
+        }
+        cfg = config.from_dict(tree)
+        went = {"run": counted(lambda cfg=cfg: mmg_ray.run(cfg))}
+        done = mmg_ray.open_run(url)
+        went |= {"status": counted(done.status), "again": counted(done.status)}
+        went |= {"edges": counted(done.edges), "resume": counted(lambda cfg=cfg: mmg_ray.run(cfg))}
+        found[done.manifest.n_shards] = went
+    (few, first), (many, second) = found.items()
+    assert (few, many) == (10, 36)
+    per_shard = {name: (second[name] - first[name]) / (many - few) for name in first}
+    # a run: of a shard its chunk of columns (2), itself (1), and to the matrix (3); signs of life
+    assert per_shard["run"] < 6.5
+    assert per_shard["status"] == per_shard["resume"] == 1
+    assert per_shard["again"] == 0
+    assert per_shard["edges"] == 2
+    limits = {"run": 130, "status": 8, "again": 8, "edges": 8, "resume": 20}
+    for name, limit in limits.items():
+        assert first[name] - few * per_shard[name] <= limit, name
+
+
+def test_a_store_without_conditional_writes(table, s3_url, through):
+    proxy = through(conditions=False)
+    run = _run(table, f"{s3_url}/unconditional", "serial")
+    assert run.status().complete
+    assert proxy.met["501"] > 0
+    place = Location(f"{s3_url}/unconditional-claim")
+    assert manifest.claim(place, "1" * 64)
+    assert not manifest.claim(place, "1" * 64)
+    with pytest.raises(FingerprintError, match="is being prepared at"):
+        manifest.claim(place, "2" * 64)
+    # with conditions the same bytes are stored
+    through()
+    assert _objects(_run(table, f"{s3_url}/conditional", "serial")) == _objects(run)

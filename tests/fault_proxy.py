@@ -14,6 +14,12 @@ _SLOW_S = 0.3  # between the parts of a slow answer: less than a client waits
 _PARTS = 4
 
 
+_NOT_IMPLEMENTED = (
+    b"<Error><Code>NotImplemented</Code><Message>A header you provided implies functionality that "
+    b"is not implemented</Message></Error>"
+)
+
+
 class FaultProxy:
     """Forwards to a port; every `every`-th request meets the next of `faults`, if there are any.
 
@@ -24,14 +30,24 @@ class FaultProxy:
     - slow: the answer trickles in, a part at a time
     - truncated: half of the answer's body, then the connection is closed
 
+    Args:
+        to_port: of the store.
+        conditions: whether it knows conditional writes; without, it answers 501 to them.
+
     Attributes:
         port: where it listens.
         met: how often each fault was met.
         asked: what was asked for, method and path, in order.
     """
 
-    def __init__(self, to_port: int, every: int = 1, faults: tuple[str, ...] = FAULTS) -> None:
-        self.met = dict.fromkeys(faults, 0)
+    def __init__(
+        self,
+        to_port: int,
+        every: int = 1,
+        faults: tuple[str, ...] = FAULTS,
+        conditions: bool = True,
+    ) -> None:
+        met = self.met = dict.fromkeys(faults if conditions else (*faults, "501"), 0)
         self.asked: list[tuple[str, str]] = []
         asked = self.asked
         count, schedule, lock = itertools.count(1), itertools.cycle(faults), threading.Lock()
@@ -41,7 +57,7 @@ class FaultProxy:
                 if not faults or next(count) % every:
                     return ""
                 fault = next(schedule)
-                self.met[fault] += 1
+                met[fault] += 1
                 return fault
 
         class Handler(BaseHTTPRequestHandler):
@@ -55,6 +71,10 @@ class FaultProxy:
                     time.sleep(_TIME_OUT_S)
                 if fault == "hang up":
                     self.close_connection = True
+                    return
+                if not conditions and "If-None-Match" in self.headers:
+                    met["501"] += 1
+                    self.answer(501, [("Content-Type", "application/xml")], _NOT_IMPLEMENTED)
                     return
                 if fault == "503":
                     self.answer(503, [], b"")
