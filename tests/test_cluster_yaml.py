@@ -6,6 +6,7 @@ from pathlib import Path
 import jsonschema
 import ray
 import yaml
+from ray_settings import NOTICE_S
 
 
 def test_cluster_yaml_is_valid_under_rays_own_schema():
@@ -21,4 +22,7 @@ def test_cluster_yaml_is_valid_under_rays_own_schema():
     assert gpu["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
     head = " ".join(cluster["head_start_ray_commands"])
     assert "--dashboard-host=127.0.0.1" in head
-    assert "RAY_health_check_failure_threshold=3" in head
+    worker = " ".join(cluster["worker_start_ray_commands"])
+    for name, value in NOTICE_S.items():
+        assert f"{name}={value}" in head
+        assert f"{name}={value}" in worker or "health_check" in name  # the head checks

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -13,12 +14,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import numpy as np
 import pytest
+import ray
 import yaml
+from ray_settings import NOTICE_S
 from s3_store import environment, free_port, listening
 
 import mmg_ray
+from mmg_ray.cli import RESUME
 from pipelines.scheduled import nightly, submit
 from pipelines.scheduled.submit import Jobs, JobsError
 
@@ -119,12 +124,23 @@ def test_a_job_on_a_real_head_is_submitted_once_and_its_results_are_in_the_bucke
     command += ["--base", f"{s3_url}/nightly", "--date", "2026-11-24"]
     command += ["--set", "execute.executor=ray", "--set", "execute.address=auto"]
     name = "nightly-2026-11-24"
-    assert jobs.submit(name, command, {})
-    assert not jobs.submit(name, command, {})
-    assert jobs.wait(name) == "SUCCEEDED", jobs.logs(name)
+    assert jobs.submit(name, command, {}) == (name, True)
+    assert jobs.submit(name, command, {}) == (name, False)
+    assert jobs.wait(name)["status"] == "SUCCEEDED", jobs.logs(name)
+    assert jobs.submit(name, command, {}) == (name, False)
     summary = json.loads(jobs.logs(name).strip().splitlines()[-1])
     assert summary["state"] == "complete"
     assert mmg_ray.open_run(f"{s3_url}/nightly/2026-11-24").edges().num_rows == 28
+
+
+def test_a_job_that_was_cut_short_is_started_again_under_its_id(tmp_path: Path, head: str) -> None:
+    jobs, marker = Jobs(head, TOKEN), tmp_path / "marker"
+    command = ["sh", "-c", f"test -e {marker} || {{ touch {marker}; exit 75; }}"]
+    assert jobs.submit("cut-short", command, {}) == ("cut-short", True)
+    assert submit.exit_code(jobs.wait("cut-short")) == RESUME
+    assert jobs.submit("cut-short", command, {}) == ("cut-short-2", True)
+    assert submit.exit_code(jobs.wait("cut-short-2")) == 0
+    assert jobs.submit("cut-short", command, {}) == ("cut-short-2", False)
 
 
 def test_a_cluster_that_is_not_there_is_a_clear_error() -> None:
@@ -141,12 +157,52 @@ def test_the_token_is_read_as_ray_reads_it(tmp_path: Path, monkeypatch: pytest.M
     assert submit.token() == "abc"
 
 
-# -- manifests: what can be checked without a cluster -------------------------------------------
+# -- manifests: Kubernetes' own schemas, and of KubeRay's the fields that are used -------------------
 
-POD_FIELDS = {"restartPolicy", "terminationGracePeriodSeconds", "containers", "volumes"}
-CONTAINER_FIELDS = {
-    *("name", "image", "command", "args", "env", "envFrom", "volumeMounts", "resources"),
+KUBERNETES = "1.34"
+# The fields of KubeRay's resources (its API reference, v1.7) that the manifests use, and their types.
+# KubeRay's schemas are in no Python package. What is in `template` is Kubernetes' own.
+POD, MAP, LIST = "pod", dict, list
+GROUP = {"rayStartParams": MAP, "template": POD}
+WORKERS = GROUP | {"groupName": str, "replicas": int, "minReplicas": int, "maxReplicas": int}
+CLUSTER = {
+    "rayVersion": str,
+    "authOptions": {"mode": ("token",)},
+    "enableInTreeAutoscaling": bool,
+    "autoscalerOptions": {"idleTimeoutSeconds": int},
+    "headGroupSpec": GROUP,
+    "workerGroupSpecs": [WORKERS],
 }
+JOB = {
+    "entrypoint": str,
+    "submissionMode": ("K8sJobMode", "HTTPMode", "InteractiveMode", "SidecarMode"),
+    "shutdownAfterJobFinishes": bool,
+    "ttlSecondsAfterFinished": int,
+    "backoffLimit": int,
+    "rayClusterSpec": CLUSTER,
+}
+
+
+def manifest(name: str) -> dict[str, Any]:
+    return yaml.safe_load((FOLDER / "kubernetes" / f"{name}.yaml").read_text())
+
+
+def check(tree: Any, form: Any, where: str = "spec") -> None:
+    """AssertionError where a resource of KubeRay has a field that it does not know, or another type."""
+    if form == POD:
+        wrapped = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "x"}}
+        kubernetes_validate.validate(wrapped | {"template": tree}, KUBERNETES, strict=True)
+    elif isinstance(form, dict):
+        assert set(tree) <= set(form), where
+        for name, value in tree.items():
+            check(value, form[name], f"{where}.{name}")
+    elif isinstance(form, list):
+        for k, value in enumerate(tree):
+            check(value, form[0], f"{where}[{k}]")
+    elif isinstance(form, tuple):
+        assert tree in form, where
+    else:
+        assert type(tree) is form, where
 
 
 def pods(tree: Any) -> Iterator[dict[str, Any]]:
@@ -161,27 +217,48 @@ def pods(tree: Any) -> Iterator[dict[str, Any]]:
             yield from pods(value)
 
 
-@pytest.mark.parametrize(
-    ("name", "api", "kind"),
-    [
-        ("raycluster", "ray.io/v1", "RayCluster"),
-        ("rayjob", "ray.io/v1", "RayJob"),
-        ("cronjob", "batch/v1", "CronJob"),
-    ],
-)
-def test_kubernetes_manifests(name: str, api: str, kind: str) -> None:
-    text = (FOLDER / "kubernetes" / f"{name}.yaml").read_text()
-    tree = yaml.safe_load(text)
-    assert (tree["apiVersion"], tree["kind"]) == (api, kind)
-    assert re.fullmatch(r"[a-z0-9-]{1,47}", tree["metadata"]["name"])
+def test_the_cron_job_is_valid_under_kubernetes_own_schema() -> None:
+    tree = manifest("cronjob")
+    assert tree["kind"] == "CronJob"
+    kubernetes_validate.validate(tree, KUBERNETES, strict=True)
+    assert len(tree["spec"]["schedule"].split()) == 5
+    assert tree["spec"]["concurrencyPolicy"] == "Forbid"
+    tree["spec"]["jobTemplate"]["spec"]["template"]["spec"]["container"] = []
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(tree, KUBERNETES, strict=True)
+
+
+@pytest.mark.parametrize(("name", "kind", "form"), [("raycluster", "RayCluster", CLUSTER), ("rayjob", "RayJob", JOB)])  # fmt: skip
+def test_ray_manifests(name: str, kind: str, form: dict[str, Any]) -> None:
+    tree = manifest(name)
+    assert (tree["apiVersion"], tree["kind"]) == ("ray.io/v1", kind)
     assert set(tree) == {"apiVersion", "kind", "metadata", "spec"}
+    check(tree["spec"], form)
+    cluster = tree["spec"].get("rayClusterSpec", tree["spec"])
+    assert cluster["rayVersion"] == ray.__version__
+    assert cluster["authOptions"] == {"mode": "token"}
+    head = cluster["headGroupSpec"]
+    assert head["rayStartParams"]["num-cpus"] == "0"  # tasks never run beside the driver
+    # the operator's submitter reaches the dashboard from another pod; a person by port-forward
+    assert ("dashboard-host" in head["rayStartParams"]) == (kind == "RayCluster")
+    for group in (head, *cluster["workerGroupSpecs"]):
+        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
+        (container,) = group["template"]["spec"]["containers"]
+        env = {variable["name"]: variable["value"] for variable in container["env"]}
+        assert NOTICE_S.items() <= env.items()
+    for group in cluster["workerGroupSpecs"]:
+        assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+
+
+@pytest.mark.parametrize("name", ["raycluster", "rayjob", "cronjob"])
+def test_pods_have_fixed_sizes_volumes_that_exist_and_no_secret_in_the_text(name: str) -> None:
+    tree = manifest(name)
+    assert re.fullmatch(r"[a-z0-9-]{1,47}", tree["metadata"]["name"])
     found = list(pods(tree))
     assert found
     for pod in found:
-        assert set(pod) <= POD_FIELDS
         volumes = {volume["name"] for volume in pod.get("volumes", [])}
         for container in pod["containers"]:
-            assert set(container) <= CONTAINER_FIELDS
             assert container["resources"]["requests"] == container["resources"]["limits"]
             assert {mount["name"] for mount in container.get("volumeMounts", [])} <= volumes
             assert any("secretRef" in source for source in container["envFrom"])
@@ -189,26 +266,28 @@ def test_kubernetes_manifests(name: str, api: str, kind: str) -> None:
                 assert (
                     not re.search("TOKEN|SECRET|KEY", variable["name"]) or "valueFrom" in variable
                 )
-    spec = tree["spec"]
-    cluster = spec.get("rayClusterSpec", spec)
-    if api == "ray.io/v1":
-        assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
-        for group in cluster["workerGroupSpecs"]:
-            assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
-        for params in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
-            assert all(isinstance(value, str) for value in params["rayStartParams"].values())
-    if kind == "CronJob":
-        assert len(spec["schedule"].split()) == 5
-        assert spec["concurrencyPolicy"] == "Forbid"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
+    for unit in (FOLDER / "systemd").iterdir():
+        text = unit.read_text().replace("%h/mmg_ray/.venv/bin/python", sys.executable)
+        (tmp_path / unit.name).write_text(text)
+    said = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *tmp_path.glob("mmg-ray-nightly.*")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (said.returncode, said.stderr) == (0, "")
 
 
 def commands() -> dict[str, list[str]]:
     """The command lines of every recipe."""
-    read = {n: yaml.safe_load((FOLDER / "kubernetes" / f"{n}.yaml").read_text()) for n in ("rayjob", "cronjob")}  # fmt: skip
-    (pod,) = pods(read["cronjob"])
+    (pod,) = pods(manifest("cronjob"))
     service = (FOLDER / "systemd/mmg-ray-nightly.service").read_text()
     return {
-        "rayjob": shlex.split(read["rayjob"]["spec"]["entrypoint"]),
+        "rayjob": shlex.split(manifest("rayjob")["spec"]["entrypoint"]),
         "cronjob": pod["containers"][0]["command"] + pod["containers"][0]["args"],
         "systemd": shlex.split(re.search("^ExecStart=(.*)$", service, re.MULTILINE)[1]),  # type: ignore[index]
         "cron": shlex.split(re.search("(python -m .*) >>", service)[1]),  # type: ignore[index]

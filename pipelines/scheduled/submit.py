@@ -5,11 +5,12 @@
         python -m pipelines.scheduled.nightly run.yaml --base s3://bucket/nightly
 
 The submission id is the key: Ray refuses a second job of the same id, so a clock that ticks twice, or a
-retry after a lost answer, starts nothing twice. mmg_ray must be installed on the cluster. The token is
-read from RAY_AUTH_TOKEN, or from the file RAY_AUTH_TOKEN_PATH names; it is never printed.
+retry after a lost answer, starts nothing twice. Only a job that ended with 75, which says 'start me
+again', is followed by another, ID-2 and so on. mmg_ray must be installed on the cluster. The token is read from
+RAY_AUTH_TOKEN, or from the file RAY_AUTH_TOKEN_PATH names; it is never printed.
 
-Exit codes: 0 submitted, there before, or with --wait succeeded; 1 it failed; 2 the cluster cannot be
-reached or refuses; 75 --wait was cut short, start it again.
+Exit codes: 0 submitted, or there before; with --wait those of the command, 1 where it has none; 2 the
+cluster cannot be reached or refuses; 75 the command, or the waiting, was cut short, start it again.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+
+from mmg_ray.cli import RESUME
 
 _TIMEOUT_S = 30.0
 _POLL_S = 1.0
@@ -54,31 +57,40 @@ class Jobs:
             raise
         return found
 
-    def submit(self, submission_id: str, command: list[str], env: dict[str, str]) -> bool:
-        """Start a command; False if a job of this id was there before."""
-        if self.find(submission_id) is not None:
-            return False
+    def submit(
+        self, submission_id: str, command: list[str], env: dict[str, str]
+    ) -> tuple[str, bool]:
+        """Start a command unless a job of this id is there; its id, and whether it is new.
+
+        Where that job asked to be started again, the next is of the same id with -2, -3, ...
+        """
+        name, attempt = submission_id, 1
+        while (there := self.find(name)) is not None:
+            if exit_code(there) != RESUME:
+                return name, False
+            attempt += 1
+            name = f"{submission_id}-{attempt}"
         body = {
-            "submission_id": submission_id,
+            "submission_id": name,
             "entrypoint": shlex.join(command),
             "runtime_env": {"env_vars": env} if env else {},
         }
         try:
             self._ask("POST", "/api/jobs/", body)
         except JobsError:
-            if self.find(submission_id) is None:
+            if self.find(name) is None:
                 raise
-            return False  # another one was faster, or the first answer was lost
-        return True
+            return name, False  # another one was faster, or the first answer was lost
+        return name, True
 
-    def wait(self, submission_id: str) -> str:
-        """The status it ends with: SUCCEEDED, FAILED or STOPPED."""
+    def wait(self, submission_id: str) -> dict[str, Any]:
+        """The job when it has ended; its status is SUCCEEDED, FAILED or STOPPED."""
         while True:
             found = self.find(submission_id)
             if found is None:
                 raise JobsError(f"the cluster has forgotten job {submission_id}; was it restarted?")
             if found["status"] in _ENDED:
-                return str(found["status"])
+                return found
             time.sleep(_POLL_S)
 
     def logs(self, submission_id: str) -> str:
@@ -104,6 +116,13 @@ class Jobs:
             ) from error
 
 
+def exit_code(job: dict[str, Any]) -> int | None:
+    """What its command exited with; None while it runs, and where Ray ended it."""
+    if job["status"] == "SUCCEEDED":
+        return 0
+    return job.get("driver_exit_code") if job["status"] in _ENDED else None
+
+
 def token() -> str:
     """The cluster's token, as Ray itself looks for it; empty where none is given."""
     if "RAY_AUTH_TOKEN" in os.environ:
@@ -123,18 +142,20 @@ def main(
 ) -> None:
     try:
         jobs = Jobs(address, token())
-        new = jobs.submit(submission_id, list(command), {name: os.environ[name] for name in env})
-        click.echo(f"{submission_id}: {'submitted' if new else 'was there before'}", err=True)
+        passed = {name: os.environ[name] for name in env}
+        job_id, new = jobs.submit(submission_id, list(command), passed)
+        click.echo(f"{job_id}: {'submitted' if new else 'was there before'}", err=True)
         if wait:
-            status = jobs.wait(submission_id)
-            click.echo(jobs.logs(submission_id), nl=False)
-            click.echo(f"{submission_id}: {status}", err=True)
-            sys.exit(0 if status == "SUCCEEDED" else 1)
+            job = jobs.wait(job_id)
+            click.echo(jobs.logs(job_id), nl=False)
+            click.echo(f"{job_id}: {job['status']}", err=True)
+            code = exit_code(job)
+            sys.exit(1 if code is None else code)
     except (JobsError, OSError, KeyError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
-        sys.exit(75)
+        sys.exit(RESUME)
 
 
 if __name__ == "__main__":

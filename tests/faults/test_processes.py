@@ -15,22 +15,12 @@ from pathlib import Path
 
 import disturbed
 import pytest
+from ray_settings import NOTICE_S
 from s3_store import free_port
 
 from mmg_ray import config
 from mmg_ray.execute import driver
 
-# a dead node is noticed in seconds; the same as in cluster.yaml
-NOTICE_S = {
-    "RAY_health_check_initial_delay_ms": "1000",
-    "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_timeout_ms": "1000",
-    "RAY_health_check_failure_threshold": "3",
-    "RAY_grpc_client_keepalive_time_ms": "5000",
-    "RAY_grpc_client_keepalive_timeout_ms": "3000",
-    "RAY_grpc_keepalive_time_ms": "5000",
-    "RAY_grpc_keepalive_timeout_ms": "3000",
-}
 CLUSTER_ENV = {
     **NOTICE_S,
     "RAY_USAGE_STATS_ENABLED": "0",
