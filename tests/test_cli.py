@@ -62,6 +62,25 @@ def test_run_shows_the_strongest_edges_and_where_results_lie(run_yaml: str, tmp_
     assert "pairs 45/45" in words(result.stderr)
 
 
+def test_names_are_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not markup of the terminal's library, not paths, not code: they come out as they went in."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    x = np.random.default_rng(0).normal(size=(100, 6))
+    names = ["[red]a[/red]", "[/b]", "../../c", "=1+1", "<script>d</script>", "{e!r}"]
+    np.savetxt("t.csv", x + x[:, :1], delimiter=",", header=",".join(names), comments="")
+    text = "data: {path: t.csv}\nestimator: {denoiser: gaussian}\nexecute: {executor: serial}"
+    Path("run.yaml").write_text(text)
+    for command in (
+        ("run", "run.yaml", "--set", "output.url='[/x] out'"),
+        ("edges", "[/x] out"),
+        ("network", "[/x] out"),
+    ):
+        result = invoke(*command)
+        assert result.exit_code == 0
+        assert all(name in result.stdout for name in names), command
+
+
 def test_plan_says_what_it_costs_and_writes_nothing(run_yaml: str) -> None:
     result = invoke("plan", run_yaml)
     assert result.exit_code == 0

@@ -10,7 +10,7 @@ from fault_proxy import FaultProxy
 
 import mmg_ray
 from mmg_ray import config
-from mmg_ray.errors import DataError, FingerprintError, StoreError
+from mmg_ray.errors import DataError, FingerprintError, MMGError, StoreError
 from mmg_ray.store import manifest
 from mmg_ray.store.location import Location
 
@@ -84,6 +84,27 @@ def test_no_credentials_are_stored(table, s3_url):
     for path in place.fs.find(place.path):
         for secret in (b"not-a-secret", b"tester", b"127.0.0.1"):
             assert secret not in place.fs.cat_file(path)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://key:hidden@mmg/table.csv",
+        "https://me:hidden@example.org/table.csv",
+        "simplecache::https://me:hidden@example.org/table.csv",
+        "https://mmg.example.org/table.csv?X-Amz-Date=1&X-Amz-Signature=hidden",
+        "https://example.org/table.csv?sv=1&sig=hidden",
+    ],
+)
+def test_a_url_that_holds_a_secret_is_refused_and_not_shown(url, tmp_path):
+    for text in (f"data: {{path: '{url}'}}\noutput: {{url: {tmp_path}/run}}",
+                 f"data: {{path: table.csv}}\noutput: {{url: '{url}'}}"):  # fmt: skip
+        with pytest.raises(MMGError, match="holds a password, token or signature") as refused:
+            mmg_ray.run(config.load(text, ["execute.executor=serial"]))
+        assert "hidden" not in str(refused.value)
+    assert not (tmp_path / "run").exists()
+    for name in ("s3://mmg/sig=1/a:b@c.csv", "memory://box@account/design=1?x=2"):
+        assert Location(name).name
 
 
 def test_a_missing_bucket_is_an_error_that_says_so(table, s3_url):

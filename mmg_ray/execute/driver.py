@@ -240,7 +240,7 @@ def _work(
     with open_executor(asked.config.execute, _task_bytes(asked, found)) as executor:
         drain.install()
         if verify:
-            for shard in _damaged(executor, tasks(done), drain):
+            for shard in _damaged(executor.on_cpu(), tasks(done), drain):
                 footer = done.pop(shard)
                 tally.forget(footer.n_pairs, footer.n_not_ok)
         if drain.requested:
@@ -251,7 +251,7 @@ def _work(
         if drain.requested and tally.shards < found.n_shards:
             raise _drained(asked)
         if _lacks_matrix(asked, fingerprint):  # shards repaired later are the same
-            _assemble(executor, place, found, drain)
+            _assemble(executor.on_cpu(), place, found, drain)
             if drain.requested and _lacks_matrix(asked, fingerprint):
                 raise _drained(asked)
 

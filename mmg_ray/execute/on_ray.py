@@ -13,6 +13,7 @@ import math
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import ray
@@ -47,8 +48,8 @@ class OnRay:
 
     def map(self, fn: Callable[[T], R], items: Iterable[T]) -> Iterator[Outcome[T, R]]:
         task = ray.remote(fn).options(
-            num_cpus=self._cfg.num_cpus,
-            num_gpus=self._cfg.num_gpus,
+            num_cpus=self._needs["CPU"],
+            num_gpus=self._needs["GPU"],
             memory=int(self._needs["memory"]),
             max_retries=self._cfg.max_retries,
             retry_exceptions=[StoreError],
@@ -69,6 +70,9 @@ class OnRay:
         finally:
             for ref in pending:
                 ray.cancel(ref)
+
+    def on_cpu(self) -> OnRay:
+        return OnRay(replace(self._cfg, num_gpus=0), self._needs["memory"])
 
     def too_large(self) -> str:
         """Why a task fits on no node, so that Ray would wait; empty if it fits."""

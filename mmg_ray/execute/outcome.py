@@ -25,9 +25,14 @@ class Executor(Protocol):
     def map(self, fn: Callable[[T], R], items: Iterable[T]) -> Iterator[Outcome[T, R]]:
         """One outcome per item, in any order, as they come; abandoning it stops what is pending.
 
-        Items are taken as they are begun, so whoever gives them may end them early. `fn` must be importable by its name, and harmless when it runs twice. Items and results
-        travel, so they stay small.
+        Items are taken as they are begun, so whoever gives them may end them early. `fn` must be
+        importable by its name, and harmless when it runs twice. Items and results travel, so they
+        stay small.
         """
+        ...
+
+    def on_cpu(self) -> Executor:
+        """The same workers for items that use no GPU, so that none is kept for them."""
         ...
 
 

@@ -20,3 +20,6 @@ class Serial:
                 yield Outcome(item, result=fn(item))
             except Exception as error:  # noqa: BLE001  # any failure of one item is its outcome
                 yield Outcome(item, error=describe(error))
+
+    def on_cpu(self) -> Serial:
+        return self

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -23,12 +24,21 @@ from mmg_ray.errors import StoreError
 _CONFLICTS = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
 # what s3fs makes of "not implemented", and local disks without hard links
 _UNSUPPORTED = (errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EMLINK)
+# user:password@host, or a parameter of a signed URL
+_SECRET = re.compile(
+    r"://[^/@]*:[^/@]*@|[?&][^=&]*(signature|credential|token|secret|password|api_?key|\bsig)=",
+    re.IGNORECASE,
+)
 
 
 class Location:
-    """An fsspec URL and the file system behind it. Cheap to make, safe to pickle as its URL."""
+    """An fsspec URL and the file system behind it. Cheap to make, safe to pickle as its URL.
+
+    StoreError for a URL that holds a password or a signature: URLs are stored and logged.
+    """
 
     def __init__(self, url: str) -> None:
+        _require_no_secret(url)
         self.url = url.rstrip("/")
         try:
             self.fs, self.path = fsspec.core.url_to_fs(self.url)
@@ -185,6 +195,15 @@ class Location:
         except Exception as error:
             # every backend has errors of its own (no credentials, no endpoint): here they end
             raise StoreError(f"cannot {verb} {self.url}: {error}") from error
+
+
+def _require_no_secret(url: str) -> None:
+    if "://" in url and _SECRET.search(url):
+        raise StoreError(
+            f"a URL of {url.partition('://')[0]}:// holds a password, token or signature, and URLs are "
+            "stored with the run and logged. Leave it out, and give it in the environment, in fsspec's "
+            "configuration (~/.config/fsspec/conf.json) or in ~/.netrc; or fetch the file first"
+        )
 
 
 def require_digest(location: Location, data: bytes, digest: str | None) -> None:
