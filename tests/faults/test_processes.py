@@ -93,8 +93,9 @@ def cluster() -> Iterator[dict]:
         env={**os.environ, **CLUSTER_ENV},
     ) as process:
         assert process.stdout is not None
-        yield json.loads(process.stdout.readline())
         assert process.stdin is not None
+        told = json.loads(process.stdout.readline())
+        yield told | {"asks": process.stdin, "says": process.stdout}
         process.stdin.close()
         process.wait(60)
 
@@ -110,6 +111,27 @@ def test_kill_9_of_a_raylet(tmp_path: Path, cluster: dict) -> None:
     disturbed.survived(
         "kill -9 of a raylet", tree["output"]["url"], expected, time.monotonic() - began
     )
+
+
+@pytest.mark.full
+def test_every_node_leaves_and_another_comes(tmp_path: Path, cluster: dict) -> None:
+    """As spot instances do: for a while the cluster has no room for a single task."""
+    expected = disturbed.undisturbed(tmp_path)
+    tree = disturbed.settings(tmp_path, executor="ray", address=cluster["address"])
+    url = tree["output"]["url"]
+    process = disturbed.start(tmp_path, tree, seconds=1.0, **CLUSTER_ENV)
+    disturbed.wait_for_shards(process, url, 2)
+    for raylet in cluster["raylets"]:
+        os.kill(raylet, signal.SIGKILL)
+    time.sleep(10)
+    assert process.poll() is None, (tmp_path / "driver.log").read_text()
+    assert len(disturbed.names(url)) < 10
+    began = time.monotonic()
+    cluster["asks"].write(b"\n")
+    cluster["asks"].flush()
+    assert json.loads(cluster["says"].readline())
+    assert process.wait(150) == 0, (tmp_path / "driver.log").read_text()
+    disturbed.survived("every node leaves, another comes", url, expected, time.monotonic() - began)
 
 
 def _ip(*words: str) -> None:
