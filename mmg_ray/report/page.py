@@ -24,13 +24,18 @@ _WIDTH, _HEIGHT, _MARGIN = 1000, 600, 50  # of the network's plane
 
 
 def write_report(
-    run: Run, url: str, steps: Sequence[str] | None = None, figures: str | None = None
+    run: Run,
+    url: str,
+    steps: Sequence[str] | None = None,
+    figures: str | None = None,
+    sections: Sequence[str] = (),
 ) -> Findings:
     """Write the report of a complete run to a file at any URL.
 
     Args:
         steps: of the network that it shows; default `fdr=0.05`, or `top=5` of a run without p-values.
         figures: a folder for the charts as SVG files, too.
+        sections: more of them, made by `section`, after the strongest pairs.
 
     Returns:
         What it says, in numbers.
@@ -40,7 +45,7 @@ def write_report(
     """
     found = find(run, steps)
     charts = figures_of(found)
-    Location(url).write_bytes(page(found, charts).encode())
+    Location(url).write_bytes(page(found, charts, sections).encode())
     if figures is not None:
         for name, chart in charts.items():
             text = str(chart).replace("<title>", f"<style>{_lone_style()}</style><title>", 1)
@@ -48,7 +53,7 @@ def write_report(
     return found
 
 
-def page(found: Findings, charts: dict[str, Chart]) -> str:
+def page(found: Findings, charts: dict[str, Chart], sections: Sequence[str] = ()) -> str:
     """The whole file."""
     m = found.run.manifest
     title = f"{m.n_variables:,} variables, {m.n_pairs:,} pairs"
@@ -57,11 +62,12 @@ def page(found: Findings, charts: dict[str, Chart]) -> str:
             _head(found, title),
             _network_section(found),
             _strongest_section(found, charts),
-            _section(
+            *sections,
+            section(
                 "How much, and how sure",
                 "<div class='row'>"
-                + _figure(charts["mi"], "Mutual information of the stored pairs.")
-                + _figure(charts["p"], _p_caption(found))
+                + figure(charts["mi"], "Mutual information of the stored pairs.")
+                + figure(charts["p"], _p_caption(found))
                 + "</div>",
             ),
             _heat_section(found),
@@ -122,7 +128,7 @@ def _head(found: Findings, title: str) -> str:
 def _network_section(found: Findings) -> str:
     edges = top_edges(found.network)
     if not edges.num_rows:
-        return _section("Network", "<p>No edge is left by these steps.</p>")
+        return section("Network", "<p>No edge is left by these steps.</p>")
     text = (
         f"<p>The {edges.num_rows:,} edges of largest weight of {found.network.edges.num_rows:,}. Width "
         "follows the weight; colour says whether the two rise together. Choose a variable (click, or Tab "
@@ -139,7 +145,7 @@ def _network_section(found: Findings) -> str:
     )
     columns = ["source", "target", "weight", "mi_nats", "se_nats", "q_value", "spearman"]
     rows = [[row[name] for name in columns] for row in edges.to_pylist()]
-    return _section("Network", text + _folded("These edges as a table", _table(columns, rows)))
+    return section("Network", text + _folded("These edges as a table", table(columns, rows)))
 
 
 def _strongest_section(found: Findings, charts: dict[str, Chart]) -> str:
@@ -160,8 +166,8 @@ def _strongest_section(found: Findings, charts: dict[str, Chart]) -> str:
     cards = "".join(
         f"<div class='card'><h3>{escape(d.row['source'])} &ndash; {escape(d.row['target'])}</h3>"
         f"<p>{d.row['mi_nats']:.3f} ± {d.row['se_nats']:.3f} nats</p>"
-        + _figure(charts[f"pair-{k}-scatter"], "Normal scores of the ranks.")
-        + _figure(
+        + figure(charts[f"pair-{k}-scatter"], "Normal scores of the ranks.")
+        + figure(
             charts[f"pair-{k}-gap"],
             f"Gap in denoising error: {d.row['source']} given the other (line), "
             f"{d.row['target']} given the other (second colour). Half the area is the MI.",
@@ -169,9 +175,9 @@ def _strongest_section(found: Findings, charts: dict[str, Chart]) -> str:
         + "</div>"
         for k, d in enumerate(found.details, start=1)
     )
-    return _section(
+    return section(
         "Strongest pairs",
-        f"<div class='scroll'>{_table(columns, rows)}</div>"
+        f"<div class='scroll'>{table(columns, rows)}</div>"
         "<p class='muted'>mi_ij and mi_ji denoise the second and the first; gap is a lower bound up to "
         "sampling noise; gap and orthogonal far apart warn of a poor fit.</p>"
         f"<div class='row'>{cards}</div>",
@@ -197,7 +203,7 @@ def _heat_section(found: Findings) -> str:
     n = len(found.heat_names)
     if n < 2:
         return ""
-    return _section(
+    return section(
         "Heat map",
         f"<p>The {n} variables of the edges of largest weight, similar ones side by side; colour follows "
         "the square root of the MI. Point at a cell, or use the arrow keys.</p>"
@@ -225,14 +231,14 @@ def _calibration_section(found: Findings, charts: dict[str, Chart]) -> str:
             ]
         )
     n = found.run.manifest.n_samples
-    return _section(
+    return section(
         "How far to trust the numbers",
         f"<p>Pairs whose MI is known exactly, drawn with {n:,} samples and, where it says rho, with the ties "
         "of two of this run's variables (the median one and one of many ties), then estimated as this run "
         "was. Ties take MI away: that is in the data, not in the estimate.</p>"
         + "<div class='narrow'>"
-        + _figure(charts["calibration"], "Estimates with 95 % intervals against the truth.")
-        + f"</div><div class='scroll'>{_table(columns, rows)}</div>",
+        + figure(charts["calibration"], "Estimates with 95 % intervals against the truth.")
+        + f"</div><div class='scroll'>{table(columns, rows)}</div>",
     )
 
 
@@ -254,7 +260,7 @@ def _quality_section(found: Findings) -> str:
     if bad:
         rows = [[q[name][k].as_py() for name in columns] for k in bad[:200]]
         more = f"<p>and {len(bad) - 200:,} more</p>" if len(bad) > 200 else ""
-        text += f"<div class='scroll'>{_table(columns, rows)}</div>{more}"
+        text += f"<div class='scroll'>{table(columns, rows)}</div>{more}"
     facts = []
     for name, words in (
         ("n_samples", "samples with a value"),
@@ -266,8 +272,8 @@ def _quality_section(found: Findings) -> str:
         if values.size:
             low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
             facts.append([words, float(low), float(middle), float(high)])
-    text += _table(["of the variables", "5 %", "median", "95 %"], facts)
-    return _section("Variables", text)
+    text += table(["of the variables", "5 %", "median", "95 %"], facts)
+    return section("Variables", text)
 
 
 def _run_section(found: Findings) -> str:
@@ -296,16 +302,16 @@ def _run_section(found: Findings) -> str:
         if name != Status.OK
     ]
     missing = (
-        f"<h3>Pairs without a value</h3>{_table(['status', 'pairs', 'what to do'], not_ok)}"
+        f"<h3>Pairs without a value</h3>{table(['status', 'pairs', 'what to do'], not_ok)}"
         if not_ok
         else "<p>Every pair has a value.</p>"
     )
     config = escape(yaml.safe_dump(run.manifest.config, sort_keys=False))
-    return _section(
+    return section(
         "The run",
         f"<table class='facts'>{rows}</table><div class='row'>"
-        f"<div><h3>Stored pairs by denoiser</h3>{_table(['denoiser', 'pairs'], by_tier)}</div>"
-        f"<div><h3>Why they stopped there</h3>{_table(['stop', 'pairs', 'meaning'], stops)}</div></div>"
+        f"<div><h3>Stored pairs by denoiser</h3>{table(['denoiser', 'pairs'], by_tier)}</div>"
+        f"<div><h3>Why they stopped there</h3>{table(['stop', 'pairs', 'meaning'], stops)}</div></div>"
         f"{missing}{_folded('Configuration', f'<pre>{config}</pre>')}",
     )
 
@@ -519,11 +525,11 @@ def _spread(part: nx.Graph) -> dict[str, tuple[float, float]]:
 # --- pieces of HTML
 
 
-def _section(title: str, body: str) -> str:
+def section(title: str, body: str) -> str:
     return f"<section><h2>{escape(title)}</h2>{body}</section>"
 
 
-def _figure(chart: Chart, caption: str) -> str:
+def figure(chart: Chart, caption: str) -> str:
     return f"<figure>{chart}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
@@ -533,7 +539,7 @@ def _folded(summary: str, body: str) -> str:
     )
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     rows = [list(row) for row in rows]
     numeric = [any(isinstance(row[k], int | float) for row in rows) for k in range(len(columns))]
     kinds = [" class='n'" if n else "" for n in numeric]

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from mmg_ray.config import Config, Texts
+from pipelines.job import FilesConfig
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -70,23 +71,6 @@ class GenesConfig:
         default=None,
         description="GMT file of gene sets: pairs are set x set; a gene of several sets is in none",
     )
-
-
-@dataclass(frozen=True, config=_STRICT)
-class FilesConfig:
-    """What is made of the edges."""
-
-    steps: Texts = Field(
-        default=("fdr=0.05",),
-        description="network steps in order, such as [fdr=0.05, clr, top=20] or [fdr=0.05, dpi=0.1]; "
-        "`mmg-ray network --help` lists them",
-    )
-    files: dict[str, str] = Field(
-        default_factory=lambda: {"network.parquet": "parquet"},
-        description="file name: format, written to network/ under output.url; scenic, viper, aracne, "
-        "csv, graphml, h5ad, ... (`mmg-ray export --help`)",
-    )
-    heatmap: bool = Field(default=True, description="draw the MI matrix, where matplotlib is there")
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -11,7 +11,6 @@ Under output.url (with cells.each, in a folder for each of its values) are the r
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -26,10 +25,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from mmg_ray import config as configuration
 from mmg_ray.config import Config
-from mmg_ray.errors import ConfigError, DataError, MMGError
+from mmg_ray.errors import ConfigError, DataError
 from mmg_ray.execute import driver
-from mmg_ray.network.steps import parse
-from mmg_ray.store.exports import FORMATS, write
 from mmg_ray.store.location import Location
 from mmg_ray.store.run import Run
 from mmg_ray.store.sources import Table, read_table
@@ -245,26 +242,6 @@ def stored(made: Input, cfg: GenomicsConfig, url: str) -> Config:
     return configuration.from_dict(tree)
 
 
-def results(run: Run, cfg: GenomicsConfig) -> list[str]:
-    """Write the files of a complete run; a line about each."""
-    said = []
-    for name, kind in cfg.network.files.items():
-        found = run.network(cfg.network.steps)
-        write(found, f"{run.url}/network/{name}", kind)
-        said.append(f"wrote:   {run.url}/network/{name} ({kind}, {found.edges.num_rows:,} edges)")
-    if cfg.network.heatmap and cfg.edges.matrix:
-        from mmg_ray.report.figures import heat_map
-
-        try:
-            picture = io.BytesIO()
-            heat_map(run).savefig(picture, format="png", dpi=150)
-            (Location(run.url) / "network/mi.png").write_bytes(picture.getvalue())
-            said.append(f"wrote:   {run.url}/network/mi.png")
-        except MMGError as error:  # no matplotlib, or too many genes: the edges are there
-            said.append(f"figure:  {error}")
-    return said
-
-
 def go(cfg: GenomicsConfig, say: object = None) -> Iterator[tuple[Input, Run | None, list[str]]]:
     """Do all runs of a configuration, one after the other: (input, run, what was written).
 
@@ -279,7 +256,7 @@ def go(cfg: GenomicsConfig, say: object = None) -> Iterator[tuple[Input, Run | N
             continue
         url = f"{cfg.output.url}/{folder}".rstrip("/")
         run = driver.run(stored(made, cfg, url))
-        yield made, run, results(run, cfg)
+        yield made, run, cfg.network.write(run)
 
 
 def _check(cfg: GenomicsConfig) -> None:
@@ -296,13 +273,7 @@ def _check(cfg: GenomicsConfig) -> None:
         raise ConfigError("cells.pseudobulk and cells.metacells both pool cells; leave out one")
     if cfg.cells.within and cfg.cells.regress:
         raise ConfigError("cells.within and cells.regress both take out covariates; leave out one")
-    for step in cfg.network.steps:
-        parse(step)
-    for name, kind in cfg.network.files.items():
-        if kind not in FORMATS:
-            raise ConfigError(
-                f"network.files: {name} is to be {kind!r}; formats: {', '.join(FORMATS)}"
-            )
+    cfg.network.check()
 
 
 def _overlap_line(n_wanted: int, n_found: int, absent: Sequence[str]) -> str:

@@ -1,0 +1,83 @@
+"""Networks of cells, areas and stimuli: a recording cut into samples, pairs estimated, lags, directions.
+
+Without a CONFIG it does a worked example on a recording that the installed package `nitime` carries.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from mmg_ray import config as configuration
+from mmg_ray.cli import exit_code
+from mmg_ray.errors import MMGError, StoreError
+from mmg_ray.store.location import Location
+from pipelines.neural import examples
+from pipelines.neural.config import NeuralConfig
+from pipelines.neural.job import go, inputs
+
+
+@click.command(
+    help=__doc__,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="""
+    \b
+    Examples:
+      python -m pipelines.neural                                  # brain regions, fMRI
+      python -m pipelines.neural --example grasshopper            # spikes of a cell and a sound
+      python -m pipelines.neural --show-config > cells.yaml       # every field and its meaning
+      python -m pipelines.neural cells.yaml --look                # what would be run; nothing is
+      python -m pipelines.neural cells.yaml
+      python -m pipelines.neural cells.yaml --set lags.max_s=0.2 --set 'lags.transfer=[1, 2, 3]'
+    """,
+)
+@click.argument("config", required=False)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a field. Repeatable."
+)
+@click.option(
+    "--example", type=click.Choice(list(examples.EXAMPLES)), default="fmri", show_default=True
+)
+@click.option("--show-config", is_flag=True, help="Print a configuration of every field, and stop.")
+@click.option("--look", is_flag=True, help="Read, check and cut into samples; run nothing.")
+def main(
+    config: str | None, overrides: tuple[str, ...], example: str, show_config: bool, look: bool
+) -> None:
+    if show_config:
+        click.echo(configuration.documented_yaml(NeuralConfig), nl=False)
+        return
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("mmg_ray").setLevel(logging.INFO)
+    try:
+        _main(config, overrides, example, look)
+    except MMGError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(exit_code(error))
+    except KeyboardInterrupt:
+        click.echo("stopped; what is finished is stored, and the same command goes on", err=True)
+        sys.exit(130)
+
+
+def _main(config: str | None, overrides: tuple[str, ...], example: str, look: bool) -> None:
+    if config is None:
+        text = Path(examples.EXAMPLES[example]).read_text()
+        overrides = (*examples.prepare(example, Path("runs") / f"{example}-data"), *overrides)
+    else:
+        if not Location(config).exists():
+            raise StoreError(f"there is no configuration at {config}; --show-config prints one")
+        text = Location(config).read_bytes().decode()
+    cfg = configuration.load_as(NeuralConfig, text, overrides)
+    if look:
+        click.echo("\n".join(inputs(cfg).notes))
+        return
+    _, run, written = go(cfg, click.echo)
+    if config is None and example == "fmri":
+        click.echo(examples.mirrored(run))
+    click.echo("\n".join([*written, f"results: {run.url}"]))
+
+
+if __name__ == "__main__":
+    main()

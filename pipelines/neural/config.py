@@ -1,0 +1,140 @@
+"""The YAML of pipelines/neural: five sections of its own before those of every run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from mmg_ray.config import Config, Texts
+from pipelines.job import FilesConfig
+
+_STRICT = ConfigDict(extra="forbid")
+Lag = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class RecordingConfig:
+    """What is read of data.path, and what is beside it."""
+
+    layout: Literal["auto", "nwb", "spikes", "series", "neo"] = Field(
+        default="auto",
+        description="nwb; spikes: npz of spike times; series: a table, times x channels; neo: any file "
+        "that the package neo reads; auto: by ending and content",
+    )
+    series: Texts = Field(
+        default=(), description="nwb: names of time series whose channels are variables, too"
+    )
+    rate_hz: float | None = Field(
+        default=None, gt=0, description="series without times: samples a second; default 1"
+    )
+    time_column: str | None = Field(
+        default=None,
+        description="series: the column that holds seconds, in which gaps are looked for",
+    )
+    time_unit_s: float = Field(
+        default=1.0,
+        gt=0,
+        description="seconds in a unit of the file's times, 0.001 for milliseconds",
+    )
+    unsorted: Literal["error", "sort"] = Field(
+        default="error", description="spike times that go back: refuse the file, or sort them"
+    )
+    turned: Literal["error", "ignore"] = Field(
+        default="error", description="series that look like channels x times: refuse them, or go on"
+    )
+    min_spikes: int = Field(
+        default=50,
+        ge=1,
+        description="units of fewer spikes in the samples are left out, and listed",
+    )
+    start_s: float | None = Field(default=None, description="leave out what was before")
+    stop_s: float | None = Field(default=None, description="leave out what came after")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class BinsConfig:
+    """What a sample is."""
+
+    width_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="spikes are counted and series averaged in bins of this; default 0.05 where there "
+        "are spikes, else the series' own sampling",
+    )
+    align: str | None = Field(
+        default=None,
+        description="trials: the column of their times, such as start_time; a sample is then a bin of "
+        "a trial",
+    )
+    trials: str | None = Field(
+        default=None, description="table of trials, one a row; default those of the nwb file"
+    )
+    window_s: tuple[float, float] = Field(
+        default=(0.0, 1.0), description="trials: from and to, around the time that `align` names"
+    )
+
+
+@dataclass(frozen=True, config=_STRICT)
+class BetweenConfig:
+    """Which pairs, beside the section pairs."""
+
+    areas: str | None = Field(
+        default=None,
+        description="pairs are area x area: the column of the units table (nwb), or a table with "
+        "columns unit, area",
+    )
+    stimulus: Texts = Field(
+        default=(),
+        description="pairs are stimulus x cell: time series of the nwb file, columns of stimulus_path, "
+        "or numbers of the trials table",
+    )
+    stimulus_path: str | None = Field(
+        default=None,
+        description="table of stimulus values: a column of seconds, `time`, and others",
+    )
+
+
+@dataclass(frozen=True, config=_STRICT)
+class LagsConfig:
+    """Which comes first."""
+
+    max_s: float | None = Field(
+        default=None, gt=0, description="look for the lag of each pair up to this, either way"
+    )
+    transfer: tuple[Lag, ...] = Field(
+        default=(),
+        description="transfer entropy both ways of the pairs that lags find, from x this many bins "
+        "back, the best of them",
+    )
+    own: tuple[Lag, ...] = Field(
+        default=(1, 2), description="transfer entropy: bins of its own past that y is given"
+    )
+    max_q_value: float = Field(
+        default=0.05,
+        gt=0,
+        le=1,
+        description="transfer entropy is asked of pairs up to this q-value",
+    )
+
+
+@dataclass(frozen=True, config=_STRICT)
+class NeuralConfig(Config):
+    """A run's configuration and, before it, what makes its table of a recording.
+
+    data.conditions may name, beside variables, columns of the trials, `time_in_trial_s`, and
+    `population_rate`.
+    """
+
+    recording: RecordingConfig = Field(
+        default_factory=RecordingConfig, description="neural: what is read of data.path"
+    )
+    bins: BinsConfig = Field(default_factory=BinsConfig, description="neural: what a sample is")
+    between: BetweenConfig = Field(
+        default_factory=BetweenConfig, description="neural: cells, areas or stimuli"
+    )
+    lags: LagsConfig = Field(default_factory=LagsConfig, description="neural: which comes first")
+    network: FilesConfig = Field(
+        default_factory=FilesConfig, description="neural: what is made of the edges"
+    )
