@@ -53,6 +53,7 @@ def table(values: np.ndarray, **metadata: Any) -> Table:
 
 def settings(path: Path, **sections: Any) -> GenomicsConfig:
     tree = {"data": {"path": str(path)}, "genes": {"min_cells": 0}}
+    tree["network"] = {"report": False}
     tree["execute"] = {"executor": "serial"}
     tree["output"] = {"url": str(path.parent / "run")}
     for name, fields in sections.items():

@@ -62,7 +62,8 @@ def stored(made: Samples, cfg: NeuralConfig) -> Config:
         place = Location(place.path)
     columns = {name: made.table.column(v) for v, name in enumerate(made.table.names)}
     buffer = io.BytesIO()
-    pq.write_table(pa.table(columns | made.table.metadata), buffer)
+    metadata = {k: v for k, v in made.table.metadata.items() if k not in columns}
+    pq.write_table(pa.table(columns | metadata), buffer)
     data = buffer.getvalue()
     path = place / f"input/samples-{hashlib.sha256(data).hexdigest()[:12]}.parquet"
     if not path.exists():
@@ -75,7 +76,7 @@ def stored(made: Samples, cfg: NeuralConfig) -> Config:
     tree = {k: v for k, v in configuration.to_dict(cfg).items() if k in _SECTIONS}
     tree["data"] = {
         "path": path.url,
-        "metadata": list(made.table.metadata),
+        "metadata": list(metadata),
         "conditions": cfg.data.conditions,
         "missing": cfg.data.missing,
     }
@@ -126,7 +127,9 @@ def lagged(made: Samples, cfg: NeuralConfig) -> Lagged:
     p = np.array([s.p_value for s in scans])
     q = QValues([p], len(p)).of(p)
     plain = _untested(made, cfg.estimator)
-    past = replace(cfg.estimator, nulls=configuration.NullConfig())  # given the past, samples are new
+    past = replace(
+        cfg.estimator, nulls=configuration.NullConfig()
+    )  # given the past, samples are new
     rows: list[dict[str, Any]] = []
     for (i, j), found, q_value in zip(pairs, scans, q, strict=True):
         row: dict[str, Any] = {

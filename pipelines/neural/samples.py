@@ -82,7 +82,7 @@ def samples(found: Recording, cfg: NeuralConfig) -> Samples:
     if shared := sorted(stimuli.keys() & columns.keys()):
         raise DataError(f"{shared[0]!r} is both a stimulus and a variable; rename one")
     n_cells = len(columns)
-    columns |= stimuli
+    columns = stimuli | columns  # first, so that they are the sources
     if n_cells < (1 if stimuli else 2):
         raise DataError(
             f"{n_cells} variables are left, and pairs need two; lower recording.min_spikes, or widen "

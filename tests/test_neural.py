@@ -1,0 +1,437 @@
+"""pipelines/neural on small written files: bins against plain NumPy, lags and nulls, every fault named."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from click.testing import CliRunner
+from scipy.stats import kstest
+
+from mmg_ray.config import EstimatorConfig, documented_yaml, load_as
+from mmg_ray.errors import ConfigError, DataError
+from pipelines.neural import lags
+from pipelines.neural.__main__ import main
+from pipelines.neural.config import NeuralConfig
+from pipelines.neural.job import go, inputs, lagged
+from pipelines.neural.recordings import Series
+from pipelines.neural.samples import PHASE, RATE, counts, means
+
+SECONDS = 60.0
+
+
+def trains(seed: int = 0, n_units: int = 4) -> dict[str, np.ndarray]:
+    """Poisson trains of 10 Hz; unit b repeats a third of a's spikes 100 ms later."""
+    rng = np.random.default_rng(seed)
+    names = [chr(ord("a") + k) for k in range(n_units)]
+    found = {name: np.sort(rng.uniform(0, SECONDS, 600)) for name in names}
+    followed = found["a"][rng.random(600) < 1 / 3] + 0.1
+    found["b"] = np.sort(np.concatenate([found["b"], followed[followed < SECONDS]]))
+    return found
+
+
+def settings(path: Path, **sections: Any) -> NeuralConfig:
+    tree: dict[str, Any] = {
+        "data": {"path": str(path)},
+        "estimator": {"denoiser": "screen"},
+        "network": {"heatmap": False, "report": False, "steps": []},
+        "execute": {"executor": "serial"},
+        "output": {"url": str(path.parent / "run")},
+    }
+    for name, fields in sections.items():
+        tree[name] = tree.get(name, {}) | fields
+    return load_as(NeuralConfig, yaml.safe_dump(tree))
+
+
+def written(folder: Path, **arrays: np.ndarray) -> Path:
+    path = folder / "spikes.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+def refusal(cfg: NeuralConfig) -> str:
+    with pytest.raises((DataError, ConfigError)) as caught:
+        inputs(cfg)
+    return str(caught.value)
+
+
+def series_csv(folder: Path, values: np.ndarray, times: np.ndarray | None = None) -> Path:
+    table = pd.DataFrame(values, columns=[f"c{k}" for k in range(values.shape[1])])
+    if times is not None:
+        table["seconds"] = times
+    path = folder / "lfp.csv"
+    table.to_csv(path, index=False)
+    return path
+
+
+def smooth(n: int, channels: int, seed: int = 0) -> np.ndarray:
+    """Series whose neighbours in time correlate by .9."""
+    e = np.random.default_rng(seed).standard_normal((n, channels))
+    for t in range(1, n):
+        e[t] += 0.9 * e[t - 1]
+    return e
+
+
+# --- the whole way -------------------------------------------------------------------------------
+
+
+def test_spikes_to_edges_lags_and_directions(tmp_path: Path) -> None:
+    path = written(tmp_path, **trains())
+    cfg = settings(
+        path,
+        lags={"max_s": 0.3, "transfer": [1, 2], "own": [1]},
+        network={"files": {"n.graphml": "graphml"}, "steps": ["fdr=0.05"], "report": True},
+    )
+    made, run, said = go(cfg)
+    assert made.table.names == ["a", "b", "c", "d"]
+    np.testing.assert_array_equal(
+        made.table.column(0), np.histogram(trains()["a"], made_edges(made))[0]
+    )
+    found = pd.read_csv(f"{run.url}/network/lags.csv").set_index(["source", "target"])
+    row = found.loc[("a", "b")]
+    assert row.lag_s == pytest.approx(0.1)
+    assert row.q_value < 1e-4
+    assert row.mi_nats > 0.01
+    assert row.forth_p_value < 1e-4 < 0.01 < row.back_p_value
+    assert row.forth_lag_s == pytest.approx(0.1)
+    assert (found.drop(("a", "b")).p_value > 0.005).all()
+    assert run.manifest.config["estimator"]["nulls"]["kind"] == "shift"
+    assert any(line.startswith("lags:    1 of 6 pairs") for line in said)
+    page = Path(f"{run.url}/report.html").read_text()
+    assert "<h2>Lags</h2>" in page
+    assert "MI of a and b by lag" in page
+    assert json.loads((tmp_path / "run/neural.json").read_text())["notes"] == made.notes
+
+
+def made_edges(made: Any) -> np.ndarray:
+    middle = made.table.metadata["time_s"]
+    return np.append(middle - made.width_s / 2, middle[-1] + made.width_s / 2)
+
+
+def test_nwb_units_trials_areas_and_series(tmp_path: Path) -> None:
+    pynwb = pytest.importorskip("pynwb")
+    nwb = pynwb.NWBFile("a session", "id", datetime(2026, 1, 1, tzinfo=UTC))
+    nwb.add_unit_column("area", "where")
+    spikes = trains()
+    for k, (name, times) in enumerate(spikes.items()):
+        nwb.add_unit(
+            spike_times=times,
+            area="V1" if k < 2 else "CA1",
+            obs_intervals=[[0.0, 50.0 + 10 * (k < 3)]],
+        )
+        assert name
+    nwb.add_trial_column("contrast", "of the grating")
+    rng = np.random.default_rng(1)
+    for k in range(58):
+        nwb.add_trial(
+            start_time=float(k), stop_time=k + 0.9, contrast=float(rng.choice([0, 0.5, 1]))
+        )
+    lfp = smooth(6000, 2)
+    nwb.add_acquisition(
+        pynwb.TimeSeries(name="lfp", data=lfp, unit="V", rate=100.0, starting_time=0.0)
+    )
+    path = tmp_path / "session.nwb"
+    with pynwb.NWBHDF5IO(path, "w") as io:
+        io.write(nwb)
+    made = inputs(settings(path, recording={"series": ["lfp"]}, bins={"width_s": 0.1}))
+    assert made.table.names == ["unit0", "unit1", "unit2", "unit3", "lfp0", "lfp1"]
+    # bins begin half a sample of the series before it, and so does the first of its samples in each
+    edges = -0.005 + 0.1 * np.arange(601)
+    np.testing.assert_allclose(made.table.column(4), lfp[:, 0].reshape(600, 10).mean(1))
+    np.testing.assert_array_equal(made.table.column(0)[1:], np.histogram(spikes["a"], edges)[0][1:])
+    # unit3 was looked at for 50 s only; the first bin begins before anything was
+    assert np.isnan(made.table.column(3)).sum() == 1 + 100
+    # trials, their columns, areas
+    cfg = settings(
+        path,
+        bins={"align": "start_time", "width_s": 0.1, "window_s": [0.0, 0.5]},
+        between={"stimulus": ["contrast"]},
+        data={"conditions": [PHASE]},
+    )
+    made, run, _ = go(cfg)
+    assert (made.n_segments, made.table.n_samples) == (58, 290)
+    first = np.array([((spikes["a"] >= k) & (spikes["a"] < k + 0.1)).sum() for k in range(58)])
+    np.testing.assert_array_equal(made.segments[:, 0, 1], first)
+    assert made.stimuli == ["contrast"]
+    nulls = run.manifest.resolved().estimator.nulls
+    assert (nulls.kind, nulls.block_samples) == ("block", 5)
+    assert set(run.edges().column("source").to_pylist()) == {"contrast"}
+    made = inputs(settings(path, between={"areas": "area"}))
+    assert made.areas == {"unit0": "V1", "unit1": "V1", "unit2": "CA1", "unit3": "CA1"}
+    assert "did you mean 'area'" in refusal(settings(path, between={"areas": "areas"}))
+    assert "no time series 'lfq'; did you mean 'lfp'" in refusal(
+        settings(path, recording={"series": ["lfq"]})
+    )
+
+
+def test_area_by_area_runs_on_groups(tmp_path: Path) -> None:
+    path = written(tmp_path, **trains())
+    areas = tmp_path / "areas.csv"
+    areas.write_text("unit,area\na,V1\nb,V1\nc,CA1\n")
+    cfg = settings(
+        path,
+        between={"areas": str(areas)},
+        estimator={"denoiser": "gaussian", "nulls": {"max_permutations": 99}},
+        bins={"width_s": 0.2},
+    )
+    made, run, _ = go(cfg)
+    assert run.names == ["CA1", "V1"] or run.names == ["V1", "CA1"]
+    assert ("d", "has no area") in made.left_out
+    assert run.edges().num_rows == 1
+
+
+def test_the_command_teaches_and_refuses(tmp_path: Path) -> None:
+    shown = CliRunner().invoke(main, ["--show-config"])
+    assert shown.output == documented_yaml(NeuralConfig)
+    load_as(NeuralConfig, shown.output)
+    config = tmp_path / "cells.yaml"
+    config.write_text(f"data: {{path: {written(tmp_path, **trains())}}}\n")
+    looked = CliRunner().invoke(main, [str(config), "--look", "--set", "bins.width_s=0.1"])
+    assert looked.exit_code == 0, looked.output
+    assert "samples of 0.1 s x 4 variables" in looked.output
+    assert not (tmp_path / "runs").exists()
+    wrong = CliRunner().invoke(main, [str(config), "--set", "bins.width=1"])
+    assert wrong.exit_code == 2
+    assert "did you mean 'width_s'" in wrong.output
+    assert CliRunner().invoke(main, ["nothing.yaml"]).exit_code == 2
+
+
+def test_examples_are_read_from_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("nitime")
+    monkeypatch.chdir(tmp_path)
+    for example, line in (
+        ("fmri", "run:     250 samples of 1.89 s x 28 variables"),
+        ("grasshopper", "samples of 0.002 s x 2 variables"),
+    ):
+        looked = CliRunner().invoke(main, ["--look", "--example", example])
+        assert looked.exit_code == 0, looked.output
+        assert line in looked.output
+
+
+# --- files with faults ---------------------------------------------------------------------------
+
+
+def test_spike_times_with_faults_are_named(tmp_path: Path) -> None:
+    good = trains()
+    back = good["c"].copy()
+    back[[10, 300]] = back[[300, 10]]
+    path = written(tmp_path, **good | {"c": back})
+    text = refusal(settings(path))
+    assert "unit 'c': spike times go back" in text
+    assert "recording.unsorted: sort" in text
+    made = inputs(settings(path, recording={"unsorted": "sort"}))
+    np.testing.assert_array_equal(
+        made.table.values, inputs(settings(written(tmp_path, **good))).table.values
+    )
+    assert any("sorted:  spike times of c" in note for note in made.notes)
+    missing = good["c"].copy()
+    missing[5] = np.nan
+    assert "unit 'c': 1 of 600 spike times are missing" in refusal(
+        settings(written(tmp_path, **good | {"c": missing}))
+    )
+    samples = {name: np.floor(t * 30000) for name, t in good.items()}
+    assert "set recording.time_unit_s" in refusal(settings(written(tmp_path, **samples))).replace(
+        "S", "s"
+    )
+    made = inputs(settings(written(tmp_path, **samples), recording={"time_unit_s": 1 / 30000}))
+    assert made.table.n_samples == pytest.approx(1200, abs=2)
+
+
+def test_units_without_spikes_are_listed(tmp_path: Path) -> None:
+    path = written(tmp_path, **trains(), silent=np.empty(0), rare=np.array([3.0, 9.0]))
+    made, _, _ = go(settings(path))
+    assert made.table.names == ["a", "b", "c", "d"]
+    left = pd.read_csv(tmp_path / "run/input/left_out.tsv", sep="\t").set_index("name").reason
+    assert "no spikes" in left["silent"]
+    assert "2 spikes in the samples" in left["rare"]
+    assert any("2 left out, of fewer than 50 spikes" in note for note in made.notes)
+    assert "0 variables are left" in refusal(settings(path, recording={"min_spikes": 5000}))
+
+
+@pytest.mark.parametrize(
+    "names", [("spike_times", "spike_clusters"), ("t", "index"), ("times", "units")]
+)
+def test_layouts_of_sorters_and_pynapple(tmp_path: Path, names: tuple[str, str]) -> None:
+    good = trains()
+    times = np.concatenate(list(good.values()))
+    owner = np.repeat(np.arange(4), [len(t) for t in good.values()])
+    order = np.argsort(times)
+    path = written(
+        tmp_path, **dict(zip(names, (times[order], owner[order]), strict=True)), keys=np.arange(5)
+    )
+    made = inputs(settings(path))
+    assert made.table.names == ["unit0", "unit1", "unit2", "unit3"]
+    same = inputs(settings(written(tmp_path, **good)))
+    np.testing.assert_array_equal(made.table.values, same.table.values)
+    assert [name for name, _ in made.left_out] == ["unit4"]
+
+
+def test_gaps_and_missing_blocks_cost_only_what_they_hold(tmp_path: Path) -> None:
+    values, times = smooth(600, 3), np.arange(600) * 0.01
+    values[100:150, 1] = np.nan
+    keep = (np.arange(600) < 300) | (np.arange(600) >= 340)
+    path = series_csv(tmp_path, values[keep], times[keep])
+    cfg = settings(path, recording={"time_column": "seconds"})
+    made, run, _ = go(cfg)
+    assert any(
+        "gaps:    1 in c0, c1, c2, 0.4 s in all, the first from 2.99 to 3.4" in n
+        for n in made.notes
+    )
+    assert any("missing: 50 values, in c1, from 1 to 1.49 s" in n for n in made.notes)
+    assert made.table.n_samples == 600
+    expected = np.where(keep[:, None], values, np.nan)
+    np.testing.assert_allclose(made.table.values, expected)
+    edges = run.edges().to_pandas().set_index(["source", "target"])
+    assert edges.loc[("c0", "c2"), "n_samples"] == 560
+    assert edges.loc[("c0", "c1"), "n_samples"] == 510
+    times[50] = times[48]
+    path = series_csv(tmp_path, values, times)
+    assert "time does not go on from row 49" in refusal(
+        settings(path, recording={"time_column": "seconds"})
+    )
+
+
+def test_channels_as_times_are_noticed(tmp_path: Path) -> None:
+    path = series_csv(tmp_path, smooth(400, 20).T)
+    text = refusal(settings(path, estimator={"min_samples": 8}))
+    assert "20 times x 400 channels look the wrong way round" in text
+    assert "Set data.transpose" in text
+    ignored = {"recording": {"turned": "ignore"}, "estimator": {"min_samples": 8}}
+    assert inputs(settings(path, **ignored)).table.n_variables == 400
+    # many channels of few times are what they are
+    series_csv(tmp_path, smooth(50, 200))
+    assert inputs(settings(path)).table.n_variables == 200
+
+
+def test_settings_that_do_not_fit_say_why(tmp_path: Path) -> None:
+    path = written(tmp_path, **trains())
+    assert "'start' is no column of the trials" in refusal(settings(path, bins={"align": "start"}))
+    assert "of 4 units" in refusal(settings(path, data={"conditions": [RATE]}))
+    assert "leave out one" in refusal(settings(path, between={"areas": "a.csv", "stimulus": ["x"]}))
+    assert "set lags.max_s" in refusal(settings(path, lags={"transfer": [1]}))
+    assert "ends before it begins" in refusal(settings(path, bins={"window_s": [1, 0]}))
+    assert "fewer than estimator.min_samples" in refusal(settings(path, bins={"width_s": 10}))
+    cfg = settings(path, lags={"max_s": 0.001})
+    with pytest.raises(ConfigError, match="are 0 bins"):
+        lagged(inputs(cfg), cfg)
+    np.savez(path, matrix=np.zeros((5, 5)), other=np.zeros(3))
+    assert "holds 2 arrays" in refusal(settings(path))
+    assert "is float64 of shape (5, 5)" in refusal(settings(path, recording={"layout": "spikes"}))
+
+
+def test_trials_beyond_the_recording_are_listed(tmp_path: Path) -> None:
+    path = written(tmp_path, **trains())
+    table = tmp_path / "trials.csv"
+    table.write_text(
+        "onset,kind\n" + "".join(f"{t},{'go' if t % 2 else 'stop'}\n" for t in range(70))
+    )
+    cfg = settings(
+        path,
+        recording={"stop_s": SECONDS},
+        bins={"trials": str(table), "align": "onset", "window_s": [-0.2, 0.3], "width_s": 0.1},
+        data={"conditions": ["kind", PHASE]},
+    )
+    made, run, _ = go(cfg)
+    assert made.n_segments == 60
+    assert ("trial 60", "reaches beyond the recording") in made.left_out
+    assert made.table.metadata[PHASE][:5] == pytest.approx([-0.15, -0.05, 0.05, 0.15, 0.25])
+    assert run.edges().column("status").to_pylist() == ["ok"] * 6
+    assert "did you mean 'onset'" in refusal(
+        settings(path, bins={"trials": str(table), "align": "one"})
+    )
+
+
+# --- samples and lags ----------------------------------------------------------------------------
+
+
+def test_counts_and_means_are_those_of_numpy() -> None:
+    rng = np.random.default_rng(0)
+    times, edges = np.sort(rng.uniform(0, 10, 300)), np.linspace(0, 10, 41)
+    np.testing.assert_array_equal(counts(times, edges[None])[0], np.histogram(times, edges)[0])
+    values = rng.standard_normal((300, 2)) + 1e6
+    values[20:60, 1] = np.nan
+    got = means(Series(times, values, ["a", "b"]), edges[None])[0]
+    place = np.searchsorted(edges, times, side="right") - 1
+    for b in range(40):
+        inside = values[place == b]
+        for c in range(2):
+            present = inside[np.isfinite(inside[:, c]), c]
+            expected = present.mean() if present.size else np.nan
+            assert got[b, c] == pytest.approx(expected, nan_ok=True, rel=1e-12)
+
+
+@pytest.mark.parametrize("lag", [-4, 0, 3])
+@pytest.mark.parametrize("n_segments", [1, 40])
+def test_the_lag_of_a_copy_is_found(lag: int, n_segments: int) -> None:
+    rng = np.random.default_rng(5)
+    n_bins = 1000 // n_segments
+    z = rng.standard_normal((n_segments, n_bins + 8))
+    x, y = z[:, 4 : 4 + n_bins], (z**2)[:, 4 - lag : 4 - lag + n_bins]  # Spearman sees nothing
+    y = y + rng.standard_normal(y.shape)
+    x = x.copy()
+    x[0, 5:9] = np.nan
+    found = lags.scan(lags.functions(x, 6), lags.functions(y, 6), 6)
+    assert found.peak == lag
+    assert found.p_value < 0.002
+    back = lags.scan(lags.functions(y, 6), lags.functions(x, 6), 6)
+    assert back.peak == -lag
+    np.testing.assert_allclose(back.strength, found.strength[::-1])
+    assert lags.at_lag(x, y, lag, EstimatorConfig()).mi_nats == pytest.approx(0.43, abs=0.12)
+
+
+def test_strength_is_the_sum_it_is_said_to_be() -> None:
+    rng = np.random.default_rng(6)
+    x, y = rng.poisson(1.0, (2, 5, 12)).astype(float)
+    x[1, 3] = np.nan
+    fx, fy = lags.functions(x, 3), lags.functions(y, 3)
+    found = lags.scan(fx, fy, 3)
+    for lag, got in zip(found.lags, found.strength, strict=True):
+        total, n = np.zeros((4, 4)), 0
+        for m in range(5):
+            for t in range(12):
+                if 0 <= t + lag < 12:
+                    total += np.outer(fx.values[m, t], fy.values[m, t + lag])
+                    n += np.isfinite(x[m, t]) and np.isfinite(y[m, t + lag])
+        assert got == pytest.approx((total**2).sum() / n)
+
+
+def test_lags_of_independent_series_have_uniform_p_values() -> None:
+    rng = np.random.default_rng(7)
+    series, trials = [], []
+    for _ in range(150):
+        x = smooth(500, 2, int(rng.integers(2**31)))[100:].T
+        f = [lags.functions(v[None], 5) for v in x]
+        series.append(lags.scan(*f, 5).p_value)
+        # trials of one shape: both follow the clock, and not each other
+        spikes = rng.poisson(0.3 * np.exp(np.sin(np.arange(20) / 3)), (2, 50, 20)).astype(float)
+        f = [lags.functions(v, 4) for v in spikes]
+        trials.append(lags.scan(*f, 4).p_value)
+    assert kstest(series, "uniform").pvalue > 0.001
+    assert kstest(trials, "uniform").pvalue > 0.001
+    # p-values that take neighbours for independent samples would not pass
+    assert np.mean(np.array(series) < 0.05) < 0.13
+
+
+def test_transfer_keeps_within_trials_and_says_the_lag() -> None:
+    rng = np.random.default_rng(8)
+    x = rng.standard_normal((60, 20))
+    y = rng.standard_normal((60, 20))
+    y[:, 2:] += 0.8 * x[:, :-2]
+    cfg = EstimatorConfig()
+    forth = lags.transfer(x, y, (1, 2, 3), (1,), cfg)
+    back = lags.transfer(y, x, (1, 2, 3), (1,), cfg)
+    assert forth is not None
+    assert back is not None
+    assert forth.lag == 2
+    assert forth.mi_nats == pytest.approx(0.5 * np.log(1.64), abs=0.06)
+    assert forth.p_value < 1e-10
+    assert back.p_value > 0.01
+    assert back.mi_nats < 0.02
