@@ -26,6 +26,7 @@ faults: $(VENV)/.dev
 
 benchmarks: export OMP_NUM_THREADS = 1
 benchmarks: $(VENV)/.dev
+	$(PIP) --no-deps elephant quantities neo tqdm frites mne lazy_loader pooch decorator spkit
 	for n in 300 1000; do $(BIN)/python benchmarks/accuracy.py --n-samples $$n; done
 	$(BIN)/python benchmarks/accuracy.py --n-samples 5000 --seeds 8
 	$(BIN)/python benchmarks/speed.py
@@ -37,19 +38,20 @@ benchmarks: $(VENV)/.dev
 	$(BIN)/python benchmarks/sampling.py --n-draws 16 --repeats 60
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/scale.py
+	for part in synchrony lags nulls; do $(BIN)/python benchmarks/neural.py --part $$part; done
 
 clean:
 	rm -rf $(VENV) runs
 
-# scanpy carries the blood cells and cdt the Sachs table; of the packages themselves nothing is used,
-# so their dependencies stay out
+# scanpy carries the blood cells, cdt the Sachs table, nitime fMRI and a grasshopper's spikes; of the
+# packages themselves nothing is used, so their dependencies stay out
 $(VENV)/.run: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --editable .
-	$(PIP) --no-deps scanpy cdt
+	$(PIP) --no-deps scanpy cdt nitime
 	touch $@
 
-# pip would list what scanpy and cdt lack
+# pip would list what scanpy, cdt and nitime lack
 $(VENV)/.dev: $(VENV)/.run
 	$(PIP) --no-warn-conflicts --editable '.[dev]'
 	touch $@

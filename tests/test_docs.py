@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mmg_ray.config import load_as
+from mmg_ray.config import Config, load_as
 from pipelines.genomics.config import GenomicsConfig
+from pipelines.neural.config import NeuralConfig
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -37,17 +38,19 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_configurations_in_pages_are_read(page: Path) -> None:
     for block in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL):
-        load_as(GenomicsConfig, block, [] if "data:" in block else ["data.path=x.csv"])
+        load_as(_kind(page), block, [] if "data:" in block else ["data.path=x.csv"])
 
 
 def test_commands_in_pages_name_fields_that_there_are() -> None:
     for page in PAGES:
-        text = page.read_text()
-        if page.name == "neural.md":  # sections of its own
-            continue
-        for setting in re.findall(r"--set '?([a-z_]+\.[a-z_.]+)=", text):
+        for setting in re.findall(r"--set '?([a-z_]+\.[a-z_.]+)=", page.read_text()):
             section, *rest = setting.split(".")
-            fields = GenomicsConfig.__pydantic_fields__[section].annotation
+            fields = _kind(page).__pydantic_fields__[section].annotation
             for name in rest:
                 assert name in fields.__pydantic_fields__, (page.name, setting)
                 fields = fields.__pydantic_fields__[name].annotation
+
+
+def _kind(page: Path) -> type[Config]:
+    """The configuration that a page speaks of: all fields of a run, and those of a pipeline."""
+    return NeuralConfig if page.name == "neural.md" else GenomicsConfig

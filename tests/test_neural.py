@@ -274,6 +274,31 @@ def test_layouts_of_sorters_and_pynapple(tmp_path: Path, names: tuple[str, str])
     assert [name for name, _ in made.left_out] == ["unit4"]
 
 
+def test_files_that_neo_reads(tmp_path: Path) -> None:
+    neo = pytest.importorskip("neo")
+    import quantities as pq
+
+    block, segment = neo.Block(), neo.Segment()
+    for name, times in trains().items():
+        segment.spiketrains.append(neo.SpikeTrain(times * pq.s, t_stop=SECONDS * pq.s, name=name))
+    signal = smooth(600, 2)
+    segment.analogsignals.append(
+        neo.AnalogSignal(signal * pq.mV, sampling_rate=10 * pq.Hz, name="lfp")
+    )
+    block.segments.append(segment)
+    path = tmp_path / "session.mat"
+    neo.io.NeoMatlabIO(str(path)).write_block(block)
+    made = inputs(settings(path, recording={"layout": "neo"}, bins={"width_s": 0.1}))
+    assert made.table.names == ["a", "b", "c", "d", "lfp0", "lfp1"]
+    np.testing.assert_allclose(made.table.column(5), signal[:, 1])
+    block.segments.append(neo.Segment())
+    neo.io.NeoMatlabIO(str(path)).write_block(block)
+    assert "holds 2 segments" in refusal(settings(path, recording={"layout": "neo"}))
+    (tmp_path / "session.pkl").write_bytes(b"x")
+    pickled = settings(tmp_path / "session.pkl", recording={"layout": "neo"})
+    assert "nothing is ever unpickled" in refusal(pickled)
+
+
 def test_gaps_and_missing_blocks_cost_only_what_they_hold(tmp_path: Path) -> None:
     values, times = smooth(600, 3), np.arange(600) * 0.01
     values[100:150, 1] = np.nan

@@ -171,18 +171,28 @@ def _dense(table: Table) -> np.ndarray:
 
 
 def _neo(cfg: NeuralConfig) -> Recording:
-    """Spike trains and analog signals of the first segment of any file that neo reads."""
+    """Spike trains and analog signals of any file that neo reads, pickles excepted."""
     try:
         import neo
     except ImportError:
         raise ConfigError(
             "recording.layout: neo needs the package: pip install --constraint constraints.txt neo"
         ) from None
-    path = str(locate(cfg.data.path).path)
+    location = locate(cfg.data.path)
+    if location.path.endswith((".pkl", ".pickle")):
+        raise DataError(
+            f"{location.url} is a pickle, and nothing is ever unpickled; write nwb or npz"
+        )
     try:
-        segment = neo.get_io(path).read_segment()
+        segments = neo.get_io(str(location.path)).read_block().segments
     except Exception as error:  # noqa: BLE001  # of any of its readers
-        raise unreadable(locate(cfg.data.path), "neo", error) from None
+        raise unreadable(location, "neo", error) from None
+    if len(segments) != 1:
+        raise DataError(
+            f"{location.url} holds {len(segments)} segments, and a recording is one; write each to a file, "
+            "or trials as one segment with a table of their times (bins.trials)"
+        )
+    segment = segments[0]
     spikes, series = {}, []
     for k, train in enumerate(segment.spiketrains):
         name = train.name or str(train.annotations.get("id", f"unit{k}"))
@@ -231,14 +241,18 @@ def _of_nwb(nwb: Any, cfg: NeuralConfig, kind: Any) -> Recording:
     if nwb.trials is not None:
         trials = {name: np.asarray(nwb.trials[name][:]) for name in nwb.trials.colnames}
     stimuli = [name for name in cfg.between.stimulus if name in numbers]
+    flat = {name: c for name, c in trials.items() if c.ndim == 1 and c.dtype.kind in "biufSUO"}
+    notes = [f"nwb:     time series: {', '.join(numbers) or 'none'}"]
+    if len(flat) < len(trials):
+        notes.append(f"trials:  no use of columns {', '.join(sorted(trials.keys() - flat.keys()))}")
     return Recording(
         spikes=spikes,
         observed=observed,
         areas=areas,
-        trials={name: c for name, c in trials.items() if c.ndim == 1},
+        trials={k: c.astype(str) if c.dtype.kind in "SO" else c for k, c in flat.items()},
         series=[_of_series(numbers, name, "recording.series") for name in cfg.recording.series],
         stimuli=[_of_series(numbers, name, "between.stimulus") for name in stimuli],
-        notes=[f"nwb:     time series: {', '.join(numbers) or 'none'}"],
+        notes=notes,
     )
 
 
