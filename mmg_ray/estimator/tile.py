@@ -252,14 +252,14 @@ class _Tile:
         return tabled
 
     def _refine(self, rows: np.ndarray) -> None:
-        """Raise the estimates of pairs of which nearest neighbours see more."""
+        """Raise the estimates of pairs, by what a fit hides and by what nearest neighbours see more."""
         columns = self.columns
-        mi, se = (columns.numbers[name] for name in ("mi_nats", "se_nats"))
+        mi, se, gap = (columns.numbers[name] for name in ("mi_nats", "se_nats", "gap"))
         for row in rows[columns.n_samples[rows] >= neighbours.MIN_SAMPLES].tolist():
             u, v = (side.uniform for side in self._pair_sides(row))
             n_draws = max(len(u), len(v))  # a side without ties has one way to rank it
             u, v = (np.broadcast_to(side, (n_draws, side.shape[1])) for side in (u, v))
-            found = neighbours.refine(u, v, mi[row], se[row])
+            found = neighbours.refine(u, v, mi[row], se[row], max(mi[row] - gap[row], 0.0))
             mi[row], se[row] = min(found.mi, np.log(u.shape[1])), found.se
             if found.share > 0.5:
                 columns.put(np.array([row]), neighbours.NAME)

@@ -22,9 +22,27 @@ from mmg_ray.known_mi.conditional import (
     confounded,
     volatility,
 )
-from mmg_ray.known_mi.copulas import clayton, frank, gaussian, gumbel, joe, plackett, student
+from mmg_ray.known_mi.copulas import (
+    ali_mikhail_haq,
+    clayton,
+    frank,
+    gaussian,
+    gumbel,
+    joe,
+    plackett,
+    student,
+)
 from mmg_ray.known_mi.maps import half_cube, mapped, normal_cdf, spiral
-from mmg_ray.known_mi.shapes import annulus, bow_tie, corner, diamond, triangle
+from mmg_ray.known_mi.shapes import (
+    annulus,
+    bands,
+    bow_tie,
+    corner,
+    cross,
+    diamond,
+    half_disc,
+    triangle,
+)
 from mmg_ray.known_mi.suites import report_suite, tuning_suite
 from mmg_ray.known_mi.tables import (
     checkerboard,
@@ -42,8 +60,10 @@ __all__ = [
     "Task",
     "additive",
     "additive_uniform",
+    "ali_mikhail_haq",
     "annulus",
     "autoregression",
+    "bands",
     "bmi_suite",
     "bow_tie",
     "branches",
@@ -54,12 +74,14 @@ __all__ = [
     "confounded",
     "corner",
     "counts",
+    "cross",
     "dense",
     "diamond",
     "frank",
     "gaussian",
     "gumbel",
     "half_cube",
+    "half_disc",
     "independent",
     "joe",
     "labels_normal",

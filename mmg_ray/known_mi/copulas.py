@@ -107,6 +107,26 @@ def joe(theta: float) -> Task:
     )
 
 
+def ali_mikhail_haq(theta: float) -> Task:
+    """Ali-Mikhail-Haq copula, 0 <= theta < 1: weak, and more in the lower corner."""
+
+    def log_density(log_u: Array, log_v: Array) -> Array:
+        u, v = np.exp(log_u), np.exp(log_v)
+        both = (1 - u) * (1 - v)
+        above = 1 + theta * ((1 + u) * (1 + v) - 3) + theta**2 * both
+        return np.log(above) - 3 * np.log1p(-theta * both)
+
+    def frailty(rng: np.random.Generator, n: int) -> Array:
+        return rng.geometric(1 - theta, n)
+
+    return _archimedean(
+        f"ali-mikhail-haq {theta:g}",
+        log_density,
+        frailty,
+        lambda t: (1 - theta) / (np.exp(t) - theta),
+    )
+
+
 def plackett(theta: float) -> Task:
     """Plackett copula, theta > 0: the same odds ratio theta at every point (Plackett 1965)."""
 

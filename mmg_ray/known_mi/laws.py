@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr
+from scipy.special import expit, ndtr
 
 from mmg_ray.known_mi.task import Array, Draw
 
 ROOT2, ROOT3 = np.sqrt(2), np.sqrt(3)
+_LOGISTIC, _GUMBEL = ROOT3 / np.pi, np.sqrt(6) / np.pi  # scales of unit variance
 
 
 @dataclass(frozen=True)
@@ -58,4 +59,25 @@ LAWS = {
         support=(-1.0, 28.0),
         jumps=(-1.0,),
     ),
+    "logistic": Law(
+        draw=lambda rng, n: rng.logistic(0, _LOGISTIC, n),
+        pdf=lambda z: expit(z / _LOGISTIC) * expit(-z / _LOGISTIC) / _LOGISTIC,
+        cdf=lambda z: expit(z / _LOGISTIC),
+        entropy=2 + np.log(_LOGISTIC),
+        support=(-15.5, 15.5),
+    ),
+    "gumbel": Law(
+        draw=lambda rng, n: rng.gumbel(-np.euler_gamma * _GUMBEL, _GUMBEL, n),
+        pdf=lambda z: _gumbel(z)[0],
+        cdf=lambda z: _gumbel(z)[1],
+        entropy=1 + np.euler_gamma + np.log(_GUMBEL),
+        support=(-3.1, 22.0),
+    ),
 }
+
+
+def _gumbel(z: Array) -> tuple[Array, Array]:
+    """Density and distribution function."""
+    rate = np.exp(-z / _GUMBEL - np.euler_gamma)
+    below = np.exp(-rate)
+    return rate * below / _GUMBEL, below

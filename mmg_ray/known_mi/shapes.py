@@ -70,3 +70,44 @@ def annulus(inner: float) -> Task:
     edges = [-1.0, -inner, inner, 1.0] if inner else [-1.0, 1.0]
     mi = 2 * integrate.entropy(density, edges) - log(area)
     return Task(f"annulus {inner:g}" if inner else "disc", mi, sample)
+
+
+def half_disc() -> Task:
+    """Uniform on the half of the unit disc with y > 0: no correlation, all edges."""
+
+    def sample(rng: np.random.Generator, n: int) -> tuple[Array, Array]:
+        radius, angle = np.sqrt(rng.random(n)), rng.uniform(0, np.pi, n)
+        return radius * np.cos(angle), radius * np.sin(angle)
+
+    def chord(x: Array) -> Array:
+        return 2 * np.sqrt(1 - x**2) / np.pi
+
+    h_x = integrate.entropy(chord, [-1.0, 1.0])
+    h_y = integrate.entropy(lambda y: 2 * chord(y), [0.0, 1.0])
+    return Task("half disc", h_x + h_y - log(np.pi / 2), sample)
+
+
+def cross(width: float) -> Task:
+    """Uniform on the points of the square |x|, |y| < 1 within ``width`` of an axis."""
+    area = 4 * width * (2 - width)
+
+    def sample(rng: np.random.Generator, n: int) -> tuple[Array, Array]:
+        lying = rng.random(n) < 4 * width / area  # else in what is left of the upright bar
+        along, across = rng.uniform(-1, 1, n), rng.uniform(-width, width, n)
+        outside = np.sign(along) * (width + (1 - width) * abs(along))
+        return np.where(lying, along, across), np.where(lying, across, outside)
+
+    # a margin is 2 / area up to the width, and 2 width / area beyond
+    inner, outer = 2 / area, 2 * width / area
+    entropy = -2 * width * inner * log(inner) - 2 * (1 - width) * outer * log(outer)
+    return Task(f"cross {width:g}", 2 * entropy - log(area), sample)
+
+
+def bands(slope: int, share: float) -> Task:
+    """Uniform margins with slope x + y mod 1 < share: slanting bands, I = -log share."""
+
+    def sample(rng: np.random.Generator, n: int) -> tuple[Array, Array]:
+        x, place = rng.random((2, n))
+        return x, (share * place - slope * x) % 1
+
+    return Task(f"bands {slope} {share:g}", -log(share), sample)

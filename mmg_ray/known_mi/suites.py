@@ -5,8 +5,26 @@ from __future__ import annotations
 import numpy as np
 
 from mmg_ray.known_mi.channels import additive, additive_uniform, branches, labels_normal, ring
-from mmg_ray.known_mi.copulas import clayton, frank, gaussian, gumbel, joe, plackett, student
-from mmg_ray.known_mi.shapes import annulus, bow_tie, corner, diamond, triangle
+from mmg_ray.known_mi.copulas import (
+    ali_mikhail_haq,
+    clayton,
+    frank,
+    gaussian,
+    gumbel,
+    joe,
+    plackett,
+    student,
+)
+from mmg_ray.known_mi.shapes import (
+    annulus,
+    bands,
+    bow_tie,
+    corner,
+    cross,
+    diamond,
+    half_disc,
+    triangle,
+)
 from mmg_ray.known_mi.tables import (
     checkerboard,
     counts,
@@ -20,6 +38,7 @@ from mmg_ray.known_mi.task import Array, Task, independent, zero_inflated
 def tuning_suite() -> list[Task]:
     """Tasks to choose settings of an estimator by; none is in the report suite."""
     halves = [k / 2 for k in range(-14, 15)]
+    quarters = [k * np.pi / 4 for k in range(-10, 11)]
     return [
         independent(
             "independent smooth",
@@ -84,13 +103,6 @@ def tuning_suite() -> list[Task]:
         rounded_gaussian(0.8, 1.0),
         poisson_response("Poisson exp(x/2 + 1)", lambda x: np.exp(x / 2 + 1)),
         labels_normal([0.5, 0.3, 0.2], [0, 2, -1], 0.8),
-    ]
-
-
-def report_suite() -> list[Task]:
-    """Tasks to report the accuracy of an estimator on; never to choose a setting by."""
-    quarters = [k * np.pi / 4 for k in range(-10, 11)]
-    return [
         independent(
             "independent uniform and Cauchy",
             lambda rng, n: rng.random(n),
@@ -142,6 +154,73 @@ def report_suite() -> list[Task]:
     ]
 
 
+def report_suite() -> list[Task]:
+    """Tasks to report the accuracy of an estimator on; never to choose a setting by."""
+    thirds = [k / 3 for k in range(-6, 7)]
+    return [
+        independent(
+            "independent beta and Gumbel",
+            lambda rng, n: rng.beta(0.5, 2, n),
+            lambda rng, n: rng.gumbel(size=n),
+        ),
+        independent(
+            "independent rounded and geometric",
+            lambda rng, n: np.round(2 * rng.standard_normal(n)),
+            lambda rng, n: rng.geometric(0.3, n),
+        ),
+        gaussian(0.3),
+        gaussian(-0.55),
+        gaussian(0.9),
+        gaussian(-0.97),
+        student(4, -0.5),
+        student(1.2, 0.4),
+        clayton(2.5),
+        gumbel(1.9),
+        frank(9),
+        joe(3),
+        plackett(30),
+        ali_mikhail_haq(0.97),
+        additive("arcsinh 3x + .5 logistic", lambda x: np.arcsinh(3 * x), 0.5, noise="logistic"),
+        additive("x + .6 Gumbel", lambda x: x, 0.6, noise="gumbel"),
+        additive("|x| + .5 uniform", abs, 0.5, noise="uniform", breaks=[0]),
+        additive("x + .4 exponential, x Laplace", lambda x: x, 0.4, "laplace", "exponential"),
+        additive("sin 5x + .5 e, x uniform", lambda x: np.sin(5 * x), 0.5, x="uniform"),
+        additive("3 exp(-x^2) + .5 e", lambda x: 3 * np.exp(-(x**2)), 0.5),
+        additive("x (x^2 - 2) / 2 + .4 e", lambda x: x * (x**2 - 2) / 2, 0.4),
+        additive("(.3 + x^2 / 2) e", lambda x: 0 * x, lambda x: 0.3 + x**2 / 2),
+        additive("x + (1.2 + tanh 4x) logistic", lambda x: x, _rising, noise="logistic"),
+        additive("sign(x - .5) + .4 e", lambda x: np.sign(x - 0.5), 0.4, breaks=[0.5]),
+        additive("floor x + .35 logistic", np.floor, 0.35, noise="logistic", breaks=range(-8, 9)),
+        additive("1.5x mod 1 + .2 e", lambda x: 1.5 * x % 1, 0.2, x="uniform", breaks=_TWO_THIRDS),
+        additive(
+            "3x mod 1 < .5, + .5 e",
+            lambda x: (3 * x % 1 < 0.5) * 2.0,
+            0.5,
+            "uniform",
+            breaks=[*thirds, *(t + 1 / 6 for t in thirds)],
+        ),
+        branches("x or 1 - x, + .3 e", [lambda x: x, lambda x: 1 - x], [0.3, 0.3]),
+        branches("+-sin 2x + .2 e", [lambda x: np.sin(2 * x), lambda x: -np.sin(2 * x)], [0.2] * 2),
+        branches(
+            "25% -x + .15 e, 75% 1.5 e", [lambda x: -x, lambda x: 0 * x], [0.15, 1.5], [0.25, 0.75]
+        ),
+        ring(0.2),
+        annulus(0.35),
+        half_disc(),
+        cross(0.3),
+        bands(2, 0.45),
+        checkerboard(5),
+        counts("binary, 4 to 1", np.array([[0.4, 0.1], [0.1, 0.4]])),
+        poisson_gamma(1, 3, 6),
+        poisson_gamma(0.8, 12, 5, 0.1, 0.3),
+        rounded_gaussian(0.75, 0.5),
+        zero_inflated(gaussian(0.85), 0.3, 0.2),
+        poisson_response("Poisson exp(sin 2x + 1)", lambda x: np.exp(np.sin(2 * x) + 1)),
+        labels_normal([0.4, 0.4, 0.2], [0, 1.5, 3], 0.7),
+    ]
+
+
+_TWO_THIRDS = tuple(2 * k / 3 for k in range(-2, 3))
 _BETWEEN = tuple(k + 0.5 for k in range(-8, 8))
 
 
@@ -151,3 +230,7 @@ def _rounded(x: Array) -> Array:
 
 def _spread(x: Array) -> Array:
     return 0.3 + abs(x) / 2
+
+
+def _rising(x: Array) -> Array:
+    return 1.2 + np.tanh(4 * x)
