@@ -1,9 +1,9 @@
 """Fit of the screen's null for finite n: the map from its statistic to the limit's, from permutations.
 
-    python benchmarks/null.py --n-pairs 3e7
+    python benchmarks/null.py --n-pairs 1e7
 
 For each n the quantiles t of simulated statistics are paired with those of the limit, t + h / n, and
-h(t, n) = sum_k (A_k + B_k / n) t^k is fitted to all n at once, each quantile weighted by its precision.
+h(t, n), a broken line in t with values A + B / n at `screen.KNOTS`, is fitted to all n at once, each quantile weighted by its precision.
 Prints the coefficients as `estimator/screen.py` has them, and for each n the share of p-values below a
 level over that level, from permutations that the fit has not seen.
 """
@@ -19,7 +19,7 @@ from mmg_ray.estimator import screen
 
 SIZES = (30, 35, 42, 50, 64, 80, 100, 140, 200)
 LEVELS = (0.9, 0.5, 0.1, 0.01, 1e-3, 1e-4, 1e-5)
-_COLUMNS, _POWERS = 1400, 4
+_COLUMNS = 1400
 
 
 def statistics(n: int, n_pairs: float, rng: np.random.Generator) -> np.ndarray:
@@ -34,12 +34,12 @@ def statistics(n: int, n_pairs: float, rng: np.random.Generator) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--n-pairs", type=float, default=3e7, help="of each n")
+    parser.add_argument("--n-pairs", type=float, default=1e7, help="of each n")
     args = parser.parse_args()
     rng = np.random.default_rng(14)
 
     grid, log_tail = screen.limit()
-    tails = np.concatenate([1 - np.geomspace(1e-3, 0.5, 12), np.geomspace(0.5, 3e-6, 30)])
+    tails = np.concatenate([1 - np.geomspace(1e-3, 0.5, 20), np.geomspace(0.5, 3e-6, 36)])
     expected = np.interp(-np.log(tails), -log_tail, grid)
     rows, right, weight = [], [], []
     for n in SIZES:
@@ -48,17 +48,16 @@ def main() -> None:
         # error of an empirical quantile, from its binomial error and the limit's slope there
         slope = -np.gradient(log_tail, grid)[np.searchsorted(grid, expected)]
         error = np.sqrt((1 - tails) / (tails * drawn.size)) / slope
-        powers = t[:, None] ** np.arange(_POWERS)
-        rows.append(np.hstack([powers, powers / n]))
+        # the line is linear in its values
+        shares = np.stack([screen.broken_line(t, unit) for unit in np.eye(len(screen.KNOTS))], 1)
+        rows.append(np.hstack([shares, shares / n]))
         right.append(n * (expected - t))
         weight.append(1 / (n * np.hypot(error, 2e-4 * t)))
     w = np.concatenate(weight)
     found = np.linalg.lstsq(np.vstack(rows) * w[:, None], np.concatenate(right) * w, rcond=None)[0]
-    for name, values in (("_A", found[:_POWERS]), ("_B", found[_POWERS:])):
-        print(f"{name} = ({', '.join(f'{v:.9g}' for v in values)})")
-    print(f"largest statistic of the fit: {max(r[:, 1].max() for r in rows):.1f}\n")
-
-    screen._A, screen._B = tuple(found[:_POWERS]), tuple(found[_POWERS:])
+    screen._A, screen._B = (tuple(values.tolist()) for values in np.split(found, 2))
+    for name in ("_A", "_B"):
+        print(f"{name} = ({', '.join(f'{v:.6g}' for v in getattr(screen, name))})")
     table = []
     for n in (*SIZES, 500):
         p = screen.p_value(statistics(n, args.n_pairs / 3, rng), n)

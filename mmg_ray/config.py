@@ -137,7 +137,7 @@ class CascadeConfig:
         description="pairs with a larger p-value keep the screen's weak-dependence MI",
     )
     mi_nats: float = Field(
-        default=0.05,
+        default=0.04,
         ge=0,
         description="pairs with a smaller MI keep the direct spline's estimate, unless their p-value "
         "shows that there is more",

@@ -25,18 +25,19 @@ def test_statistic_is_what_its_formula_says():
     np.testing.assert_allclose(basis.mean(0), 0, atol=1e-12)
     total = squares = 0.0
     for a, b in np.ndindex(14, 14):
-        if max(a, b) < 6 or min(a, b) == 0:
+        if max(a, b) < 5 or min(a, b) == 0:
             square = np.mean(basis[x, a] * basis[y, b]) ** 2
             total += square / ((a + 1) * (b + 1))
             squares += square - 1 / 49
     found = screen.moments(x, y)
     assert found.statistic == pytest.approx(49 * total)
     assert found.all_orders == pytest.approx(squares)
-    assert abs(np.corrcoef(basis[:, 0], np.arange(50))[0, 1]) == pytest.approx(1)
+    z = stats.norm.ppf(0.5 + 0.9 * ((np.arange(50) + 0.5) / 50 - 0.5))
+    assert np.corrcoef(basis[:, 0], z)[0, 1] == pytest.approx(1)
 
 
 def test_limit_is_the_weighted_sum_of_squared_normals():
-    draws = np.random.default_rng(1).standard_normal((400_000, 52)) ** 2 @ screen.WEIGHTS
+    draws = np.random.default_rng(1).standard_normal((400_000, 43)) ** 2 @ screen.WEIGHTS
     for share in (0.5, 0.1, 0.01, 1e-3):
         t = np.quantile(draws, 1 - share)
         error = 4 / np.sqrt(share * draws.size)
@@ -71,8 +72,8 @@ def test_fast_waves_are_found():
         for a, b in (ranks, ranks[::-1]):
             found = screen.moments(a, b)
             assert screen.p_value(found.statistic, 300) < 0.01
-            assert screen.linked_mi(found.all_orders) > 0.1
-            assert found.all_orders > 3 * found.chi_square
+            assert screen.linked_mi(found.all_orders) > 0.05
+            assert found.all_orders > 1.5 * found.chi_square
 
 
 def test_blocks_and_single_pairs_have_the_same_moments():

@@ -2,11 +2,13 @@
 
     S_ab = mean of P_a(rank x) P_b(rank y),   T = (n - 1) sum_ab S_ab^2 / (a b)
 
-over a, b = 1..6, and a = 7..14 with b = 1 or the other way round: waves as fast as people draw them.
-P_a are the polynomials that are orthonormal over the n ranks. Ties are broken at random, so under
-independence the ranks of y are a random permutation of those of x whatever the marginals: the null
-distribution of T depends on n alone. For large n it is a weighted sum of 52 squared normals; for finite
-n, T is mapped to it by ``t + h(t, n) / n`` with h fitted to simulated permutations
+over a, b = 1..5, and a = 6..14 with b = 1 or the other way round: waves as fast as people draw them.
+P_a are the polynomials in z = Phi^-1(1/2 + .9 (u - 1/2)) that are orthonormal over the n ranks u. In u
+itself they would see tails late, which changes of scale and shared scales live from; in normal scores a
+few samples at the ends would rule the high orders. z, which ends at 1.6, is between the two. Ties are
+broken at random, so under independence the ranks of y are a random permutation of those of x whatever
+the marginals: the null distribution of T depends on n alone. For large n it is a weighted sum of 43
+squared normals; for finite n, T is mapped to it by ``t + h(t, n) / n`` with h a broken line in t through simulated permutations
 (`benchmarks/null.py` does it, `benchmarks/pvalues.py` shows how well).
 
 The sum of S_ab^2 over all orders is the chi-square divergence of the copula from independence, and half
@@ -22,11 +24,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.special import ndtri
 
 from mmg_ray.estimator.batch import shrunk
 from mmg_ray.schema import Cost
 
-ORDER, _WAVES = 6, 14  # of either side, and of one where the other is of order 1
+ORDER, _WAVES = 5, 14  # of either side, and of one where the other is of order 1
+_INNER = 0.9  # of the range of ranks, from which normal scores are taken
 _DEGREES = np.arange(1, ORDER + 1)
 _FAST = np.arange(ORDER + 1, _WAVES + 1)
 _SQUARE = 1.0 / np.outer(_DEGREES, _DEGREES)
@@ -35,18 +39,19 @@ WEIGHTS = np.concatenate([_SQUARE.ravel(), _EDGE, _EDGE])
 _LOW = (np.outer(_DEGREES, _DEGREES) <= ORDER).astype(float)  # orders that weak_mi adds up
 MIN_SAMPLES = 30  # below it the finite-n map is not good to 10 %
 
-# h(t, n) = sum_k (A_k + B_k / n) t^k, from 4e7 random permutations at each of nine n = 30 .. 200. Beyond
-# the quantiles that these reach it goes on as a straight line: rather too large a p-value than too small.
-_A = (-38.4266528, 4.73766098, -0.0141775236, 0.00528539113)
-_B = (-170.406231, 27.8713462, -4.49727079, 0.480931171)
-_FITTED_TO = 28.0
+# h(t, n) = A + B / n at these t and straight in between, from 1e7 random permutations at each of nine
+# n = 30 .. 200. Beyond the last it goes on as a straight line: rather too large a p-value than too small.
+KNOTS = (2.5, 4.0, 5.5, 7.0, 9.0, 12.0, 16.0, 21.0, 27.0)
+_A = (-17.0793, -5.06831, 3.67955, 3.47495, -3.4221, -13.4703, -2.44227, 39.9192, 111.513)
+_B = (-191.365, -211.285, -214.898, -81.6762, 110.047, 952.529, 2249.82, 3880.82, 6373.97)
 
 
 @lru_cache(maxsize=64)
 def basis(n: int) -> np.ndarray:
-    """(n, 14) polynomials of degree 1..14, orthonormal over n ranks: zero mean, unit square."""
-    ranks = (2 * np.arange(n) + 1 - n) / n
-    columns, triangle = np.linalg.qr(np.polynomial.legendre.legvander(ranks, _WAVES))
+    """(n, 14) polynomials in z of degree 1..14, orthonormal over n ranks: zero mean, unit square."""
+    z = ndtri(0.5 + _INNER * ((np.arange(n) + 0.5) / n - 0.5))
+    # Chebyshev's are far from alike on any interval, so that orthogonalising them keeps all digits
+    columns, triangle = np.linalg.qr(np.polynomial.chebyshev.chebvander(z / z[-1], _WAVES))
     return (columns * np.sign(np.diag(triangle)))[:, 1:] * np.sqrt(n)
 
 
@@ -54,7 +59,7 @@ class Moments(NamedTuple):
     """What the screen keeps of P pairs of n samples.
 
     Attributes:
-        statistic: (P,) T. chi_square: (P,) sum of S_ab^2 over the low orders, a b <= 6, less its
+        statistic: (P,) T. chi_square: (P,) sum of S_ab^2 over the low orders, a b <= 5, less its
             mean under independence. all_orders: (P,) the same over all that the statistic has.
     """
 
@@ -156,9 +161,13 @@ def p_value(t: np.ndarray | float, n: int) -> np.ndarray:
 
 
 def _finite(t: np.ndarray, n: int) -> np.ndarray:
-    h = np.polynomial.Polynomial([a + b / n for a, b in zip(_A, _B, strict=True)])
-    near = np.minimum(t, _FITTED_TO)
-    return h(near) + h.deriv()(_FITTED_TO) * (t - near)
+    return broken_line(t, np.array(_A) + np.array(_B) / n)
+
+
+def broken_line(t: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Straight between the values (K,) at the K `KNOTS` and beyond the last, level before the first."""
+    slope = (values[-1] - values[-2]) / (KNOTS[-1] - KNOTS[-2])
+    return np.interp(t, KNOTS, values) + slope * np.maximum(t - KNOTS[-1], 0.0)
 
 
 @lru_cache(maxsize=1)

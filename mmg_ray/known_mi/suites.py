@@ -156,7 +156,7 @@ def tuning_suite() -> list[Task]:
 
 def report_suite() -> list[Task]:
     """Tasks to report the accuracy of an estimator on; never to choose a setting by."""
-    thirds = [k / 3 for k in range(-6, 7)]
+    half_periods = [k / 2.4 for k in range(-5, 6)]
     return [
         independent(
             "independent beta and Gumbel",
@@ -193,11 +193,11 @@ def report_suite() -> list[Task]:
         additive("floor x + .35 logistic", np.floor, 0.35, noise="logistic", breaks=range(-8, 9)),
         additive("1.5x mod 1 + .2 e", lambda x: 1.5 * x % 1, 0.2, x="uniform", breaks=_TWO_THIRDS),
         additive(
-            "3x mod 1 < .5, + .5 e",
-            lambda x: (3 * x % 1 < 0.5) * 2.0,
+            "1.2x mod 1 < .5, + .5 e",
+            lambda x: (1.2 * x % 1 < 0.5) * 2.0,
             0.5,
             "uniform",
-            breaks=[*thirds, *(t + 1 / 6 for t in thirds)],
+            breaks=half_periods,
         ),
         branches("x or 1 - x, + .3 e", [lambda x: x, lambda x: 1 - x], [0.3, 0.3]),
         branches("+-sin 2x + .2 e", [lambda x: np.sin(2 * x), lambda x: -np.sin(2 * x)], [0.2] * 2),
