@@ -139,8 +139,8 @@ class CascadeConfig:
     mi_nats: float = Field(
         default=0.04,
         ge=0,
-        description="pairs with a smaller MI keep the direct spline's estimate, unless their p-value "
-        "shows that there is more",
+        description="pairs with a smaller MI keep the direct spline's estimate, unless the screen or "
+        "a coarse table of ranks shows that there is more",
     )
 
 

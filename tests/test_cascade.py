@@ -119,6 +119,14 @@ class TestGates:
         assert set(forced.stop.counts()) == {"forced"}
         assert {"spline", "table"} <= set(forced.denoiser.counts())
 
+    @pytest.mark.parametrize("n", [300, 1000])
+    def test_checks_that_no_smooth_function_sees_get_through(self, n):
+        task = known_mi.checkerboard(6)
+        rows = many(lambda rng: task.sample(rng, n), 6)
+        deep = rows.p_value <= 0.1
+        assert deep.sum() >= 2
+        assert (rows.mi_nats[deep] > 0.3).all()
+
     def test_a_shut_gate_keeps_the_screen(self, mixture):
         shut = estimate_tile(mixture, ALL_PAIRS, config(cascade={"p_value": 1e-300}))
         screened = estimate_tile(mixture, ALL_PAIRS, config("screen"))

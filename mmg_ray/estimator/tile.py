@@ -223,6 +223,8 @@ class _Tile:
                     mi_nats=numbers["mi_nats"][rows],
                 )
                 enters = tier.enters(known, self._cfg.cascade)
+                if tier.refined:
+                    enters[~enters] = self._more_in_cells(rows[~enters])
                 columns.stop(rows[~enters], tier.otherwise)
                 rows = rows[enters]
             if tier.estimate is None:
@@ -236,6 +238,12 @@ class _Tile:
             if tier.refined:
                 self._refine(rows)
         columns.stop(rows, last)
+
+    def _more_in_cells(self, rows: np.ndarray) -> np.ndarray:
+        """Which pairs have more MI than the gate asks for in a coarse table of their ranks."""
+        sides = (self._pair_sides(row) for row in rows.tolist())
+        seen = [table.at_least(a.ranks[:, 0], b.ranks[:, 0]) for a, b in sides]
+        return np.array(seen, dtype=float) > self._cfg.cascade.mi_nats
 
     def _tabulate(self, rows: np.ndarray, name: str) -> np.ndarray:
         """Estimate the pairs whose contingency table is small; true for these."""
