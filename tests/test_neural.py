@@ -317,6 +317,9 @@ def test_gaps_and_missing_blocks_cost_only_what_they_hold(tmp_path: Path) -> Non
     edges = run.edges().to_pandas().set_index(["source", "target"])
     assert edges.loc[("c0", "c2"), "n_samples"] == 560
     assert edges.loc[("c0", "c1"), "n_samples"] == 510
+    assert Series(np.round(np.arange(900) / 30, 3), values, []).step_s == pytest.approx(
+        1 / 30, rel=1e-4
+    )
     times[50] = times[48]
     path = series_csv(tmp_path, values, times)
     assert "time does not go on from row 49" in refusal(
@@ -342,6 +345,8 @@ def test_settings_that_do_not_fit_say_why(tmp_path: Path) -> None:
     assert "of 4 units" in refusal(settings(path, data={"conditions": [RATE]}))
     assert "leave out one" in refusal(settings(path, between={"areas": "a.csv", "stimulus": ["x"]}))
     assert "set lags.max_s" in refusal(settings(path, lags={"transfer": [1]}))
+    given = settings(path, lags={"max_s": 0.3}, data={"conditions": ["a"]})
+    assert "make two runs" in refusal(given)
     assert "ends before it begins" in refusal(settings(path, bins={"window_s": [1, 0]}))
     assert "fewer than estimator.min_samples" in refusal(settings(path, bins={"width_s": 10}))
     cfg = settings(path, lags={"max_s": 0.001})

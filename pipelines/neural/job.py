@@ -186,6 +186,11 @@ def _check(cfg: NeuralConfig) -> None:
         raise ConfigError("between.areas and between.stimulus are two runs; leave out one")
     if cfg.lags.transfer and cfg.lags.max_s is None:
         raise ConfigError("lags.transfer is asked of pairs that lags find; set lags.max_s")
+    if cfg.data.conditions and cfg.lags.max_s is not None:
+        raise ConfigError(
+            "lags look at pairs as they are, not given data.conditions: make two runs, the one with "
+            "conditions without lags.max_s"
+        )
     if cfg.bins.trials is not None and cfg.bins.align is None:
         raise ConfigError(
             "bins.trials is a table of trials; say which column has their times: bins.align"

@@ -40,8 +40,9 @@ class Series:
 
     @property
     def step_s(self) -> float:
-        """Seconds from one time to the next, the median."""
-        return float(np.median(np.diff(self.times)))
+        """Seconds from one time to the next, gaps left out: the mean, which rounded times do not move."""
+        steps = np.diff(self.times)
+        return float(steps[steps < _LONGEST_GAP * np.median(steps)].mean())
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,8 @@ def samples(found: Recording, cfg: NeuralConfig) -> Samples:
         n = counts(times, edges)
         if name in found.observed:
             n = np.where(_seen(found.observed[name], edges), n, np.nan)
+            if np.isnan(n).any():
+                notes.append(f"missing: {name} was not looked at in {np.isnan(n).sum():,} samples")
         inside = np.nansum(n)
         if inside < cfg.recording.min_spikes:
             reason = "no spikes" if not len(times) else f"{inside:.0f} spikes in the samples"
@@ -73,7 +75,7 @@ def samples(found: Recording, cfg: NeuralConfig) -> Samples:
             f"units:   {len(silent)} left out, of fewer than {cfg.recording.min_spikes} spikes in the "
             f"samples: {', '.join(silent[:5])}{', ...' if len(silent) > 5 else ''}"
         )
-    rate = [c for c in columns.values()]
+    rate = list(columns.values())
     for series in found.series:
         columns |= dict(
             zip(series.names, means(series, edges).reshape(-1, len(series.names)).T, strict=True)
