@@ -150,7 +150,7 @@ def _leaves(path: str, field: Any) -> Iterable[tuple[str, str, str]]:
 
 def _commands() -> list[str]:
     main = cli.main
-    with click.Context(main, info_name="mmg-ray", max_content_width=100) as context:
+    with main.make_context("mmg-ray", [], max_content_width=100, resilient_parsing=True) as context:
         parts = [f"```text\n{main.get_help(context)}\n```"]
         for name, command in sorted(main.commands.items()):
             with click.Context(command, info_name=name, parent=context) as inner:

@@ -143,7 +143,7 @@ def test_config_prints_every_field_with_its_default() -> None:
     printed = invoke("config").stdout
     tree = yaml.safe_load(printed)
     assert configuration.load(printed) == configuration.from_dict({"data": {"path": "data.csv"}})
-    assert set(tree["plan"]) == {"tile_variables", "shard_s"}
+    assert set(tree["plan"]) == {"tile_variables", "shard_s", "reuse"}
     assert "# projected seconds of work per shard" in printed
 
 
