@@ -265,12 +265,14 @@ def harissa_cells(seed: int, n_cells: int = 700) -> tuple[np.ndarray, np.ndarray
     return np.log1p(rng.poisson(x)), tree.inter[1:, 1:] != 0
 
 
-def part_networks(seeds: int) -> None:
+def part_networks(seeds: int, packages: list[str]) -> None:
     rows = []
     for name, draw, package in (
         ("grnlab, 100 genes", grnlab_cells, "grnlab"),
         ("harissa, 20 genes", harissa_cells, "harissa"),
     ):
+        if package not in packages:
+            continue
         if importlib.util.find_spec(package) is None:
             rows.append([name, f"{package} is not installed"])
             continue
@@ -312,6 +314,7 @@ def main() -> None:
     parser.add_argument("--targets", type=int, default=16, help="of GRNBoost2, in pbmc")
     parser.add_argument("--pairs", type=int, default=3000, help="of KSG, in pbmc")
     parser.add_argument("--seeds", type=int, default=3, help="networks of each kind")
+    parser.add_argument("--packages", nargs="+", default=["grnlab", "harissa"], help="in networks")
     parser.add_argument("--keep", help="folder for the scores of each method, in pbmc")
     parser.add_argument("--one", choices=list(NEEDS), help=argparse.SUPPRESS)
     parser.add_argument("--sample", type=int, help=argparse.SUPPRESS)
@@ -322,7 +325,7 @@ def main() -> None:
     elif args.part == "pbmc":
         part_pbmc(args.targets, args.pairs, args.keep)
     else:
-        part_networks(args.seeds)
+        part_networks(args.seeds, args.packages)
 
 
 if __name__ == "__main__":

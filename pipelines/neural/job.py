@@ -179,6 +179,10 @@ def _check(cfg: NeuralConfig) -> None:
         raise ConfigError("between.areas makes the groups of a run, so leave out data.groups")
     if cfg.data.samples:
         raise ConfigError("data.samples chooses rows of tables; see recording.start_s and stop_s")
+    if cfg.data.subsample is not None:
+        raise ConfigError(
+            "data.subsample draws samples at random, and those of a recording follow on"
+        )
     stimulus = bool(cfg.between.stimulus or cfg.between.stimulus_path)
     if stimulus and cfg.pairs != configuration.PairsConfig():
         raise ConfigError("between.stimulus says which pairs are estimated; leave out pairs")
