@@ -371,12 +371,13 @@ class TestEdges:
             assert result.status is Status.TOO_FEW_SAMPLES
             assert f"{n} complete samples" in result.message
 
-    def test_below_thirty_samples_there_is_no_p_value(self):
+    def test_below_thirty_samples_p_values_are_of_permutations(self):
         x, e = np.random.default_rng(6).standard_normal((2, 20))
         for name in ("auto", "screen", "spline"):
             result = pair(x, x + e, name, min_samples=8)
             assert result.status is Status.OK
-            assert result.p_value is None
+            # Pearson's correlation of .69 has one of .0008; without dependence one in fifty is as small
+            assert 1e-4 < result.p_value < 0.02
             assert np.isfinite([result.mi_nats, result.se_nats]).all()
 
     def test_no_p_value_is_not_no_dependence(self):

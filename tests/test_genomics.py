@@ -362,7 +362,7 @@ def test_ranks_among_cells_alike_take_out_what_the_covariate_does() -> None:
     rng = np.random.default_rng(3)
     raw, held = [], []
     for seed in range(150):
-        total, x = zero_inflated(rng, 400)
+        total, x = zero_inflated(rng, 500)
         batch = np.where(total > 1, "deep", "shallow")
         made, note = cells.within(table(x, batch=batch), ["batch"], seed)
         raw.append(estimate_mi(*x.T, denoiser="screen").p_value)

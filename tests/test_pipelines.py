@@ -45,7 +45,8 @@ def test_the_sachs_network_shows_its_known_edges(
     assert {("praf", "pmek"), ("PKC", "P38"), ("plcg", "PIP2"), ("PKC", "pjnk")} <= set(
         strongest.index[:5]
     )
-    assert 0.8 < strongest.iloc[0] < 1.1
+    # scikit-learn's KSG says 1.12 with 3 neighbours and 1.02 with 10
+    assert strongest.iloc[0] == pytest.approx(1.07, abs=0.07)
     # a known edge that no correlation shows
     assert edges.loc[("pakts473", "PKA"), "mi_nats"] > 0.25
     assert abs(edges.loc[("pakts473", "PKA"), "spearman"]) < 0.1
