@@ -134,7 +134,8 @@ class CascadeConfig:
         default=0.1,
         gt=0,
         le=1,
-        description="pairs with a larger p-value keep the screen's weak-dependence MI",
+        description="pairs with a larger p-value keep the screen's weak-dependence MI, unless a coarse "
+        "table of their ranks shows dependence at a twentieth of this level",
     )
     mi_nats: float = Field(
         default=0.04,

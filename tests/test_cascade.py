@@ -93,7 +93,7 @@ class TestGates:
             seen.add((row.denoiser, row.stop))
             if row.denoiser == "table":
                 assert row.stop is Stop.CONVERGED
-            elif row.p_value > cfg.cascade.p_value:
+            elif row.p_value > cfg.cascade.p_value and "cells of ranks" not in row.message:
                 assert (row.denoiser, row.stop) == ("screen", Stop.NOT_SIGNIFICANT)
             elif row.stop is Stop.WEAK:
                 assert row.denoiser == "spline-direct"
@@ -185,18 +185,37 @@ class TestGates:
         assert found.p_value.max() < 1e-6
         assert found.mi_nats.min() > 0.8  # about 1.6
 
+    def test_branches_that_no_moment_sees_are_seen_in_cells(self):
+        """y = +-cos 3x + noise: 0.32 nats at a p-value that is uniform, or nearly."""
+
+        def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+            x, e = rng.standard_normal((2, 300))
+            return x, rng.choice([-1, 1], 300) * np.cos(3 * x) + 0.3 * e
+
+        found = many(draw, 20)
+        unseen = found.p_value > 0.1
+        assert unseen.mean() > 0.5
+        assert np.median(found.mi_nats) > 0.15
+        assert (found.mi_nats > 0.02).mean() > 0.8
+        assert all("cells of ranks" in row.message for row in np.array(list(found))[unseen])
+
     def test_the_gates_say_what_enters(self):
         p, mi = np.array([0.05, 0.05, 0.5, np.nan]), np.array([0.01, 0.2, 0.2, 0.2])
         cfg = CascadeConfig(p_value=0.1, mi_nats=0.05)
         weak = np.array([0.0, 0.0, 0.0, 0.1])
-        known = denoisers.Known(p, weak, mi)
+        known = denoisers.Known(p, weak, np.ones(4), weak, mi)
         missed = known._replace(screen_mi=mi, mi_nats=weak)  # seen by the screen alone
+        crowded = known._replace(  # seen by the cells alone
+            p_value=np.full(4, 0.5), cells_p_value=p / 10, cells_mi=mi, mi_nats=weak
+        )
         gates = {tier.name: tier for tier in denoisers.CASCADE if tier.enters is not None}
         first = next(iter(gates.values()))
         assert first.otherwise is Stop.NOT_SIGNIFICANT
         assert first.enters(known, cfg).tolist() == [True, True, False, True]
         assert gates["spline"].enters(known, cfg).tolist() == [False, True, True, True]
         assert gates["spline"].enters(missed, cfg).tolist() == [False, True, True, True]
+        assert first.enters(crowded, cfg).tolist() == [True, True, False, False]
+        assert gates["spline"].enters(crowded, cfg).tolist() == [False, True, True, True]
 
 
 class TestTiles:

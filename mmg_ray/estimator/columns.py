@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mmg_ray.estimator import cells
 from mmg_ray.schema import EDGE_COLUMNS, Labels, PairEstimates, Status, Stop
 
 _STATUSES, _STOPS = tuple(Status), tuple(Stop)
@@ -17,12 +18,14 @@ class Columns:
         numbers: (P,) float64 by name, NaN where there is none.
         n_samples: (P,) int32.
         screen_mi: (P,) nats, of all orders of the screen.
+        cells_p_value, cells_mi: (P,) of ranks in cells, see `cells.Found`; 1 and 0 where not asked.
     """
 
     def __init__(self, n_pairs: int, denoiser: str) -> None:
         self.numbers = {name: np.full(n_pairs, np.nan) for name in _NUMBERS}
         self.n_samples = np.zeros(n_pairs, dtype=np.int32)
-        self.screen_mi = np.zeros(n_pairs)
+        self.screen_mi, self.cells_mi = np.zeros(n_pairs), np.zeros(n_pairs)
+        self.cells_p_value = np.ones(n_pairs)
         self._status = np.full(n_pairs, _STATUSES.index(Status.OK), dtype=np.int32)
         self._stop = np.full(n_pairs, -1, dtype=np.int32)
         self._denoiser = np.zeros(n_pairs, dtype=np.int32)
@@ -54,6 +57,10 @@ class Columns:
         for name, values in numbers.items():
             self.numbers[name][rows] = values
         self._denoiser[rows] = self._place(denoiser)
+
+    def put_cells(self, rows: np.ndarray, found: cells.Found) -> None:
+        """Keep what the cells of these rows say, for gates."""
+        self.cells_p_value[rows], self.cells_mi[rows] = found
 
     def _place(self, name: str) -> int:
         """Where a denoiser stands among the names of this tile."""

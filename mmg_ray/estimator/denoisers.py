@@ -18,12 +18,16 @@ from mmg_ray.estimator.batch import Directions, Estimates
 from mmg_ray.estimator.spline import denoiser as spline
 from mmg_ray.schema import Cost, Stop
 
+_CELLS = 0.05  # of the screen's level: cells would let in many more pairs for little
+
 
 class Known(NamedTuple):
-    """What gates look at, of P pairs: p-value, MI of all the screen's orders, and MI so far."""
+    """What gates look at, of P pairs: p-values and MI of the screen and of cells, and MI so far."""
 
     p_value: np.ndarray
     screen_mi: np.ndarray
+    cells_p_value: np.ndarray
+    cells_mi: np.ndarray
     mi_nats: np.ndarray
 
 
@@ -72,12 +76,13 @@ TABLE = Tier("table", None)
 
 def _significant(known: Known, cfg: CascadeConfig) -> np.ndarray:
     # without a p-value, below the screen's least number of samples, no pair is held back
-    return ~(known.p_value > cfg.p_value)
+    return ~(known.p_value > cfg.p_value) | (known.cells_p_value <= _CELLS * cfg.p_value)
 
 
 def _strong(known: Known, cfg: CascadeConfig) -> np.ndarray:
-    # a few smooth functions may miss what the screen's other orders see
-    return np.maximum(known.mi_nats, known.screen_mi) > cfg.mi_nats
+    # a few smooth functions may miss what the screen's other orders see, and cells
+    seen = np.maximum(known.screen_mi, known.cells_mi)
+    return np.maximum(known.mi_nats, seen) > cfg.mi_nats
 
 
 CASCADE = (

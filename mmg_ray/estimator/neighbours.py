@@ -46,13 +46,16 @@ class Local(NamedTuple):
     fall: float
 
 
-def refine(u: np.ndarray, v: np.ndarray, mi: float, se: float, unsure: float) -> Found:
+def refine(
+    u: np.ndarray, v: np.ndarray, mi: float, se: float, unsure: float, at_least: float = 0.0
+) -> Found:
     """A fitted denoiser's estimate, moved towards the neighbours where these see more.
 
     Args:
         u, v: (R, n) ranks in (0, 1), uniform within their cells, of R ways to break ties; n >= 50.
         mi, se: the estimate so far and its standard error, nats.
         unsure: nats between the estimate and its held-out form, which is lower.
+        at_least: nats that another test is sure of, where the fit may have found nothing.
     """
     root = np.sqrt(u.shape[1])
     local = Local(*np.mean([_local(a, b) for a, b in zip(u, v, strict=True)], axis=0))
@@ -60,7 +63,7 @@ def refine(u: np.ndarray, v: np.ndarray, mi: float, se: float, unsure: float) ->
     excess, share = local.mi - mi, 0.0
     if excess > 0:
         beyond = excess**4 / (excess**4 + (_CLEAR / root) ** 4)
-        seen = mi**1.5 * local.mi**0.5
+        seen = max(mi, at_least) ** 1.5 * local.mi**0.5
         share = max(beyond, _LEAST_SHARE) * seen / (seen + _WEAK**2)
     raised = (1 - share) * se + share * local.scatter
     doubt = np.hypot(_DOUBT_EXCESS * excess, _DOUBT_FALL * local.fall)

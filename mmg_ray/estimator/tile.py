@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmg_ray.config import EstimatorConfig
-from mmg_ray.estimator import marginals, neighbours, nulls, screen, table
+from mmg_ray.estimator import cells, marginals, neighbours, nulls, screen, table
 from mmg_ray.estimator.batch import Directions, Estimates
 from mmg_ray.estimator.columns import Columns
 from mmg_ray.estimator.denoisers import Known, Tier, denoiser
@@ -39,7 +39,7 @@ def estimate_tile(
     chosen = denoiser(cfg.denoiser)
     tile = _Tile(variables, np.asarray(pairs, dtype=np.int64).reshape(-1, 2), cfg, device)
     scalars, vectors = tile.sort()
-    tile.test(scalars)
+    tile.test(scalars, in_cells=any(t.enters or t.refined for t in chosen.scalars))
     tile.test_by_shifts(scalars, vectors)
     tile.run(scalars, chosen.scalars, chosen.last)
     if chosen.vectors:
@@ -167,22 +167,25 @@ class _Tile:
     def _series(self) -> bool:
         return self._cfg.nulls.kind != "permutation"
 
-    def test(self, rows: np.ndarray) -> None:
-        """Test every scalar pair, and estimate its MI as if it were weak."""
+    def test(self, rows: np.ndarray, in_cells: bool) -> None:
+        """Test every scalar pair, in cells too where asked, and estimate its MI as if it were weak."""
         holed = np.isin(rows, list(self._apart))
-        self._screen_block(rows[~holed])
+        if not holed.all():
+            self._screen_block(rows[~holed], in_cells)
         for row in rows[holed].tolist():
             a, b = self._apart[row]
-            found = screen.moments(a.ranks[:, 0], b.ranks[:, 0])
+            x, y = a.ranks[:, 0], b.ranks[:, 0]
+            found = screen.moments(x, y)
             spearman = a.standard_midranks @ b.standard_midranks / a.n
             self._put_screen(
                 np.array([row]), screen.Moments(*(v[None] for v in found)), np.array([spearman])
             )
+            if in_cells:
+                one = np.zeros(1, dtype=np.int64)
+                self.columns.put_cells(np.array([row]), cells.pairs(x[None], y[None], one, one))
 
-    def _screen_block(self, rows: np.ndarray) -> None:
+    def _screen_block(self, rows: np.ndarray, in_cells: bool) -> None:
         """All pairs over the same samples, by one product of the variables on either side."""
-        if not len(rows):
-            return
         first, i = np.unique(self._pairs[rows, 0], return_inverse=True)
         second, j = np.unique(self._pairs[rows, 1], return_inverse=True)
         left, right = (
@@ -191,6 +194,8 @@ class _Tile:
         )
         x, y = (np.stack([side.ranks[:, 0] for side in sides]) for sides in (left, right))
         found = screen.block_moments(x, y, self._device)
+        if in_cells:
+            self.columns.put_cells(rows, cells.pairs(x, y, i, j))
         x, y = (np.stack([side.standard_midranks for side in sides]) for sides in (left, right))
         spearman = x @ y.T / x.shape[1]
         self._put_screen(rows, screen.Moments(*(v[i, j] for v in found)), spearman[i, j])
@@ -220,11 +225,18 @@ class _Tile:
                 known = Known(
                     p_value=numbers["p_value"][rows],
                     screen_mi=columns.screen_mi[rows],
+                    cells_p_value=columns.cells_p_value[rows],
+                    cells_mi=columns.cells_mi[rows],
                     mi_nats=numbers["mi_nats"][rows],
                 )
                 enters = tier.enters(known, self._cfg.cascade)
-                if tier.refined:
-                    enters[~enters] = self._more_in_cells(rows[~enters])
+                unseen = enters & (known.p_value > self._cfg.cascade.p_value)
+                for row, p_value in zip(
+                    rows[unseen].tolist(), known.cells_p_value[unseen], strict=True
+                ):
+                    columns.note(
+                        row, f"seen in cells of ranks (p = {p_value:.0e}), not by the p-value"
+                    )
                 columns.stop(rows[~enters], tier.otherwise)
                 rows = rows[enters]
             if tier.estimate is None:
@@ -238,12 +250,6 @@ class _Tile:
             if tier.refined:
                 self._refine(rows)
         columns.stop(rows, last)
-
-    def _more_in_cells(self, rows: np.ndarray) -> np.ndarray:
-        """Which pairs have more MI than the gate asks for in a coarse table of their ranks."""
-        sides = (self._pair_sides(row) for row in rows.tolist())
-        seen = [table.at_least(a.ranks[:, 0], b.ranks[:, 0]) for a, b in sides]
-        return np.array(seen, dtype=float) > self._cfg.cascade.mi_nats
 
     def _tabulate(self, rows: np.ndarray, name: str) -> np.ndarray:
         """Estimate the pairs whose contingency table is small; true for these."""
@@ -267,7 +273,8 @@ class _Tile:
             u, v = (side.uniform for side in self._pair_sides(row))
             n_draws = max(len(u), len(v))  # a side without ties has one way to rank it
             u, v = (np.broadcast_to(side, (n_draws, side.shape[1])) for side in (u, v))
-            found = neighbours.refine(u, v, mi[row], se[row], max(mi[row] - gap[row], 0.0))
+            unsure, at_least = max(mi[row] - gap[row], 0.0), columns.cells_mi[row]
+            found = neighbours.refine(u, v, mi[row], se[row], unsure, at_least)
             mi[row], se[row] = min(found.mi, np.log(u.shape[1])), found.se
             if found.share > 0.5:
                 columns.put(np.array([row]), neighbours.NAME)

@@ -67,7 +67,7 @@ def start(
         )
 
 
-def wait(condition: Callable[[], Any], seconds: float = 60.0, what: str = "it") -> None:
+def wait(condition: Callable[[], Any], seconds: float = 180.0, what: str = "it") -> None:
     """Until the condition holds; AssertionError after so long."""
     deadline = time.monotonic() + seconds
     while not condition():
