@@ -42,6 +42,11 @@ def midrank_scores(codes: np.ndarray) -> np.ndarray:
     return ndtri(_midranks(codes) / codes.size)
 
 
+def are_ranks(codes: np.ndarray) -> bool:
+    """Whether (N,) complete codes are a permutation of 0..N-1: no ties, and no value left out."""
+    return int(codes.max()) == codes.size - 1 and bool(np.bincount(codes).all())
+
+
 def randomised_ranks(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Ranks with ties broken at random: (N,) complete codes -> a permutation of 0..N-1."""
     order = np.lexsort((rng.random(codes.size), codes))
@@ -68,7 +73,7 @@ def rank_scores(ranks: np.ndarray) -> np.ndarray:
 
 def standard_midranks(codes: np.ndarray) -> np.ndarray:
     """Mid-ranks of a complete coded column, (n,), with zero mean and unit mean square."""
-    middle = _midranks(codes)
+    middle = codes if are_ranks(codes) else _midranks(codes)
     return (middle - middle.mean()) / middle.std()
 
 

@@ -68,7 +68,9 @@ class Side:
     def ranks(self) -> np.ndarray:
         """(n, D) ranks 0..n-1, ties broken at random."""
         columns = [
-            marginals.randomised_ranks(codes, numpy_stream(self._seed, "ties", self.name, d))
+            codes.astype(np.int64)
+            if marginals.are_ranks(codes)
+            else marginals.randomised_ranks(codes, numpy_stream(self._seed, "ties", self.name, d))
             for d, codes in enumerate(self.codes.T)
         ]
         return np.stack(columns, axis=1)
