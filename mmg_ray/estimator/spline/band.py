@@ -1,13 +1,15 @@
 """Penalised least squares on knots: symmetric systems of bandwidth two, solved side by side.
 
 Everything is an array with the systems along the last axes but one and the knots along the last; the
-recursions run over the knots in Python and over all systems at once in torch, on any device.
+recursions run over the knots in Python and over all systems at once, on any device. On the CPU in NumPy:
+an operation on some hundred numbers costs a third there of what it does in torch.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 
@@ -20,24 +22,24 @@ class Band(NamedTuple):
 
 
 class Factor(NamedTuple):
-    """L D L^T of a band: K pivots and the two diagonals below, each a list of (...) tensors."""
+    """L D L^T of a band: K pivots and the two diagonals below, each a list of (...) arrays."""
 
-    pivot: list[torch.Tensor]
-    first: list[torch.Tensor]
-    second: list[torch.Tensor]
+    pivot: list[Any]
+    first: list[Any]
+    second: list[Any]
 
 
 def factor(a: Band) -> Factor:
     """Factor positive definite bands."""
-    main, first, second = (diagonal.unbind(-1) for diagonal in a)
-    pivot: list[torch.Tensor] = []
-    below: list[torch.Tensor] = []
-    below2: list[torch.Tensor] = []
+    main, first, second = (_by_knot(diagonal) for diagonal in a)
+    pivot: list[Any] = []
+    below: list[Any] = []
+    below2: list[Any] = []
     for k, value in enumerate(main):
         if k >= 1:
-            value = value - below[k - 1].square() * pivot[k - 1]
+            value = value - below[k - 1] * below[k - 1] * pivot[k - 1]
         if k >= 2:
-            value = value - below2[k - 2].square() * pivot[k - 2]
+            value = value - below2[k - 2] * below2[k - 2] * pivot[k - 2]
         pivot.append(value)
         if k < len(first):
             off = first[k]
@@ -52,14 +54,14 @@ def factor(a: Band) -> Factor:
 def solve(f: Factor, b: torch.Tensor) -> torch.Tensor:
     """Solutions (..., K) for right-hand sides (..., K)."""
     n = len(f.pivot)
-    forward: list[torch.Tensor] = []
-    for k, value in enumerate(b.unbind(-1)):
+    forward: list[Any] = []
+    for k, value in enumerate(_by_knot(b)):
         if k >= 1:
             value = value - f.first[k - 1] * forward[k - 1]
         if k >= 2:
             value = value - f.second[k - 2] * forward[k - 2]
         forward.append(value)
-    out: list[torch.Tensor] = [forward[0]] * n
+    out = forward.copy()
     for k in range(n - 1, -1, -1):
         value = forward[k] / f.pivot[k]
         if k < n - 1:
@@ -67,14 +69,13 @@ def solve(f: Factor, b: torch.Tensor) -> torch.Tensor:
         if k < n - 2:
             value = value - f.second[k] * out[k + 2]
         out[k] = value
-    return torch.stack(out, -1)
+    return _joined(out)
 
 
 def inverse(f: Factor) -> tuple[torch.Tensor, torch.Tensor]:
     """Main (..., K) and first (..., K - 1) diagonal of the inverse (Takahashi's recursion)."""
     n = len(f.pivot)
-    main: list[torch.Tensor] = [f.pivot[0]] * n
-    first: list[torch.Tensor] = [f.pivot[0]] * n
+    main, first = f.pivot.copy(), f.first.copy()
     for k in range(n - 1, -1, -1):
         value = 1 / f.pivot[k]
         if k < n - 2:
@@ -85,7 +86,20 @@ def inverse(f: Factor) -> tuple[torch.Tensor, torch.Tensor]:
             first[k] = -f.first[k] * main[k + 1]
             value = value - f.first[k] * first[k]
         main[k] = value
-    return torch.stack(main, -1), torch.stack(first[: n - 1], -1)
+    return _joined(main), _joined(first)
+
+
+def _by_knot(values: torch.Tensor) -> list[Any]:
+    """(..., K) -> K arrays (...)."""
+    in_order = values.movedim(-1, 0)
+    return list(in_order.unbind() if values.is_cuda else in_order.contiguous().numpy())
+
+
+def _joined(values: list[Any]) -> torch.Tensor:
+    """K arrays (...) -> (..., K)."""
+    if isinstance(values[0], torch.Tensor):
+        return torch.stack(values, -1)
+    return torch.from_numpy(np.stack(values)).movedim(0, -1).contiguous()
 
 
 def penalised(

@@ -15,13 +15,16 @@ which has no bias from the noise of the fits, and of their shrinkage only the pr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
+from torch.nn.functional import embedding
 
 from mmg_ray.estimator.spline.basis import Tables, cell
 
 _RIDGE = 1e-3
+_AT_ONCE = {"cpu": 2**18, "cuda": 2**30}  # numbers of a table's curves that are held
 
 
 class Correction(NamedTuple):
@@ -57,13 +60,8 @@ def correct(
             other half is taken, `lighter` notches down: the cross-product has little bias from
             noise, so less shrinkage is better for it than for the fit itself.
     """
-    curves = t.curves[cell(r)].mean(1) if r.shape[1] > 1 else t.curves[cell(r[:, 0])]
-    lookups = t.lookups[cell(y)]
-    moments = []
-    for side in (0, 1):
-        inside = mask * (half == side)
-        moments.append((curves * inside[..., None]).mT @ lookups / inside.sum(1)[:, None, None])
-    s = torch.stack(moments, 1)  # (S, 2, J, Q)
+    sides = [_Half(t, r, y, mask, (half == side).nonzero()[:, 0]) for side in (0, 1)]
+    s = torch.stack([side.moments() for side in sides], 1)  # (S, 2, J, Q)
 
     right = _expand(t.linear, s, t.single)[..., t.of_target, t.of_source]  # (S, 2, K, F)
     gram = _expand(t.quadratic, s, t.product).flatten(-2)[..., t.entry]
@@ -88,9 +86,56 @@ def correct(
         cross=cross @ t.weight,
         direct=at_best @ t.weight,
         orthogonal=product @ t.weight,
-        influence=_influence(t, one, two, curves, lookups, half) * mask,
+        influence=_influence(t, one, two, sides),
         held_out=at_best,
     )
+
+
+class _Half:
+    """Curves of r and lookups of y at the samples of one half.
+
+    They are looked up each time for a few directions, which the cache then holds: reading them from
+    memory would take longer than all that is done with them.
+    """
+
+    def __init__(
+        self,
+        t: Tables,
+        r: torch.Tensor,
+        y: torch.Tensor,
+        mask: torch.Tensor,
+        samples: torch.Tensor,
+    ) -> None:
+        self.samples = samples
+        self._t, self._mask = t, mask[:, samples]
+        self._r, self._y = cell(r[..., samples]), cell(y[:, samples])
+        self._whole = bool(self._mask.all())
+
+    def _values(self) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+        """Directions, their curves (s, n, J) and lookups (s, n, Q), 0 in the padding."""
+        n_directions, n_draws, n = self._r.shape
+        at_once = _AT_ONCE[self._r.device.type] // (n_draws * n * self._t.curves.shape[1] + 1) + 1
+        for start in range(0, n_directions, at_once):
+            rows = slice(start, start + at_once)
+            curves = embedding(self._r[rows], self._t.curves)
+            lookups = embedding(self._y[rows], self._t.lookups)
+            if not self._whole:
+                lookups = lookups * self._mask[rows, :, None]
+            yield rows, curves[:, 0] if n_draws == 1 else curves.mean(1), lookups
+
+    def moments(self) -> torch.Tensor:
+        """(S, J, Q) means of products."""
+        sums = torch.cat([curves.mT @ lookups for _, curves, lookups in self._values()])
+        return sums / self._mask.sum(1)[:, None, None]
+
+    def at(self, tables: torch.Tensor) -> torch.Tensor:
+        """(S, n) sums of products of (S, J, Q) tables, 0 in the padding."""
+        return torch.cat(
+            [
+                ((curves @ tables[rows]) * lookups).sum(-1)
+                for rows, curves, lookups in self._values()
+            ]
+        )
 
 
 def _expand(left: torch.Tensor, s: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
@@ -119,14 +164,7 @@ def _times(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
     return (matrix @ vector[..., None])[..., 0]
 
 
-def _influence(
-    t: Tables,
-    one: torch.Tensor,
-    two: torch.Tensor,
-    curves: torch.Tensor,
-    lookups: torch.Tensor,
-    half: torch.Tensor,
-) -> torch.Tensor:
+def _influence(t: Tables, one: torch.Tensor, two: torch.Tensor, sides: list[_Half]) -> torch.Tensor:
     """(S, N) integral of 2 w f_held - f_1 f_2 for each sample, by its curves and lookups."""
     n_directions, levels, _ = one.shape
     n_target, n_source = t.linear.shape[1], t.single.shape[0]
@@ -134,13 +172,13 @@ def _influence(
     outer = (one[..., :, None] * two[..., None, :]).flatten(-2) * t.weight[:, None]
     products.scatter_add_(-1, t.entry.expand(n_directions, levels, -1), outer)
     quadratic = _collect(t.quadratic, products.unflatten(-1, (t.quadratic.shape[1], -1)), t.product)
-    values = []
-    for beta in (two, one):  # the fit that has not seen the samples of half 0, then of half 1
+    values = one.new_empty(n_directions, sum(len(side.samples) for side in sides))
+    # the fit that has not seen the samples of half 0, then of half 1
+    for side, beta in zip(sides, (two, one), strict=True):
         linear = one.new_zeros(n_directions, levels, n_target, n_source)
         linear[..., t.of_target, t.of_source] = 2 * beta * t.weight[:, None]
-        table = _collect(t.linear, linear, t.single) - quadratic
-        values.append(((curves @ table) * lookups).sum(-1))
-    return torch.where(half == 0, values[0], values[1])
+        values[:, side.samples] = side.at(_collect(t.linear, linear, t.single) - quadratic)
+    return values
 
 
 def _collect(left: torch.Tensor, middle: torch.Tensor, right: torch.Tensor) -> torch.Tensor:

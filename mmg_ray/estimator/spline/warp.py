@@ -102,8 +102,10 @@ def warp(x: torch.Tensor, y: torch.Tensor, n: torch.Tensor, mask: torch.Tensor) 
 
 def rank_scores(values: torch.Tensor, n: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Normal scores of (S, N) values among the samples present; 0 in the padding."""
-    rank = torch.where(mask > 0, values, torch.inf).argsort(dim=1, stable=True).argsort(1)
-    share = (rank.double() + 0.5) / n[:, None]
+    order = torch.where(mask > 0, values, torch.inf).argsort(dim=1, stable=True)
+    step = torch.arange(values.shape[1], dtype=torch.float64, device=n.device)
+    shares = (step + 0.5) / n[:, None]
+    share = torch.empty_like(shares).scatter_(1, order, shares)
     return torch.special.ndtri(torch.where(mask > 0, share, 0.5))
 
 
