@@ -100,7 +100,27 @@ class TestCalibration:
         assert nulls.effective_samples(side("x", x), side("y", y)) > 2900
 
 
+def spikes(rng: np.random.Generator, shared: float) -> tuple[np.ndarray, np.ndarray]:
+    """Counts of two trains in 3000 bins: 2 % are not empty, a share of the spikes in both."""
+    both, one, other = (
+        rng.random((3, 3000)) < 0.02 * np.array([shared, 1 - shared, 1 - shared])[:, None]
+    )
+    return (both | one).astype(float), (both | other).astype(float)
+
+
 class TestPower:
+    def test_ties_hide_nothing_of_sparse_counts(self):
+        """Independent trains are found as often as they should be, those that share spikes always."""
+        cfg = NullConfig(kind="shift", max_permutations=400)
+        p = np.empty((2, 80))
+        for row, shared in enumerate((0.0, 0.15)):
+            for k in range(80):
+                x, y = spikes(np.random.default_rng([21, row, k]), shared)
+                p[row, k] = nulls.test(side("x", x), side("y", y), cfg, k).p_value
+        assert (p[0] <= 0.05).mean() < 0.12
+        assert (p[0] <= 0.5).mean() == pytest.approx(0.5, abs=0.2)
+        assert (p[1] <= 0.05).mean() > 0.9
+
     """What each of the three statistics of groups is for."""
 
     @pytest.mark.parametrize("shape", ["one line", "shared scale", "product", "wave"])

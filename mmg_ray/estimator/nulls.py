@@ -13,7 +13,7 @@ The Fourier transform gives all shifts of an order at once, so that a thousand c
 Orders are drawn until the data are beaten `ENOUGH` times or the budget is spent: permutations go to
 contenders (Besag & Clifford 1991). p = (1 + b) / (1 + B), b of B shifts being at least as extreme.
 
-The statistic of scalars is the screen's. That of vectors is the largest of three, each brought to a
+The statistic of scalars is the screen's, of polynomials averaged over ties. That of vectors is the largest of three, each brought to a
 normal scale by its moments over the shifts: squared canonical correlations, those of random smooth
 functions of all coordinates together, and the screens of all pairs of coordinates.
 """
@@ -27,7 +27,6 @@ import numpy as np
 
 from mmg_ray.config import NullConfig
 from mmg_ray.estimator import screen
-from mmg_ray.estimator.marginals import rank_scores
 from mmg_ray.estimator.sides import Side
 from mmg_ray.estimator.streams import numpy_stream
 from mmg_ray.schema import Cost
@@ -136,7 +135,7 @@ class _Views(NamedTuple):
 
 
 def _scalar_views(a: Side, b: Side) -> _Views:
-    (low_a, fast_a), (low_b, fast_b) = (_functions(side.ranks[:, 0]) for side in (a, b))
+    (low_a, fast_a), (low_b, fast_b) = (_functions(side.codes[:, 0]) for side in (a, b))
     # sums as in the screen: the first orders with one another, fast waves with the first order
     views = [(low_a, low_b), (fast_a, low_b[:, :1]), (low_a[:, :1], fast_b)]
     return _Views(views, largest=False)
@@ -152,7 +151,7 @@ def _vector_views(a: Side, b: Side, seed: int) -> _Views:
 
 def _white(side: Side) -> np.ndarray:
     """(n, K) normal scores turned to uncorrelated coordinates of unit variance, the largest first."""
-    return _principal(rank_scores(side.ranks), _MOST)
+    return _principal(side.midrank_scores, _MOST)
 
 
 def _mixed(white: np.ndarray, name: str, seed: int) -> np.ndarray:
@@ -165,12 +164,12 @@ def _mixed(white: np.ndarray, name: str, seed: int) -> np.ndarray:
 def _orders_of(side: Side) -> np.ndarray:
     """(n, D K) rank polynomials of each coordinate, of as many degrees as there is room for."""
     degrees = max(1, _MOST // side.dim)
-    return np.concatenate([_functions(r)[0][:, :degrees] for r in side.ranks.T], axis=1)
+    return np.concatenate([_functions(codes)[0][:, :degrees] for codes in side.codes.T], axis=1)
 
 
-def _functions(ranks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(n, 6) and (n, 8) polynomials of the ranks of one variable, times the roots of their weights."""
-    values = screen.basis(ranks.size)[ranks]
+def _functions(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n, 5) and (n, 9) polynomials of the ranks of one variable, times the roots of their weights."""
+    values = screen.tied_basis(codes)
     values = values / np.sqrt(np.arange(1, values.shape[1] + 1))
     return values[:, : screen.ORDER], values[:, screen.ORDER :]
 

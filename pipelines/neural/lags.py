@@ -62,14 +62,9 @@ def functions(x: np.ndarray, most: int) -> Functions:
     n_segments, n_bins = x.shape
     codes = marginals.ordinal_codes(x.ravel())
     has = codes != marginals.MISSING
-    n, kept = int(has.sum()), codes[has]
-    ranks = np.empty(n, dtype=np.int64)
-    ranks[np.argsort(kept, kind="stable")] = np.arange(n)
-    basis = screen.basis(n)[ranks][:, :_DEGREES] / np.sqrt(np.arange(1, _DEGREES + 1))
-    sizes = np.bincount(kept)
-    tied = np.stack([np.bincount(kept, column) / sizes for column in basis.T], axis=1)[kept]
+    degrees = np.arange(1, _DEGREES + 1)
     values = np.zeros((n_segments * n_bins, _DEGREES))
-    values[has] = tied
+    values[has] = screen.tied_basis(codes[has])[:, :_DEGREES] / np.sqrt(degrees)
     padding = ((0, 0), (0, most), (0, 0))  # no lag then reaches into the next segment
     padded = np.pad(values.reshape(n_segments, n_bins, -1), padding)
     present = np.pad(has.reshape(n_segments, n_bins), padding[:2]).astype(float)
