@@ -199,3 +199,60 @@ def test_a_run_is_conditioned_as_a_matrix_is(tmp_path):
     other = from_dict({**config, "output": {"url": str(tmp_path / "other")}})
     with pytest.raises(DataError, match=r"'dept' is neither .* did you mean 'depth'"):
         mmg_ray.run(other)
+
+
+class TestTables:
+    """Pairs of few values given a condition of few values: a table in each stratum."""
+
+    @staticmethod
+    def draw(rng, joint, n):
+        c, a, b = np.unravel_index(rng.choice(joint.size, size=n, p=joint.ravel()), joint.shape)
+        return a.astype(float), b.astype(float), c
+
+    @staticmethod
+    def exact(joint):
+        share = joint.sum((1, 2), keepdims=True)
+        product = joint.sum(2, keepdims=True) * joint.sum(1, keepdims=True) / share
+        return (joint * np.log(joint / product)).sum()
+
+    def test_of_any_joint_law(self):
+        rng = np.random.default_rng(31)
+        for _ in range(4):
+            joint = rng.dirichlet(np.full(18, 2.0)).reshape(3, 2, 3)
+            x, y, c = self.draw(rng, joint, 20_000)
+            for condition in (c.astype(str), c.astype(float)):
+                r = mmg_ray.estimate_mi(x, y, condition=condition)
+                assert (r.denoiser, r.status) == ("table", Status.OK)
+                assert r.mi_nats == pytest.approx(self.exact(joint), abs=4 * r.se_nats)
+                assert r.se_nats < 0.004
+                assert r.p_value < 0.001
+            back = mmg_ray.estimate_mi(y, x, condition=c.astype(str))
+            assert back.mi_nats == pytest.approx(r.mi_nats, abs=1e-12)
+
+    def test_p_values_and_estimates_of_rare_events_that_only_the_condition_makes_alike(self):
+        """Rates follow c: dependent, and independent given c, with two events of both expected or fewer."""
+        cfg = EstimatorConfig(nulls={"max_permutations": 199})
+        found = []
+        for k in range(150):
+            rng = np.random.default_rng([32, k])
+            c = rng.integers(2, size=800)
+            x, y = (rng.random((2, 800)) < 0.03 * (1 + c)).astype(float)
+            found.append(mmg_ray.estimate_mi(x, y, condition=c.astype(str), config=cfg))
+        p = np.array([r.p_value for r in found])
+        assert (p <= 0.05).mean() < 0.1
+        assert 0.25 < (p <= 0.5).mean() < 0.65
+        assert np.mean([r.mi_nats for r in found]) < 0.001
+
+    def test_transfer_entropy_of_spikes_says_who_leads(self):
+        right, seen = [], []
+        for k in range(10):
+            rng = np.random.default_rng([33, k])
+            x = (rng.random(2000) < 0.1).astype(float)
+            y = (rng.random(2000) < 0.1).astype(float)
+            y[1:] = np.maximum(y[1:], x[:-1] * (rng.random(1999) < 0.2))
+            forth, back = mmg_ray.transfer_entropy(x, y), mmg_ray.transfer_entropy(y, x)
+            assert forth.denoiser == "table"
+            right.append(forth.mi_nats > back.mi_nats)
+            seen.append(forth.p_value <= 0.01)
+        assert sum(right) >= 9
+        assert sum(seen) >= 9

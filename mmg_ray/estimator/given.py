@@ -7,7 +7,8 @@ With U_x and U_y the conditional ranks (see `conditional_ranks`), each coordinat
 whatever the pair; the last term is 0 for a scalar. Scalar pairs are first an ordinary pair
 (U_x, U_y), at its cost, which is all there is unless the way in which they depend changes with C. A test
 of that sends the few pairs where it does to the networks, which are given C as well: both denoisers know
-C, the unconditional one by the ranks.
+C, the unconditional one by the ranks. Where X, Y and C all have few values (spikes in bins and the bins before
+them), ranks broken at random would hide the little there is, and tables in the strata of C say it all.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import torch
 from scipy.stats import chi2
 
 from mmg_ray.config import EstimatorConfig
-from mmg_ray.estimator import marginals
+from mmg_ray.estimator import marginals, table
 from mmg_ray.estimator.conditional_ranks import Condition, Smoother, conditional_ranks
 from mmg_ray.estimator.denoisers import Tier, denoiser
 from mmg_ray.estimator.sides import Sides, stack
@@ -87,6 +88,24 @@ class Given:
         if key not in self._smoothers:
             self._smoothers[key] = Smoother(self.condition.at(complete), self._seed)
         return self._smoothers[key]
+
+    def in_strata(
+        self, a: Variable, b: Variable
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Codes (n,) of two scalars and of the strata of C, if tables of all three are small."""
+        codes = [v.codes[self._present] for v in (a, b)]
+        if not all(v.dim == 1 and table.few(c) for v, c in zip((a, b), codes, strict=True)):
+            return None
+        rows = (np.concatenate(codes, axis=1) != marginals.MISSING).all(axis=1)
+        known = np.concatenate([self.condition.codes, self.condition.categories], axis=1)[rows]
+        if len(known) * known.shape[1] and not all(
+            table.few(column[:, None]) for column in known.T
+        ):
+            return None
+        x, y = (np.unique(c[rows, 0], return_inverse=True)[1] for c in codes)
+        strata = np.unique(known, axis=0, return_inverse=True)[1].ravel()
+        sizes = [int(v.max(initial=0)) + 1 for v in (x, y, strata)]
+        return (x, y, strata) if table.fits(sizes[0], sizes[1], len(x), sizes[2]) else None
 
     def with_condition(self, variable: Variable) -> Variable:
         """(U, C), a vector."""
@@ -157,8 +176,51 @@ def estimate_given(
     ).take(np.argsort(order))
     rows = np.flatnonzero(found.ok)
     if cfg.denoiser == "auto":
+        found, tabled = _tabulate(found, variables, pairs, given, cfg)
+        rows = rows[~tabled[rows]]
         rows = np.array([r for r in rows if not scalar[r] or _changes(given, left, pairs[r])], int)
     return _knowing(found, rows, left, pairs, given, cfg, device)
+
+
+def _tabulate(
+    found: PairEstimates,
+    variables: Mapping[int, Variable],
+    pairs: np.ndarray,
+    given: Given,
+    cfg: EstimatorConfig,
+) -> tuple[PairEstimates, np.ndarray]:
+    """Estimates of pairs of few values in the strata of C, in place of those by ranks; (P,) which."""
+    tabled = np.zeros(len(pairs), dtype=bool)
+    names = ("mi_nats", "mi_ij", "mi_ji", "gap", "orthogonal")
+    numbers = {name: getattr(found, name).copy() for name in (*names, "se_nats", "p_value")}
+    for row in np.flatnonzero(found.ok).tolist():
+        i, j = pairs[row].tolist()
+        columns = given.in_strata(variables[i], variables[j])
+        if columns is None:
+            continue
+        tabled[row] = True
+        mi, numbers["se_nats"][row] = table.mutual_information(*columns)
+        for name in names:
+            numbers[name][row] = mi
+        numbers["mi_nats"][row] = max(mi, 0.0)
+        # that of a series stays, whose samples are not independent
+        if cfg.nulls.kind == "permutation" and cfg.nulls.max_permutations:
+            both = sorted((variables[i].name, variables[j].name))
+            numbers["p_value"][row] = table.association(
+                *columns, cfg.nulls.max_permutations, numpy_stream(cfg.seed, "strata", *both)
+            )
+    made_by = [found.denoiser[k] for k in range(len(found))]
+    stops = [found.stop[k] for k in range(len(found))]
+    for row in np.flatnonzero(tabled).tolist():
+        made_by[row], stops[row] = "table", denoiser(cfg.denoiser).last
+    numbers["se_nats"][tabled] *= _wider(found)[tabled]
+    return replace(found, denoiser=Labels.of(made_by), stop=Labels.of(stops), **numbers), tabled
+
+
+def _wider(found: PairEstimates) -> np.ndarray:
+    """(P,) by how much standard errors grow where samples are fewer than they seem, in a series."""
+    n = found.n_samples
+    return np.sqrt(n / np.where(np.isnan(found.n_effective), n, found.n_effective))
 
 
 def _changes(given: Given, left: Mapping[int, Variable], pair: np.ndarray) -> bool:
@@ -185,10 +247,7 @@ def _knowing(
     stops = [found.stop[k] for k in range(len(found))]
     chosen = denoiser(cfg.denoiser)
     tier = chosen.vectors[0]
-    # samples of a series are fewer than they seem, as in `estimate_tile`
-    wider = np.sqrt(
-        found.n_samples / np.where(np.isnan(found.n_effective), found.n_samples, found.n_effective)
-    )
+    wider = _wider(found)
     for row in rows.tolist():
         a, b = (left[index] for index in pairs[row].tolist())
         ji, ij = (_direction(*ab, given, tier, cfg, device) for ab in ((a, b), (b, a)))
