@@ -8,9 +8,9 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -21,11 +21,14 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+    track,
 )
 
 from mmg_ray.schema import Receipt
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _LOG_SHARE = 0.1  # of the shards between two lines
 _LOG_S = 30.0  # or this long
@@ -143,6 +146,20 @@ def _lines(tally: Tally) -> Iterator[Callable[[], None]]:
             last_shards, last_time = tally.shards, time.monotonic()
 
     yield show
+
+
+def each(items: Sequence[T], what: str, stream: TextIO | None = None) -> Iterator[T]:
+    """The items, and on the way how far they are: a bar if `stream` is a terminal, else a line now and then."""
+    stream = stream or sys.stderr
+    if stream.isatty():
+        yield from track(items, what, console=Console(file=stream))
+        return
+    last = time.monotonic()
+    for done, item in enumerate(items):
+        if time.monotonic() - last >= _LOG_S:
+            log.info("%s %d/%d", what, done, len(items))
+            last = time.monotonic()
+        yield item
 
 
 def speed(pairs_per_s: float) -> str:

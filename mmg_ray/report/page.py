@@ -56,7 +56,7 @@ def write_report(
 def page(found: Findings, charts: dict[str, Chart], sections: Sequence[str] = ()) -> str:
     """The whole file."""
     m = found.run.manifest
-    title = f"{m.n_variables:,} variables, {m.n_pairs:,} pairs"
+    title = f"{m.n_variables:,} variables, {m.n_pairs:,} pair{'s' if m.n_pairs != 1 else ''}"
     body = "".join(
         [
             _head(found, title),
@@ -355,7 +355,7 @@ def _p_chart(found: Findings) -> Chart:
         "p-value",
         "pairs",
         ticks(0, 1, 5),
-        [(v, f"{v:,.0f}") for v, _ in ticks(0, most, 4)],
+        [(v, f"{v:,.0f}") for v, _ in ticks(0, most, 4) if v == round(v)],
     )
     chart.bars(
         cuts, counts, lambda k: f"{cuts[k]:.2f} to {cuts[k + 1]:.2f}: {counts[k]:,.0f} pairs"

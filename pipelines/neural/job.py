@@ -27,6 +27,7 @@ from mmg_ray import config as configuration
 from mmg_ray.config import Config, EstimatorConfig
 from mmg_ray.errors import ConfigError
 from mmg_ray.execute import driver
+from mmg_ray.execute.progress import each
 from mmg_ray.network.significance import QValues
 from mmg_ray.report.page import figure, section, table
 from mmg_ray.report.svg import Chart, ticks
@@ -131,7 +132,7 @@ def lagged(made: Samples, cfg: NeuralConfig) -> Lagged:
         cfg.estimator, nulls=configuration.NullConfig()
     )  # given the past, samples are new
     rows: list[dict[str, Any]] = []
-    for (i, j), found, q_value in zip(pairs, scans, q, strict=True):
+    for (i, j), found, q_value in each(list(zip(pairs, scans, q, strict=True)), "lags, pairs"):
         row: dict[str, Any] = {
             "source": names[i],
             "target": names[j],
