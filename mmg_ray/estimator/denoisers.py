@@ -41,6 +41,7 @@ class Tier(NamedTuple):
         enters: which of the pairs that have got so far go in, by what is known of them.
         otherwise: why the others stay where they are.
         refined: whether nearest neighbours may raise what it finds of a pair.
+        fits: which of the pairs that go in are estimated; the others are refined only.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Tier(NamedTuple):
     enters: Callable[[Known, CascadeConfig], np.ndarray] | None = None
     otherwise: Stop = Stop.FORCED
     refined: bool = False
+    fits: Callable[[Known, CascadeConfig], np.ndarray] | None = None
 
 
 class Denoiser(NamedTuple):
@@ -79,16 +81,20 @@ def _significant(known: Known, cfg: CascadeConfig) -> np.ndarray:
     return ~(known.p_value > cfg.p_value) | (known.cells_p_value <= _CELLS * cfg.p_value)
 
 
+def _smooth(known: Known, cfg: CascadeConfig) -> np.ndarray:
+    # a few smooth functions may miss what the screen's other orders see
+    return np.maximum(known.mi_nats, known.screen_mi) > cfg.mi_nats
+
+
 def _strong(known: Known, cfg: CascadeConfig) -> np.ndarray:
-    # a few smooth functions may miss what the screen's other orders see, and cells
-    seen = np.maximum(known.screen_mi, known.cells_mi)
-    return np.maximum(known.mi_nats, seen) > cfg.mi_nats
+    return _smooth(known, cfg) | (known.cells_mi > cfg.mi_nats)
 
 
 CASCADE = (
     TABLE,
     Tier("spline-direct", spline.direct, _significant, Stop.NOT_SIGNIFICANT),
-    SPLINE._replace(enters=_strong, otherwise=Stop.WEAK),
+    # where smooth functions see nothing, the warped ones see little that neighbours do not
+    SPLINE._replace(enters=_strong, otherwise=Stop.WEAK, fits=_smooth),
 )
 
 

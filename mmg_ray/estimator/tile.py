@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmg_ray.config import EstimatorConfig
+from mmg_ray.config import CascadeConfig, EstimatorConfig
 from mmg_ray.estimator import cells, marginals, neighbours, nulls, screen, table
 from mmg_ray.estimator.batch import Directions, Estimates
 from mmg_ray.estimator.columns import Columns
@@ -221,35 +221,52 @@ class _Tile:
         columns = self.columns
         for tier in tiers:
             if tier.enters is not None:
-                numbers = columns.numbers
-                known = Known(
-                    p_value=numbers["p_value"][rows],
-                    screen_mi=columns.screen_mi[rows],
-                    cells_p_value=columns.cells_p_value[rows],
-                    cells_mi=columns.cells_mi[rows],
-                    mi_nats=numbers["mi_nats"][rows],
-                )
-                enters = tier.enters(known, self._cfg.cascade)
-                unseen = enters & (known.p_value > self._cfg.cascade.p_value)
-                for row, p_value in zip(
-                    rows[unseen].tolist(), known.cells_p_value[unseen], strict=True
-                ):
-                    columns.note(
-                        row, f"seen in cells of ranks (p = {p_value:.0e}), not by the p-value"
-                    )
-                columns.stop(rows[~enters], tier.otherwise)
-                rows = rows[enters]
+                rows = self._let_in(rows, tier, tier.enters)
             if tier.estimate is None:
                 tabled = self._tabulate(rows, tier.name)
                 columns.stop(rows[tabled], last)
                 rows = rows[~tabled]
                 continue
-            for part in self._parts(rows):
+            fitted = (
+                rows if tier.fits is None else rows[tier.fits(self._known(rows), self._cascade)]
+            )
+            for part in self._parts(fitted):
                 self._estimate(part, tier.name, tier.estimate)
             rows = rows[columns.ok(rows)]
             if tier.refined:
                 self._refine(rows)
         columns.stop(rows, last)
+
+    @property
+    def _cascade(self) -> CascadeConfig:
+        return self._cfg.cascade
+
+    def _known(self, rows: np.ndarray) -> Known:
+        columns = self.columns
+        return Known(
+            p_value=columns.numbers["p_value"][rows],
+            screen_mi=columns.screen_mi[rows],
+            cells_p_value=columns.cells_p_value[rows],
+            cells_mi=columns.cells_mi[rows],
+            mi_nats=columns.numbers["mi_nats"][rows],
+        )
+
+    def _let_in(
+        self,
+        rows: np.ndarray,
+        tier: Tier,
+        gate: Callable[[Known, CascadeConfig], np.ndarray],
+    ) -> np.ndarray:
+        """The pairs that a tier's gate lets in; the others stop."""
+        known = self._known(rows)
+        enters = gate(known, self._cascade)
+        unseen = enters & (known.p_value > self._cascade.p_value)
+        for row, p_value in zip(rows[unseen].tolist(), known.cells_p_value[unseen], strict=True):
+            self.columns.note(
+                row, f"seen in cells of ranks (p = {p_value:.0e}), not by the p-value"
+            )
+        self.columns.stop(rows[~enters], tier.otherwise)
+        return rows[enters]
 
     def _tabulate(self, rows: np.ndarray, name: str) -> np.ndarray:
         """Estimate the pairs whose contingency table is small; true for these."""
