@@ -41,7 +41,7 @@ class Tier(NamedTuple):
         enters: which of the pairs that have got so far go in, by what is known of them.
         otherwise: why the others stay where they are.
         refined: whether nearest neighbours may raise what it finds of a pair.
-        fits: which of the pairs that go in are estimated; the others are refined only.
+        fits: which of the pairs that go in are estimated; what only cells see is not.
     """
 
     name: str
@@ -78,7 +78,11 @@ TABLE = Tier("table", None)
 
 def _significant(known: Known, cfg: CascadeConfig) -> np.ndarray:
     # without a p-value, below the screen's least number of samples, no pair is held back
-    return ~(known.p_value > cfg.p_value) | (known.cells_p_value <= _CELLS * cfg.p_value)
+    return ~(known.p_value > cfg.p_value)
+
+
+def _dependent(known: Known, cfg: CascadeConfig) -> np.ndarray:
+    return _significant(known, cfg) | (known.cells_p_value <= _CELLS * cfg.p_value)
 
 
 def _smooth(known: Known, cfg: CascadeConfig) -> np.ndarray:
@@ -92,7 +96,7 @@ def _strong(known: Known, cfg: CascadeConfig) -> np.ndarray:
 
 CASCADE = (
     TABLE,
-    Tier("spline-direct", spline.direct, _significant, Stop.NOT_SIGNIFICANT),
+    Tier("spline-direct", spline.direct, _dependent, Stop.NOT_SIGNIFICANT, fits=_significant),
     # where smooth functions see nothing, the warped ones see little that neighbours do not
     SPLINE._replace(enters=_strong, otherwise=Stop.WEAK, fits=_smooth),
 )
