@@ -134,14 +134,19 @@ class CascadeConfig:
         default=0.1,
         gt=0,
         le=1,
-        description="pairs with a larger p-value keep the screen's weak-dependence MI, unless a coarse "
-        "table of their ranks shows dependence at a twentieth of this level",
+        description="pairs with a larger p-value keep the screen's weak-dependence MI, unless cells "
+        "show dependence at a twentieth of this level",
     )
     mi_nats: float = Field(
         default=0.04,
         ge=0,
         description="pairs with a smaller MI keep the direct spline's estimate, unless the screen or "
-        "a coarse table of ranks shows that there is more",
+        "cells show that there is more",
+    )
+    cells: bool = Field(
+        default=True,
+        description="whether ranks in a coarse table (cells) may show what no smooth function sees: "
+        "branches, checks, lines; scaled counts lie on lines that only tell of the scale",
     )
 
 

@@ -45,12 +45,13 @@ def many(
     count: int,
     denoiser: str = "auto",
     seed: int = 0,
+    **settings,
 ) -> PairEstimates:
     """`count` pairs that share no variable."""
     rng = np.random.default_rng(seed)
     columns = [column for _ in range(count) for column in draw(rng)]
     pairs = [(2 * k, 2 * k + 1) for k in range(count)]
-    return estimate_tile(table(columns), pairs, config(denoiser))
+    return estimate_tile(table(columns), pairs, config(denoiser, **settings))
 
 
 def table_mi(p: np.ndarray) -> float:
@@ -199,6 +200,9 @@ class TestGates:
         assert np.median(found.mi_nats) > 0.15
         assert (found.mi_nats > 0.02).mean() > 0.8
         assert all("cells of ranks" in row.message for row in np.array(list(found))[unseen])
+        without = many(draw, 20, cascade={"cells": False})
+        np.testing.assert_array_equal(without.p_value, found.p_value)
+        assert {row.denoiser for row in np.array(list(without))[unseen]} == {"screen"}
 
     def test_the_gates_say_what_enters(self):
         p, mi = np.array([0.05, 0.05, 0.5, np.nan]), np.array([0.01, 0.2, 0.2, 0.2])

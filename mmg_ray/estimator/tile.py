@@ -39,7 +39,8 @@ def estimate_tile(
     chosen = denoiser(cfg.denoiser)
     tile = _Tile(variables, np.asarray(pairs, dtype=np.int64).reshape(-1, 2), cfg, device)
     scalars, vectors = tile.sort()
-    tile.test(scalars, in_cells=any(t.enters or t.refined for t in chosen.scalars))
+    asked = cfg.cascade.cells and any(t.enters or t.refined for t in chosen.scalars)
+    tile.test(scalars, in_cells=asked)
     tile.test_by_shifts(scalars, vectors)
     tile.run(scalars, chosen.scalars, chosen.last)
     if chosen.vectors:

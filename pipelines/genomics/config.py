@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from mmg_ray.config import Config, Texts
+from mmg_ray.config import CascadeConfig, Config, EstimatorConfig, Texts
 from pipelines.job import FilesConfig
 
 _STRICT = ConfigDict(extra="forbid")
@@ -74,6 +74,26 @@ class GenesConfig:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class ExpressionCascade(CascadeConfig):
+    """Without the table of ranks: scaled counts of a cell are equal where its counts are."""
+
+    cells: bool = Field(
+        default=False,
+        description="whether ranks in a coarse table may show what no smooth function sees; scaled counts "
+        "of one cell lie on lines, which only tell of its depth",
+    )
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ExpressionEstimator(EstimatorConfig):
+    """How MI of expression is estimated."""
+
+    cascade: ExpressionCascade = Field(
+        default_factory=ExpressionCascade, description="how deep denoiser: auto takes a pair"
+    )
+
+
+@dataclass(frozen=True, config=_STRICT)
 class GenomicsConfig(Config):
     """A run's configuration and, before it, what makes its table of an expression matrix."""
 
@@ -81,6 +101,9 @@ class GenomicsConfig(Config):
         default_factory=CellsConfig, description="genomics: what is done to cells, in this order"
     )
     genes: GenesConfig = Field(default_factory=GenesConfig, description="genomics: which genes")
+    estimator: ExpressionEstimator = Field(
+        default_factory=ExpressionEstimator, description="how MI is estimated"
+    )
     network: FilesConfig = Field(
         default_factory=FilesConfig, description="genomics: what is made of the edges"
     )
