@@ -41,6 +41,7 @@ from mmg_ray.network.steps import apply
 from mmg_ray.network.stream import Batch, EdgeStream
 from mmg_ray.store.sources import read_table
 from pipelines.genomics import pbmc
+from pipelines.genomics.config import ExpressionEstimator
 
 NEEDS = {
     "mmg auto": None,
@@ -63,7 +64,8 @@ def scores(method: str, x: np.ndarray, sample: int | None, seed: int) -> tuple[n
     rng = np.random.default_rng(seed)
     v = x.shape[1]
     if method.startswith("mmg"):
-        return mi_matrix(x, denoiser=method.split()[1], seed=seed).mi, 1.0
+        cfg = ExpressionEstimator(denoiser=method.split()[1], seed=seed)
+        return mi_matrix(x, config=cfg).mi, 1.0
     if method == "Spearman":
         return np.abs(spearmanr(x).statistic), 1.0
     if method == "KSG k=3":
