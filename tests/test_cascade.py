@@ -199,7 +199,9 @@ class TestGates:
         assert unseen.mean() > 0.5
         assert np.median(found.mi_nats) > 0.15
         assert (found.mi_nats > 0.02).mean() > 0.8
-        assert all("cells of ranks" in row.message for row in np.array(list(found))[unseen])
+        for row in np.array(list(found))[unseen]:
+            assert "cells of ranks" in row.message
+            assert (row.denoiser == "neighbours") == (row.stop is Stop.CONVERGED)
         without = many(draw, 20, cascade={"cells": False})
         np.testing.assert_array_equal(without.p_value, found.p_value)
         assert {row.denoiser for row in np.array(list(without))[unseen]} == {"screen"}

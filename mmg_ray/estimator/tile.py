@@ -228,14 +228,15 @@ class _Tile:
                 columns.stop(rows[tabled], last)
                 rows = rows[~tabled]
                 continue
-            fitted = (
-                rows if tier.fits is None else rows[tier.fits(self._known(rows), self._cascade)]
-            )
-            for part in self._parts(fitted):
+            fits = np.ones(len(rows), dtype=bool)
+            if tier.fits is not None:
+                fits = tier.fits(self._known(rows), self._cascade)
+            for part in self._parts(rows[fits]):
                 self._estimate(part, tier.name, tier.estimate)
-            rows = rows[columns.ok(rows)]
             if tier.refined:
-                self._refine(rows)
+                columns.put(rows[~fits], neighbours.NAME)
+                self._refine(rows[columns.ok(rows)])
+            rows = rows[columns.ok(rows)]
         columns.stop(rows, last)
 
     @property
