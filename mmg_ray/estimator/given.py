@@ -98,9 +98,7 @@ class Given:
             return None
         rows = (np.concatenate(codes, axis=1) != marginals.MISSING).all(axis=1)
         known = np.concatenate([self.condition.codes, self.condition.categories], axis=1)[rows]
-        if len(known) * known.shape[1] and not all(
-            table.few(column[:, None]) for column in known.T
-        ):
+        if not all(table.few(column[:, None]) for column in known.T):
             return None
         x, y = (np.unique(c[rows, 0], return_inverse=True)[1] for c in codes)
         strata = np.unique(known, axis=0, return_inverse=True)[1].ravel()
