@@ -180,7 +180,7 @@ def test_the_command_teaches_and_refuses(h5ad: Path) -> None:
     assert cfg.cells == GenomicsConfig.__pydantic_fields__["cells"].default_factory()
     assert shown.output == documented_yaml(GenomicsConfig)
     # a field of its neighbour set, lines of depth are still no dependence
-    near = load_as(GenomicsConfig, shown.output, ["estimator.cascade.p_value=0.01"])
+    near = load_as(GenomicsConfig, f"data: {{path: {h5ad}}}", ["estimator.cascade.p_value=0.01"])
     assert (near.estimator.cascade.p_value, near.estimator.cascade.cells) == (0.01, False)
     config = h5ad.parent / "genes.yaml"
     config.write_text(f"data: {{path: {h5ad}}}\n")

@@ -234,8 +234,9 @@ class _Tile:
             for part in self._parts(rows[fits]):
                 self._estimate(part, tier.name, tier.estimate)
             if tier.refined:
-                columns.put(rows[~fits], neighbours.NAME)
-                self._refine(rows[columns.ok(rows)])
+                enough = columns.n_samples[rows] >= neighbours.MIN_SAMPLES
+                columns.put(rows[~fits & enough], neighbours.NAME)
+                self._refine(rows[columns.ok(rows) & enough])
             rows = rows[columns.ok(rows)]
         columns.stop(rows, last)
 
@@ -288,7 +289,7 @@ class _Tile:
         """Raise the estimates of pairs, by what a fit hides and by what nearest neighbours see more."""
         columns = self.columns
         mi, se, gap = (columns.numbers[name] for name in ("mi_nats", "se_nats", "gap"))
-        for row in rows[columns.n_samples[rows] >= neighbours.MIN_SAMPLES].tolist():
+        for row in rows.tolist():
             u, v = (side.uniform for side in self._pair_sides(row))
             n_draws = max(len(u), len(v))  # a side without ties has one way to rank it
             u, v = (np.broadcast_to(side, (n_draws, side.shape[1])) for side in (u, v))
