@@ -120,11 +120,7 @@ class NetworkConfig:
     n_layers: int = Field(default=3, ge=1, description="hidden layers")
     n_steps: int = Field(default=1500, ge=1, description="optimiser steps")
     batch_size: int = Field(default=256, ge=8, description="samples per step and pair")
-    learning_rate: float | None = Field(
-        default=None,
-        gt=0,
-        description="peak of the cosine schedule; default 0.01, and 0.003 with a group",
-    )
+    learning_rate: float = Field(default=1e-2, gt=0, description="peak of the cosine schedule")
     weight_decay: float = Field(default=1e-2, ge=0, description="decoupled weight decay")
 
 

@@ -67,7 +67,7 @@ def train(stack: Stack, loss: Callable[[int], torch.Tensor], cfg: NetworkConfig)
     for step in range(cfg.n_steps):
         cosine = 0.5 * (1 + math.cos(math.pi * step / cfg.n_steps))
         optimiser.param_groups[0]["lr"] = (
-            (cfg.learning_rate or 1e-2) * cosine * min(1.0, (step + 1) / _WARM_UP)
+            cfg.learning_rate * cosine * min(1.0, (step + 1) / _WARM_UP)
         )
         optimiser.zero_grad(set_to_none=True)
         loss(step).backward()

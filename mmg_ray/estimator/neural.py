@@ -4,10 +4,11 @@ With w = alpha eps - sigma x (see channel) the denoisers of a direction "x given
 
     unconditional   f_u = f_1 + f_2                0 exactly for a scalar target (its marginal is
                                                    N(0, 1)); learned once per target otherwise
-    conditional     f_u + f_G + g_1 + g_2
+    conditional     f_u + f_G + g_1 + g_2 ..
 
 where f_G is the linear-Gaussian term in closed form and g, the only thing learned per pair, is the
-rest: first of all a common scale (`scale`, for vectors), then anything. "No condition" is a denoiser
+rest: first of all a common scale (`scale`, for vectors), then what lies in a few directions (`subspace`,
+for wide ones), then anything. "No condition" is a denoiser
 without that input, never y = 0. The linear part of the MI is then the bias-corrected Gaussian MI,
 whatever its size, and the networks contribute
 
@@ -35,7 +36,7 @@ from typing import NamedTuple
 import torch
 
 from mmg_ray.config import EstimatorConfig, NetworkConfig
-from mmg_ray.estimator import gaussian, scale, snr
+from mmg_ray.estimator import gaussian, scale, snr, subspace
 from mmg_ray.estimator.batch import Directions, Estimates
 from mmg_ray.estimator.halves import Form, Part, fit_halves, held_out
 from mmg_ray.estimator.samples import PIECE, Points, Samples, prepare
@@ -44,7 +45,7 @@ from mmg_ray.schema import Cost
 
 _CHUNK_BYTES = {"cpu": 8 << 20, "cuda": 1 << 30}  # one layer's activations: cache, or memory, sized
 _EVIDENCE = 2.0  # standard errors above 0 that a residual's contribution needs to count
-_STEPS_PER_SAMPLE = 1.5  # more passes over few samples only memorise them
+_STEPS_PER_SAMPLE, _OF_VECTORS = 1.5, 1.0  # more passes over few samples only memorise them
 _STEPS_ROUND = 50
 _SAFER = 0.1  # times the learning rate, where training has diverged
 _SCALE_WIDTH, _SCALE_LAYERS, _SCALE_STEPS = 16, 2, 600  # the networks of scales
@@ -108,7 +109,10 @@ def estimate(batch: Directions, cfg: EstimatorConfig) -> Estimates:
     per_direction = 2 * cfg.network.batch_size * (cfg.network.width or 0) * 4
     size = max(1, _CHUNK_BYTES[batch.x.device.type] // per_direction)
     # as many steps within a chunk; targets side by side, to train their unconditional networks once
-    steps = [n_steps(cfg.network, n, 1.0) for n in batch.n.tolist()]
+    steps = [
+        tuple(n_steps(cfg.network, n, dim) for dim in (1, *_learned_dims(batch)))
+        for n in batch.n.tolist()
+    ]
     order = sorted(range(len(steps)), key=lambda s: (steps[s], batch.target[s], batch.source[s]))
     parts = []
     for _, rows in itertools.groupby(order, key=steps.__getitem__):
@@ -123,7 +127,7 @@ def _with_second_try(batch: Directions, cfg: EstimatorConfig) -> Estimates:
     found = fit(batch, cfg)[1]
     diverged = (~torch.isfinite(found.mi)).nonzero().flatten().tolist()
     if diverged:
-        net = replace(cfg.network, learning_rate=_SAFER * (cfg.network.learning_rate or 1e-2))
+        net = replace(cfg.network, learning_rate=_SAFER * cfg.network.learning_rate)
         safer = fit(batch.select(diverged), replace(cfg, network=net))[1]
         for values, new in zip(found, safer, strict=True):
             values[diverged] = new
@@ -132,7 +136,8 @@ def _with_second_try(batch: Directions, cfg: EstimatorConfig) -> Estimates:
 
 def n_steps(net: NetworkConfig, n_samples: int, dim: float) -> int:
     """Optimiser steps: at most `net.n_steps`, in proportion to samples per dimension below that."""
-    steps = math.ceil(_STEPS_PER_SAMPLE * n_samples / dim / _STEPS_ROUND) * _STEPS_ROUND
+    per_sample = (_STEPS_PER_SAMPLE if dim == 1 else _OF_VECTORS) / dim
+    steps = math.ceil(per_sample * n_samples / _STEPS_ROUND) * _STEPS_ROUND
     return min(net.n_steps, steps)
 
 
@@ -140,14 +145,15 @@ def _chunks(rows: list[int], size: int) -> list[list[int]]:
     return [rows[k : k + size] for k in range(0, len(rows), size)]
 
 
+def _learned_dims(batch: Directions) -> tuple[float, float]:
+    """Coordinates of a side that networks learn from: of a few directions, and of all."""
+    dims = batch.x.shape[-1], batch.y.shape[-1]
+    return min(subspace.N_DIRECTIONS, *dims), 0.5 * sum(dims)
+
+
 def _resolved(net: NetworkConfig, dim_x: int, dim_y: int) -> NetworkConfig:
-    """Defaults by dimension: vectors need more units and smaller steps."""
-    scalar = dim_x == dim_y == 1
-    return replace(
-        net,
-        width=net.width or (32 if scalar else 64),
-        learning_rate=net.learning_rate or (1e-2 if scalar else 3e-3),
-    )
+    """Defaults by dimension: vectors need more units."""
+    return replace(net, width=net.width or (32 if dim_x == dim_y == 1 else 64))
 
 
 def fit(batch: Directions, cfg: EstimatorConfig) -> tuple[Fitted, Estimates]:
@@ -160,9 +166,14 @@ def fit(batch: Directions, cfg: EstimatorConfig) -> tuple[Fitted, Estimates]:
     names = list(zip(batch.target, batch.source, strict=True))
     streams = Streams(cfg.seed, [("integrate", *name) for name in names], samples.x.device)
 
-    forms = [(_whole(samples), _for_all(batch, cfg))]
-    if max(batch.x.shape[-1], batch.y.shape[-1]) > 1:
-        forms.insert(0, (scale.conditional(own[0] if own else None), _for_scales(batch, cfg)))
+    widest = max(batch.x.shape[-1], batch.y.shape[-1])
+    few, every = (_with_steps(batch, cfg, dim) for dim in _learned_dims(batch))
+    forms: list[tuple[Form, EstimatorConfig]] = []
+    if widest > 1:
+        forms.append((scale.conditional(own[0] if own else None), _for_scales(batch, cfg)))
+    if widest > subspace.N_DIRECTIONS:
+        forms.append((subspace.form(samples, c.rho), few))
+    forms.append((_whole(samples), every))
     fitted, linear = Fitted(samples, own, ()), gaussian.gaussian_mi(c, batch.n)
     mi, direct, orthogonal = linear.clone(), linear.clone(), linear.clone()
     influence, unsure = gaussian.pointwise_mi(c), torch.zeros_like(linear)
@@ -211,14 +222,14 @@ def _own(
     samples: Samples, batch: Directions, logsnr_max: torch.Tensor, cfg: EstimatorConfig
 ) -> tuple[Part, ...]:
     """The parts of f_u, one network for each distinct target, as the directions use them."""
-    targets = samples.targets()
+    targets, every = samples.targets(), _with_steps(batch, cfg, _learned_dims(batch)[1])
     names = [(batch.target[int(s)],) for s in samples.first]
     streams = Streams(cfg.seed, [("gain", *name) for name in names], samples.x.device)
     found: tuple[Part, ...] = ()
     seen: tuple[Part, ...] = ()
     for form, seen_as, settings in (
         (scale.unconditional(), scale.unconditional(), _for_scales(batch, cfg)),
-        (_own_whole(targets), _own_whole(samples), _for_all(batch, cfg)),
+        (_own_whole(targets), _own_whole(samples), every),
     ):
         before = found
 
@@ -271,9 +282,8 @@ def _radius(values: torch.Tensor) -> list[torch.Tensor]:
     return [(values.square().sum(-1, keepdim=True) / dim - 1) * (dim / 2) ** 0.5]
 
 
-def _for_all(batch: Directions, cfg: EstimatorConfig) -> EstimatorConfig:
-    """Settings of the networks of all coordinates: the fewer samples a coordinate, the fewer steps."""
-    dim = 0.5 * (batch.x.shape[-1] + batch.y.shape[-1])
+def _with_steps(batch: Directions, cfg: EstimatorConfig, dim: float) -> EstimatorConfig:
+    """Settings of networks of `dim` coordinates a side: the fewer samples each, the fewer steps."""
     steps = n_steps(cfg.network, int(batch.n.max()), dim)
     return replace(cfg, network=replace(cfg.network, n_steps=steps))
 
@@ -322,6 +332,8 @@ def cost(n_samples: int, dim_x: int, dim_y: int, cfg: EstimatorConfig) -> Cost:
     n_inputs = 2 * dim_x + dim_y + 5
     n_weights = n_inputs * width + (net.n_layers - 1) * width**2 + width * dim_x
     steps = n_steps(net, n_samples, 0.5 * (dim_x + dim_y))
+    if max(dim_x, dim_y) > subspace.N_DIRECTIONS:
+        steps += n_steps(net, n_samples, min(subspace.N_DIRECTIONS, dim_x, dim_y))
     n_points = 3 * steps * net.batch_size + n_samples * cfg.snr.n_draws
     # 2 directions x 2 halves x 2 operations a weight; vector targets train f_u as well
     flops = 8.0 * n_weights * n_points * (1 if dim_x == dim_y == 1 else 2)

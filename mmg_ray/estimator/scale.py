@@ -26,7 +26,7 @@ def unconditional() -> Form:
         "own scale",
         n_inputs=4,
         n_outputs=1,
-        inputs=lambda p: torch.cat([_log_radius(p.z), p.level], -1),
+        inputs=lambda p: torch.cat([log_radius(p.z), p.level], -1),
         predict=lambda p, log_scale: _rescaled(log_scale, p.z, p.own_ratio),
         scale=lambda p: torch.ones_like(p.w),
     )
@@ -48,7 +48,7 @@ def conditional(own: Part | None) -> Form:
         n_inputs=6,
         n_outputs=1,
         inputs=lambda p: torch.cat(
-            [_log_radius(p.innovation), _log_radius(p.y), _log_radius(p.z), p.level], -1
+            [log_radius(p.innovation), log_radius(p.y), log_radius(p.z), p.level], -1
         ),
         predict=predict,
         scale=lambda p: p.scale,
@@ -61,7 +61,7 @@ def _rescaled(log_scale: torch.Tensor, innovation: torch.Tensor, r: torch.Tensor
     return innovation * r * (1 - s2) / (r * r * s2 + 1)
 
 
-def _log_radius(values: torch.Tensor) -> torch.Tensor:
+def log_radius(values: torch.Tensor) -> torch.Tensor:
     """(..., D) -> (..., 1) log |v|^2, about standard for a normal v."""
     dim = values.shape[-1]
     mean_square = (values.square().sum(-1, keepdim=True) + 0.5) / (dim + 0.5)
