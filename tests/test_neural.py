@@ -345,8 +345,6 @@ def test_settings_that_do_not_fit_say_why(tmp_path: Path) -> None:
     assert "of 4 units" in refusal(settings(path, data={"conditions": [RATE]}))
     assert "leave out one" in refusal(settings(path, between={"areas": "a.csv", "stimulus": ["x"]}))
     assert "set lags.max_s" in refusal(settings(path, lags={"transfer": [1]}))
-    given = settings(path, lags={"max_s": 0.3}, data={"conditions": ["a"]})
-    assert "make two runs" in refusal(given)
     assert "ends before it begins" in refusal(settings(path, bins={"window_s": [1, 0]}))
     assert "fewer than estimator.min_samples" in refusal(settings(path, bins={"width_s": 10}))
     cfg = settings(path, lags={"max_s": 0.001})
@@ -448,6 +446,49 @@ def test_lags_of_independent_series_have_uniform_p_values() -> None:
     assert kstest(trials, "uniform").pvalue > 0.001
     # p-values that take neighbours for independent samples would not pass
     assert np.mean(np.array(series) < 0.05) < 0.13
+
+
+@pytest.mark.parametrize("labels", [False, True])
+def test_lags_given_what_drives_both_see_only_the_rest(labels: bool) -> None:
+    rng = np.random.default_rng(9)
+    # a stimulus of a trial drives three cells; of these a leads b by two bins
+    p_value: dict[str, list[float]] = {"ab": [], "ac": []}
+    for _ in range(40):
+        stimulus = np.repeat(rng.integers(0, 4, (60, 1)), 25, axis=1)
+        a, b, c = rng.standard_normal((3, 60, 25)) + stimulus
+        b[:, 2:] += 0.4 * (a - stimulus)[:, :-2]
+        known = {"stimulus": np.array(list("wxyz"))[stimulus] if labels else stimulus}
+        condition = lags.condition_of(known)
+        fa, fb, fc = (lags.functions(v, 5, condition) for v in (a, b, c))
+        found = lags.scan(fa, fb, 5)
+        assert found.peak == 2
+        p_value["ab"].append(found.p_value)
+        p_value["ac"].append(lags.scan(fa, fc, 5).p_value)
+    assert max(p_value["ab"]) < 0.01
+    assert kstest(p_value["ac"], "uniform").pvalue > 0.001
+    plain = lags.scan(lags.functions(a, 5), lags.functions(c, 5), 5)
+    assert plain.p_value < 0.01  # the stimulus, which both follow
+    cfg = EstimatorConfig()
+    assert lags.at_lag(a, c, 1, cfg).mi_nats > 0.15
+    assert lags.at_lag(a, c, 1, cfg, known).mi_nats < 0.01
+    assert lags.at_lag(a, b, 2, cfg, known).mi_nats == pytest.approx(0.5 * np.log(1.16), abs=0.03)
+    forth = lags.transfer(a, b, (1, 2), (1,), cfg, known)
+    assert forth is not None
+    assert forth.lag == 2
+    assert forth.mi_nats == pytest.approx(0.5 * np.log(1.16), abs=0.03)
+
+
+def test_a_job_looks_at_lags_given_its_conditions(tmp_path: Path) -> None:
+    path = written(tmp_path, **trains())
+    cfg = settings(path, lags={"max_s": 0.3}, data={"conditions": ["d"]})
+    _, run, _ = go(cfg)
+    found = pd.read_csv(f"{run.url}/network/lags.csv").set_index(["source", "target"])
+    assert sorted(found.index) == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert found.loc[("a", "b")].lag_s == pytest.approx(0.1)
+    assert found.loc[("a", "b")].mi_nats > 0.01
+    wrong = settings(path, lags={"max_s": 0.3}, data={"conditions": ["dd"]})
+    with pytest.raises(DataError, match=r"there is no 'dd'.*did you mean 'd'"):
+        lagged(inputs(wrong), wrong)
 
 
 def test_transfer_keeps_within_trials_and_says_the_lag() -> None:

@@ -121,10 +121,17 @@ def lagged(made: Samples, cfg: NeuralConfig) -> Lagged:
             f"{n_bins} in a row; it takes 1 to {n_bins // 2}"
         )
     names, values = made.table.names, made.segments
-    used = [v for v in range(len(names)) if np.nanmax(values[..., v]) > np.nanmin(values[..., v])]
-    ready = {v: of_lags.functions(values[..., v], most) for v in used}
+    known = made.columns(cfg.data.conditions)
+    condition = of_lags.condition_of(known) if known else None
+    used = [
+        v
+        for v, name in enumerate(names)
+        if name not in known and np.nanmax(values[..., v]) > np.nanmin(values[..., v])
+    ]
+    seed = cfg.estimator.seed
+    ready = {v: of_lags.functions(values[..., v], most, condition, seed) for v in used}
     pairs = [p for p in of_lags.pairs_of(names, made.stimuli) if p[0] in ready and p[1] in ready]
-    scans = [of_lags.scan(ready[i], ready[j], most, cfg.estimator.seed) for i, j in pairs]
+    scans = [of_lags.scan(ready[i], ready[j], most, seed) for i, j in pairs]
     p = np.array([s.p_value for s in scans])
     q = QValues([p], len(p)).of(p)
     plain = _untested(made, cfg.estimator)
@@ -141,12 +148,12 @@ def lagged(made: Samples, cfg: NeuralConfig) -> Lagged:
             "q_value": float(q_value),
         }
         if q_value <= cfg.lags.max_q_value:
-            here = of_lags.at_lag(values[..., i], values[..., j], found.peak, plain)
+            here = of_lags.at_lag(values[..., i], values[..., j], found.peak, plain, known)
             row |= {"mi_nats": here.mi_nats, "se_nats": here.se_nats}
             if cfg.lags.transfer:
                 for name, (a, b) in {"forth": (i, j), "back": (j, i)}.items():
                     t = of_lags.transfer(
-                        values[..., a], values[..., b], cfg.lags.transfer, cfg.lags.own, past
+                        values[..., a], values[..., b], cfg.lags.transfer, cfg.lags.own, past, known
                     )
                     row |= {
                         f"{name}_nats": None if t is None else t.mi_nats,
@@ -191,11 +198,6 @@ def _check(cfg: NeuralConfig) -> None:
         raise ConfigError("between.areas and between.stimulus are two runs; leave out one")
     if cfg.lags.transfer and cfg.lags.max_s is None:
         raise ConfigError("lags.transfer is asked of pairs that lags find; set lags.max_s")
-    if cfg.data.conditions and cfg.lags.max_s is not None:
-        raise ConfigError(
-            "lags look at pairs as they are, not given data.conditions: make two runs, the one with "
-            "conditions without lags.max_s"
-        )
     if cfg.bins.trials is not None and cfg.bins.align is None:
         raise ConfigError(
             "bins.trials is a table of trials; say which column has their times: bins.align"
@@ -237,9 +239,10 @@ def _lags_section(made: Samples, found: Lagged, cfg: NeuralConfig) -> str:
         if cfg.lags.transfer
         else ""
     )
+    given = f", given {', '.join(cfg.data.conditions)}" if cfg.data.conditions else ""
     text = (
         f"<p>{_lags_line(found, cfg)[9:]}. A lag is positive where the source leads. p-values are of the "
-        f"largest dependence within {cfg.lags.max_s:g} s either way, against "
+        f"largest dependence within {cfg.lags.max_s:g} s either way{given}, against "
         f"{'trials paired anew' if made.n_segments > 1 else 'series turned against one another'}.</p>"
         f"<div class='row'>{charts}</div>{transfer}<div class='scroll'>{listed}</div>"
     )
@@ -258,7 +261,8 @@ def _curve(made: Samples, row: dict[str, Any], cfg: NeuralConfig) -> Chart:
     plain = _untested(made, cfg.estimator)
     i, j = (made.table.names.index(row[end]) for end in ("source", "target"))
     x, y = made.segments[..., i], made.segments[..., j]
-    mi = [of_lags.at_lag(x, y, int(lag), plain).mi_nats or 0.0 for lag in every]
+    known = made.columns(cfg.data.conditions)
+    mi = [of_lags.at_lag(x, y, int(lag), plain, known).mi_nats or 0.0 for lag in every]
     seconds = (every * made.width_s).tolist()
     top = max(*mi, 0.01) * 1.1
     low = min(*mi, 0.0)

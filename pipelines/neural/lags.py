@@ -5,7 +5,8 @@ A lag is positive where x leads y: x at t goes with y at t + lag. The strength a
     T(lag) = sum_ab (sum_t f_a(x_t) g_b(y_(t + lag)))^2 / (a b n_lag),
 
 takes rank polynomials f, g of degree 1..4 averaged over ties, 0 where a value is missing, over the n_lag
-samples that have both. One Fourier transform gives it at every lag. The test is of the largest T within
+samples that have both. One Fourier transform gives it at every lag. Given a condition, f and g are
+what it leaves of them at their own times, see `functions`. The test is of the largest T within
 the lags asked for, so that looking at many costs nothing: the same is taken of series that are turned
 against one another by more than that (continuous recordings), or of trials that are paired anew, which
 leaves each its own autocorrelation and its response to the trial's beginning.
@@ -13,7 +14,7 @@ leaves each its own autocorrelation and its response to the trial's beginning.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,11 +23,15 @@ from mmg_ray.api import estimate_mi, transfer_entropy
 from mmg_ray.config import EstimatorConfig
 from mmg_ray.errors import ConfigError
 from mmg_ray.estimator import marginals, screen
+from mmg_ray.estimator.conditional_ranks import Condition, Smoother, label_codes
 from mmg_ray.estimator.streams import numpy_stream
 from mmg_ray.schema import PairEstimate
 
 _DEGREES = 4
 _SHIFTS = 1000  # of trials
+_LEAST_SCALE = 0.3  # of the mean square: where little is left, rare events would weigh too much
+
+Known = Mapping[str, np.ndarray]  # conditions, (M, B) numbers or labels each
 
 
 class Scan(NamedTuple):
@@ -57,14 +62,39 @@ class Functions(NamedTuple):
     known: np.ndarray
 
 
-def functions(x: np.ndarray, most: int) -> Functions:
-    """Of (M, B) values of one variable, for scans up to `most` bins either way."""
+def condition_of(known: Known) -> Condition:
+    """Numbers have an order, anything else are labels."""
+    flat = [values.ravel() for values in known.values()]
+    numbers = [marginals.ordinal_codes(v.astype(float)) for v in flat if v.dtype.kind in "iuf"]
+    labels = [label_codes(v) for v in flat if v.dtype.kind not in "iuf"]
+    empty = np.empty((flat[0].size, 0), dtype=np.int32)
+    codes, categories = (np.stack(c, axis=1) if c else empty for c in (numbers, labels))
+    return Condition(", ".join(known), codes, categories)
+
+
+def functions(
+    x: np.ndarray, most: int, condition: Condition | None = None, seed: int = 0
+) -> Functions:
+    """Of (M, B) values of one variable, for scans up to `most` bins either way.
+
+    Given a condition, each function loses the mean and the scale that go with it: series of a
+    common scale would depend beside ones that are turned or paired anew, if only in their squares.
+    """
     n_segments, n_bins = x.shape
     codes = marginals.ordinal_codes(x.ravel())
     has = codes != marginals.MISSING
+    if condition is not None:
+        has &= condition.present
     degrees = np.arange(1, _DEGREES + 1)
     values = np.zeros((n_segments * n_bins, _DEGREES))
-    values[has] = screen.tied_basis(codes[has])[:, :_DEGREES] / np.sqrt(degrees)
+    if has.any():
+        values[has] = screen.tied_basis(codes[has])[:, :_DEGREES] / np.sqrt(degrees)
+    if condition is not None and has.any():
+        smooth = Smoother(condition.at(has), seed)
+        rest = values[has] - smooth(values[has])[0]
+        square = rest**2
+        scale = np.maximum(smooth(square)[0], _LEAST_SCALE * square.mean(axis=0) + 1e-300)
+        values[has] = rest / np.sqrt(scale * degrees)
     padding = ((0, 0), (0, most), (0, 0))  # no lag then reaches into the next segment
     padded = np.pad(values.reshape(n_segments, n_bins, -1), padding)
     present = np.pad(has.reshape(n_segments, n_bins), padding[:2]).astype(float)
@@ -139,9 +169,17 @@ def aligned(x: np.ndarray, y: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndar
     return x[:, left : n_bins - right].ravel(), y[:, right : n_bins - left].ravel()
 
 
-def at_lag(x: np.ndarray, y: np.ndarray, lag: int, cfg: EstimatorConfig) -> PairEstimate:
-    """MI of two (M, B) series, y `lag` bins after x."""
-    return estimate_mi(*aligned(x, y, lag), config=cfg)
+def at_lag(
+    x: np.ndarray, y: np.ndarray, lag: int, cfg: EstimatorConfig, known: Known | None = None
+) -> PairEstimate:
+    """MI of two (M, B) series, y `lag` bins after x, given conditions at the times of both."""
+    condition = {}
+    for name, values in (known or {}).items():
+        of_x, of_y = aligned(values, values, lag)
+        condition[name] = of_x
+        if (of_x != of_y).any():
+            condition[f"{name}, {lag:+} bins"] = of_y
+    return estimate_mi(*aligned(x, y, lag), condition=condition or None, config=cfg)
 
 
 class Transfer(NamedTuple):
@@ -154,9 +192,16 @@ class Transfer(NamedTuple):
 
 
 def transfer(
-    x: np.ndarray, y: np.ndarray, lags: Sequence[int], own: Sequence[int], cfg: EstimatorConfig
+    x: np.ndarray,
+    y: np.ndarray,
+    lags: Sequence[int],
+    own: Sequence[int],
+    cfg: EstimatorConfig,
+    known: Known | None = None,
 ) -> Transfer | None:
     """From x to y, (M, B) each: I(Y_t; X_(t - lag) | Y's own past), the lag of largest value.
+
+    Given conditions, they are known at time t.
 
     None where no lag has a value. p-values are of the rank test, and hold if y has no memory beyond
     `own`; of several lags the least p-value counts, times their number (Bonferroni).
@@ -164,10 +209,13 @@ def transfer(
     # missing samples between segments, so that no past is that of another trial
     padding = ((0, 0), (0, max(*lags, *own)))
     a, b = (np.pad(v, padding, constant_values=np.nan).ravel() for v in (x, y))
+    condition = {
+        name: np.pad(values, padding, mode="edge").ravel() for name, values in (known or {}).items()
+    }
     tried = [
         (lag, found)
         for lag in lags
-        if (found := transfer_entropy(a, b, lag, own_lags=own, config=cfg)).mi_nats is not None
+        if (found := _transfer(a, b, lag, own, condition, cfg)).mi_nats is not None
     ]
     if not tried:
         return None
@@ -179,6 +227,17 @@ def transfer(
         float("nan") if best.se_nats is None else best.se_nats,
         float(np.minimum(1.0, p.min() * len(tried))),
     )
+
+
+def _transfer(
+    a: np.ndarray,
+    b: np.ndarray,
+    lag: int,
+    own: Sequence[int],
+    condition: Known,
+    cfg: EstimatorConfig,
+) -> PairEstimate:
+    return transfer_entropy(a, b, lag, own_lags=own, condition=condition or None, config=cfg)
 
 
 def pairs_of(names: Sequence[str], stimuli: Sequence[str]) -> Iterator[tuple[int, int]]:

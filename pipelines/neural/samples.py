@@ -5,6 +5,7 @@ Samples lie in M segments (the whole, or trials) of B bins each, in this order: 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +45,20 @@ class Samples(NamedTuple):
         """(M, B, V) values."""
         values = np.asarray(self.table.values)
         return values.reshape(self.n_segments, -1, values.shape[1])
+
+    def columns(self, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """(M, B) values of variables or metadata. DataError for a name that is neither."""
+        found = {}
+        for name in names:
+            if name in self.table.names:
+                values = self.table.column(self.table.names.index(name))
+            elif name in self.table.metadata:
+                values = np.asarray(self.table.metadata[name])
+            else:
+                known = [*self.table.names, *self.table.metadata]
+                raise DataError(f"data.conditions: there is no {name!r}{nearest(name, known)}")
+            found[name] = values.reshape(self.n_segments, -1)
+        return found
 
 
 def samples(found: Recording, cfg: NeuralConfig) -> Samples:
