@@ -18,6 +18,7 @@ class Columns:
         numbers: (P,) float64 by name, NaN where there is none.
         n_samples: (P,) int32.
         screen_mi: (P,) nats, of all orders of the screen.
+        detected_mi, detected_se: (P,) of pairs of rare variables, see `detection`; 0 of others.
         cells_p_value, cells_mi: (P,) of ranks in cells, see `cells.Found`; 1 and 0 where not asked.
     """
 
@@ -26,6 +27,7 @@ class Columns:
         self.n_samples = np.zeros(n_pairs, dtype=np.int32)
         self.screen_mi, self.cells_mi = np.zeros(n_pairs), np.zeros(n_pairs)
         self.cells_p_value = np.ones(n_pairs)
+        self.detected_mi, self.detected_se = np.zeros(n_pairs), np.zeros(n_pairs)
         self._status = np.full(n_pairs, _STATUSES.index(Status.OK), dtype=np.int32)
         self._stop = np.full(n_pairs, -1, dtype=np.int32)
         self._denoiser = np.zeros(n_pairs, dtype=np.int32)

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from mmg_ray.estimator import marginals
+from mmg_ray.estimator import detection, marginals
 from mmg_ray.estimator.batch import Directions
 from mmg_ray.estimator.streams import numpy_stream
 from mmg_ray.schema import Variable
@@ -54,6 +54,16 @@ class Side:
     def n_levels(self) -> int:
         """Distinct values of a scalar."""
         return int(self.levels.max()) + 1
+
+    @cached_property
+    def away(self) -> np.ndarray | None:
+        """(n,) where a scalar is not at its most frequent value, if that is rare; see `detection`."""
+        return detection.away(self.codes[:, 0]) if self.dim == 1 else None
+
+    @cached_property
+    def turn(self) -> float:
+        """A number in (0, 1); the fractions of two sides' sum are one for each pair."""
+        return float(numpy_stream(self._seed, "detection", self.name).random())
 
     @cached_property
     def tied(self) -> bool:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmg_ray.config import CascadeConfig, EstimatorConfig
-from mmg_ray.estimator import cells, marginals, neighbours, nulls, screen, table
+from mmg_ray.estimator import cells, detection, marginals, neighbours, nulls, screen, table
 from mmg_ray.estimator.batch import Directions, Estimates
 from mmg_ray.estimator.columns import Columns
 from mmg_ray.estimator.denoisers import Known, Tier, denoiser
@@ -43,6 +43,10 @@ def estimate_tile(
     tile.test(scalars, in_cells=asked)
     tile.test_by_shifts(scalars, vectors)
     tile.run(scalars, chosen.scalars, chosen.last)
+    if not chosen.scalars or any(
+        t.enters for t in chosen.scalars
+    ):  # none that was asked for by name
+        tile.raise_to_detected(scalars)
     if chosen.vectors:
         tile.run(vectors, chosen.vectors, chosen.last)
     else:
@@ -73,6 +77,13 @@ class _Found(NamedTuple):
             direct=np.minimum(self.direct, most),
             orthogonal=np.minimum(self.orthogonal, most),
         )
+
+
+def _away(sides: Sequence[Side]) -> tuple[np.ndarray, np.ndarray]:
+    """(V, n) 1 where a rare side is away from its value, else 0, and (V,) its number in (0, 1)."""
+    none = np.zeros(sides[0].n, dtype=bool)
+    away = np.stack([none if side.away is None else side.away for side in sides])
+    return away.astype(np.float32), np.array([side.turn for side in sides])
 
 
 class _Tile:
@@ -178,11 +189,11 @@ class _Tile:
             x, y = a.ranks[:, 0], b.ranks[:, 0]
             found = screen.moments(x, y)
             spearman = a.standard_midranks @ b.standard_midranks / a.n
-            self._put_screen(
-                np.array([row]), screen.Moments(*(v[None] for v in found)), np.array([spearman])
-            )
+            one = np.zeros(1, dtype=np.int64)
+            moments = screen.Moments(*(v[None] for v in found))
+            self._put_screen(np.array([row]), moments, np.array([spearman]))
+            self._put_detected(np.array([row]), [a], [b], one, one)
             if in_cells:
-                one = np.zeros(1, dtype=np.int64)
                 self.columns.put_cells(np.array([row]), cells.pairs(x[None], y[None], one, one))
 
     def _screen_block(self, rows: np.ndarray, in_cells: bool) -> None:
@@ -200,6 +211,7 @@ class _Tile:
         x, y = (np.stack([side.standard_midranks for side in sides]) for sides in (left, right))
         spearman = x @ y.T / x.shape[1]
         self._put_screen(rows, screen.Moments(*(v[i, j] for v in found)), spearman[i, j])
+        self._put_detected(rows, left, right, i, j)
 
     def _put_screen(self, rows: np.ndarray, found: screen.Moments, spearman: np.ndarray) -> None:
         n = self.columns.n_samples[rows]
@@ -211,6 +223,39 @@ class _Tile:
         self.columns.screen_mi[rows] = screen.linked_mi(found.all_orders)
         self._put_one_number(rows, "screen", mi, se)
         self.columns.put(rows, "screen", p_value=p_value, spearman=np.clip(spearman, -1.0, 1.0))
+
+    def _put_detected(
+        self,
+        rows: np.ndarray,
+        left: Sequence[Side],
+        right: Sequence[Side],
+        i: np.ndarray,
+        j: np.ndarray,
+    ) -> None:
+        """P-values of pairs of two rare sides, left[i] and right[j], in place of the screen's."""
+        rare = [np.array([side.away is not None for side in sides]) for sides in (left, right)]
+        chosen = rare[0][i] & rare[1][j] & (self.columns.n_samples[rows] >= screen.MIN_SAMPLES)
+        if not chosen.any():
+            return
+        away, turn = zip(*(_away(sides) for sides in (left, right)), strict=True)
+        i, j = i[chosen], j[chosen]
+        both = (away[0] @ away[1].T)[i, j].astype(np.float64)
+        a, b = (v.sum(axis=1, dtype=np.float64)[k] for v, k in zip(away, (i, j), strict=True))
+        n = away[0].shape[1]
+        p_value = detection.p_values(both, a, b, n, (turn[0][i] + turn[1][j]) % 1.0)
+        self.columns.put(rows[chosen], "screen", p_value=p_value)
+        found = detection.mutual_information(both, a, b, n)
+        self.columns.detected_mi[rows[chosen]], self.columns.detected_se[rows[chosen]] = found
+
+    def raise_to_detected(self, rows: np.ndarray) -> None:
+        """Where the MI of two rare variables being away is more than was found, it is the estimate."""
+        columns = self.columns
+        mi, p_value = columns.numbers["mi_nats"][rows], columns.numbers["p_value"][rows]
+        higher = (columns.detected_mi[rows] > mi) & (p_value <= self._cascade.p_value)
+        rows = rows[higher]
+        self._put_one_number(
+            rows, detection.NAME, columns.detected_mi[rows], columns.detected_se[rows]
+        )
 
     def _put_one_number(self, rows: np.ndarray, name: str, mi: np.ndarray, se: np.ndarray) -> None:
         """An estimate that is the same in both directions and in all forms."""
