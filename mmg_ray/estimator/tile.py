@@ -43,9 +43,8 @@ def estimate_tile(
     tile.test(scalars, in_cells=asked)
     tile.test_by_shifts(scalars, vectors)
     tile.run(scalars, chosen.scalars, chosen.last)
-    if not chosen.scalars or any(
-        t.enters for t in chosen.scalars
-    ):  # none that was asked for by name
+    # a tier that was asked for by name stands as it is
+    if not chosen.scalars or any(t.enters for t in chosen.scalars):
         tile.raise_to_detected(scalars)
     if chosen.vectors:
         tile.run(vectors, chosen.vectors, chosen.last)
