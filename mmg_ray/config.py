@@ -139,10 +139,11 @@ class CascadeConfig:
         description="pairs with a smaller MI keep the direct spline's estimate, unless the screen or "
         "cells show that there is more",
     )
-    cells: bool = Field(
+    fine_structure: bool = Field(
         default=True,
-        description="whether ranks in a coarse table (cells) may show what no smooth function sees: "
-        "branches, checks, lines; scaled counts lie on lines that only tell of the scale",
+        description="whether ranks in a coarse table (cells) and nearest neighbours may show what no "
+        "smooth function sees: branches, checks, jumps, lines; scaled counts lie on lines that only "
+        "tell of the scale",
     )
 
 

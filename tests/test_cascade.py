@@ -202,7 +202,7 @@ class TestGates:
         for row in np.array(list(found))[unseen]:
             assert "cells of ranks" in row.message
             assert (row.denoiser == "neighbours") == (row.stop is Stop.CONVERGED)
-        without = many(draw, 20, cascade={"cells": False})
+        without = many(draw, 20, cascade={"fine_structure": False})
         np.testing.assert_array_equal(without.p_value, found.p_value)
         assert {row.denoiser for row in np.array(list(without))[unseen]} == {"screen"}
 

@@ -39,7 +39,7 @@ def estimate_tile(
     chosen = denoiser(cfg.denoiser)
     tile = _Tile(variables, np.asarray(pairs, dtype=np.int64).reshape(-1, 2), cfg, device)
     scalars, vectors = tile.sort()
-    asked = cfg.cascade.cells and any(t.enters or t.refined for t in chosen.scalars)
+    asked = cfg.cascade.fine_structure and any(t.enters or t.refined for t in chosen.scalars)
     tile.test(scalars, in_cells=asked)
     tile.test_by_shifts(scalars, vectors)
     tile.run(scalars, chosen.scalars, chosen.last)
@@ -277,7 +277,7 @@ class _Tile:
                 fits = tier.fits(self._known(rows), self._cascade)
             for part in self._parts(rows[fits]):
                 self._estimate(part, tier.name, tier.estimate)
-            if tier.refined:
+            if tier.refined and self._cascade.fine_structure:
                 enough = columns.n_samples[rows] >= neighbours.MIN_SAMPLES
                 columns.put(rows[~fits & enough], neighbours.NAME)
                 self._refine(rows[columns.ok(rows) & enough])

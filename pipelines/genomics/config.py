@@ -75,12 +75,12 @@ class GenesConfig:
 
 @dataclass(frozen=True, config=_STRICT)
 class ExpressionCascade(CascadeConfig):
-    """Without the table of ranks: scaled counts of a cell are equal where its counts are."""
+    """Without fine structure: scaled counts of a cell are equal where its counts are."""
 
-    cells: bool = Field(
+    fine_structure: bool = Field(
         default=False,
-        description="whether ranks in a coarse table may show what no smooth function sees; scaled counts "
-        "of one cell lie on lines, which only tell of its depth",
+        description="whether ranks in a coarse table and nearest neighbours may show what no smooth "
+        "function sees; scaled counts of one cell lie on lines, which only tell of its depth",
     )
 
 
