@@ -291,9 +291,8 @@ def part_networks(seeds: int, packages: list[str]) -> None:
                 began = time.process_time()
                 try:
                     found, _ = scores(method, x, None, seed)
-                except (
-                    ValueError
-                ) as error:  # RegDiffusion leaves out cells, then refuses their genes
+                except ValueError as error:
+                    # RegDiffusion leaves out cells without a count, then refuses their genes
                     print(name, seed, method, error, file=sys.stderr, flush=True)
                     continue
                 took.setdefault(method, []).append(time.process_time() - began)

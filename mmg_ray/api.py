@@ -422,7 +422,8 @@ def _estimator(
 def _condition(values: Any, n_samples: int) -> Condition:
     """Numbers and labels as the estimator takes them; named by content, as variables are."""
     named = hasattr(values, "columns") or isinstance(values, Mapping)
-    numbers, labels = [], []
+    numbers: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
     for column in [values[name] for name in values] if named else [values]:
         array = np.asarray(column)
         if array.ndim not in (1, 2) or len(array) != n_samples:
@@ -435,10 +436,9 @@ def _condition(values: Any, n_samples: int) -> Condition:
             labels += [label_codes(v) for v in array.T]
         else:
             numbers += list(_codes(_samples(array, "condition")).T)
-    empty = np.empty((n_samples, 0), dtype=np.int32)
-    codes, categories = (np.stack(c, axis=1) if c else empty for c in (numbers, labels))
-    digest = hashlib.blake2b(codes.tobytes() + categories.tobytes(), digest_size=16).hexdigest()
-    return Condition(digest, codes, categories)
+    found = Condition.of("", n_samples, numbers, labels)
+    content = found.codes.tobytes() + found.categories.tobytes()
+    return found._replace(name=hashlib.blake2b(content, digest_size=16).hexdigest())
 
 
 def _config(

@@ -13,6 +13,7 @@ of a run share it, and a variable costs a few matrix products.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +46,14 @@ class Condition(NamedTuple):
     name: str
     codes: np.ndarray
     categories: np.ndarray
+
+    @classmethod
+    def of(
+        cls, name: str, n: int, numbers: Sequence[np.ndarray], labels: Sequence[np.ndarray]
+    ) -> Condition:
+        """From the codes (N,) of columns of numbers and of labels, of n samples each."""
+        empty = np.empty((n, 0), dtype=np.int32)
+        return cls(name, *(np.stack(c, axis=1) if c else empty for c in (numbers, labels)))
 
     @property
     def present(self) -> np.ndarray:

@@ -79,10 +79,9 @@ class _Found(NamedTuple):
 
 
 def _away(sides: Sequence[Side]) -> tuple[np.ndarray, np.ndarray]:
-    """(V, n) 1 where a rare side is away from its value, else 0, and (V,) its number in (0, 1)."""
-    none = np.zeros(sides[0].n, dtype=bool)
-    away = np.stack([none if side.away is None else side.away for side in sides])
-    return away.astype(np.float32), np.array([side.turn for side in sides])
+    """Of rare sides: (V, n) 1 where one is away from its value, else 0, and (V,) its number in (0, 1)."""
+    away = np.stack([np.asarray(side.away, dtype=np.float32) for side in sides])
+    return away, np.array([side.turn for side in sides])
 
 
 class _Tile:
@@ -236,15 +235,17 @@ class _Tile:
         chosen = rare[0][i] & rare[1][j] & (self.columns.n_samples[rows] >= screen.MIN_SAMPLES)
         if not chosen.any():
             return
-        away, turn = zip(*(_away(sides) for sides in (left, right)), strict=True)
-        i, j = i[chosen], j[chosen]
+        first, i = np.unique(i[chosen], return_inverse=True)
+        second, j = np.unique(j[chosen], return_inverse=True)
+        found = _away([left[k] for k in first]), _away([right[k] for k in second])
+        away, turn = zip(*found, strict=True)
         both = (away[0] @ away[1].T)[i, j].astype(np.float64)
         a, b = (v.sum(axis=1, dtype=np.float64)[k] for v, k in zip(away, (i, j), strict=True))
         n = away[0].shape[1]
         p_value = detection.p_values(both, a, b, n, (turn[0][i] + turn[1][j]) % 1.0)
         self.columns.put(rows[chosen], "screen", p_value=p_value)
-        found = detection.mutual_information(both, a, b, n)
-        self.columns.detected_mi[rows[chosen]], self.columns.detected_se[rows[chosen]] = found
+        mi, se = detection.mutual_information(both, a, b, n)
+        self.columns.detected_mi[rows[chosen]], self.columns.detected_se[rows[chosen]] = mi, se
 
     def raise_to_detected(self, rows: np.ndarray) -> None:
         """Where the MI of two rare variables being away is more than was found, it is the estimate."""

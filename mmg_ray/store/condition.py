@@ -52,9 +52,7 @@ def read_condition(run: Location, digest: str) -> Condition:
     for field in stored.schema:
         kind = labels if (field.metadata or {}).get(b"kind") == b"label" else numbers
         kind.append(stored.column(field.name).to_numpy())
-    empty = np.empty((stored.num_rows, 0), dtype=np.int32)
-    codes, categories = (np.stack(c, axis=1) if c else empty for c in (numbers, labels))
-    return Condition(digest, codes, categories)
+    return Condition.of(digest, stored.num_rows, numbers, labels)
 
 
 def _column(table: Table, name: str) -> tuple[np.ndarray, bool]:

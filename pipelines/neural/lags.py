@@ -67,9 +67,7 @@ def condition_of(known: Known) -> Condition:
     flat = [values.ravel() for values in known.values()]
     numbers = [marginals.ordinal_codes(v.astype(float)) for v in flat if v.dtype.kind in "iuf"]
     labels = [label_codes(v) for v in flat if v.dtype.kind not in "iuf"]
-    empty = np.empty((flat[0].size, 0), dtype=np.int32)
-    codes, categories = (np.stack(c, axis=1) if c else empty for c in (numbers, labels))
-    return Condition(", ".join(known), codes, categories)
+    return Condition.of(", ".join(known), flat[0].size, numbers, labels)
 
 
 def functions(
@@ -212,11 +210,11 @@ def transfer(
     condition = {
         name: np.pad(values, padding, mode="edge").ravel() for name, values in (known or {}).items()
     }
-    tried = [
-        (lag, found)
+    every = [
+        (lag, transfer_entropy(a, b, lag, own_lags=own, condition=condition or None, config=cfg))
         for lag in lags
-        if (found := _transfer(a, b, lag, own, condition, cfg)).mi_nats is not None
     ]
+    tried = [(lag, found) for lag, found in every if found.mi_nats is not None]
     if not tried:
         return None
     p = np.array([np.nan if f.p_value is None else f.p_value for _, f in tried])
@@ -227,17 +225,6 @@ def transfer(
         float("nan") if best.se_nats is None else best.se_nats,
         float(np.minimum(1.0, p.min() * len(tried))),
     )
-
-
-def _transfer(
-    a: np.ndarray,
-    b: np.ndarray,
-    lag: int,
-    own: Sequence[int],
-    condition: Known,
-    cfg: EstimatorConfig,
-) -> PairEstimate:
-    return transfer_entropy(a, b, lag, own_lags=own, condition=condition or None, config=cfg)
 
 
 def pairs_of(names: Sequence[str], stimuli: Sequence[str]) -> Iterator[tuple[int, int]]:
