@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 .PHONY: demo test lint faults benchmarks clean
 
 demo: $(VENV)/.run
-	$(BIN)/python -m pipelines.genomics
+	$(BIN)/mmg-ray genomics
 
 # a file at a time on either core
 test: export OMP_NUM_THREADS = 1

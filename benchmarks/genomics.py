@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/genomics.py --part pbmc
     OMP_NUM_THREADS=1 python benchmarks/genomics.py --part networks
 
-pbmc: 765 genes in 700 blood cells, as `python -m pipelines.genomics` takes them. Each method runs in a
+pbmc: 765 genes in 700 blood cells, as `mmg-ray genomics` takes them. Each method runs in a
 process of its own; processor seconds and peak memory are that process's. GRNBoost2 is asked for a sample
 of targets and KSG for a sample of pairs, and their times are multiplied up. Then, how the rankings of the
 pairs agree, and on which pairs they do not.
@@ -37,11 +37,11 @@ from sklearn.metrics import average_precision_score
 
 from mmg_ray.api import mi_matrix
 from mmg_ray.config import DataConfig
+from mmg_ray.genomics import pbmc
+from mmg_ray.genomics.config import ExpressionEstimator
 from mmg_ray.network.steps import apply
 from mmg_ray.network.stream import Batch, EdgeStream
 from mmg_ray.store.sources import read_table
-from pipelines.genomics import pbmc
-from pipelines.genomics.config import ExpressionEstimator
 
 NEEDS = {
     "mmg auto": None,

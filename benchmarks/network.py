@@ -35,13 +35,13 @@ from sklearn.metrics import average_precision_score
 
 from mmg_ray.api import mi_matrix
 from mmg_ray.config import DataConfig
+from mmg_ray.jobs import packaged
 from mmg_ray.network.significance import QValues
 from mmg_ray.network.steps import apply
 from mmg_ray.network.steps.fdr import with_q_values
 from mmg_ray.network.stream import Batch, EdgeStream
 from mmg_ray.store.sources import read_table
 from pipelines import sachs
-from pipelines.job import packaged
 
 N_VARIABLES, N_MODULES, N_TARGETS = 500, 60, 4
 RATES = (0.05, 0.1)

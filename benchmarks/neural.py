@@ -32,10 +32,10 @@ from scipy.stats import kstest, rankdata
 
 from mmg_ray.api import estimate_mi, independence_test
 from mmg_ray.config import EstimatorConfig
+from mmg_ray.jobs import packaged
+from mmg_ray.neural import lags
+from mmg_ray.neural.examples import EXAMPLES, prepare
 from mmg_ray.store.sources import read_table
-from pipelines.job import packaged
-from pipelines.neural import lags
-from pipelines.neural.examples import EXAMPLES, prepare
 
 Pair = tuple[np.ndarray, np.ndarray]
 MOST, TRUE = 10, 3
@@ -278,7 +278,7 @@ def fmri() -> np.ndarray:
     from pathlib import Path
 
     from mmg_ray.config import load_as
-    from pipelines.neural.config import NeuralConfig
+    from mmg_ray.neural.config import NeuralConfig
 
     with tempfile.TemporaryDirectory() as folder:
         cfg = load_as(NeuralConfig, EXAMPLES["fmri"].read_text(), prepare("fmri", Path(folder)))

@@ -6,6 +6,7 @@ explains, 75 stopped early as asked (run it again to go on), 130 stopped with Ct
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import time
@@ -19,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmg_ray import config as configuration
-from mmg_ray.errors import DataError, Drained, MMGError, RunError, StoreError
+from mmg_ray.errors import DataError, MMGError, StoreError
 from mmg_ray.execute.progress import duration, speed
 from mmg_ray.schema import Status
 from mmg_ray.store.kept import RANKINGS
@@ -34,24 +35,33 @@ _ENDED = {
     State.FAILED: "ended with failures",
     State.COMPLETE: "ended",
 }
-RESUME = 75  # EX_TEMPFAIL of sysexits.h: no mistake, try again
-_CODES = {RunError: 1, Drained: RESUME}
-
-
-def exit_code(error: MMGError) -> int:
-    """What a process that ends with this error exits with."""
-    return next((code for kind, code in _CODES.items() if isinstance(error, kind)), 2)
+# Commands of the fields, and of schedules: each is a module of its own, imported when it is asked for.
+_ELSEWHERE = {
+    "genomics": "mmg_ray.genomics.command",
+    "neural": "mmg_ray.neural.command",
+    "nightly": "mmg_ray.scheduled.nightly",
+    "submit": "mmg_ray.scheduled.submit",
+}
 
 
 class _Commands(click.Group):
     """Errors that a user can act on become one message and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*_ELSEWHERE, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name in _ELSEWHERE:
+            command: click.Command = importlib.import_module(_ELSEWHERE[name]).main
+            return command
+        return super().get_command(ctx, name)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except MMGError as error:
             click.echo(f"error: {error}", err=True)
-            ctx.exit(exit_code(error))
+            ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             click.echo("stopped; what is finished is stored, and `run` again goes on", err=True)
             ctx.exit(130)

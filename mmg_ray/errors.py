@@ -1,8 +1,18 @@
 """Errors a user can act on: each says the value, the reason and the way out."""
 
+from typing import ClassVar
+
+RESUME = 75  # EX_TEMPFAIL of sysexits.h: no mistake, try again
+
 
 class MMGError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of every error this package raises on purpose.
+
+    Attributes:
+        exit_code: what a process that ends with this error exits with.
+    """
+
+    exit_code: ClassVar[int] = 2
 
 
 class ConfigError(MMGError):
@@ -24,6 +34,10 @@ class FingerprintError(StoreError):
 class RunError(MMGError):
     """Some shards of a run failed; the others are stored, and running again tries the rest."""
 
+    exit_code = 1
+
 
 class Drained(MMGError):
     """A run stopped early because it was asked to; what is finished is stored, `run` again goes on."""
+
+    exit_code = RESUME

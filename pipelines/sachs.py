@@ -7,10 +7,14 @@ Arguments are passed on as overrides: ``python -m pipelines.sachs execute.execut
 from __future__ import annotations
 
 import csv
+import sys
 from pathlib import Path
 
-from mmg_ray.store.run import Run
-from pipelines.job import packaged, script, start
+from mmg_ray import cli
+from mmg_ray.config import load
+from mmg_ray.errors import DataError
+from mmg_ray.jobs import packaged
+from mmg_ray.store.run import Run, open_run
 
 _TABLE = "cdt/data/resources/cyto_full_data.csv"
 _EDGES = "cdt/data/resources/cyto_full_target.csv"
@@ -33,7 +37,11 @@ def hits(run: Run) -> tuple[int, float]:
 def main(overrides: list[str]) -> Run:
     """Run the job and say how its strongest pairs compare with the known network."""
     settings = [f"data.path={packaged('cdt', _TABLE)}", *overrides]
-    run = start(Path(__file__).with_name("sachs.yaml"), settings)
+    config = Path(__file__).with_name("sachs.yaml")
+    words = [word for setting in settings for word in ("--set", setting)]
+    if code := cli.main(["run", str(config), *words], standalone_mode=False):
+        sys.exit(code)
+    run = open_run(load(config.read_text(), settings).output.url)
     found, by_chance = hits(run)
     n = len(known_edges())
     print(
@@ -44,4 +52,7 @@ def main(overrides: list[str]) -> Run:
 
 
 if __name__ == "__main__":
-    script(main)
+    try:
+        main(sys.argv[1:])
+    except DataError as error:  # the package that carries the table is not installed
+        sys.exit(f"error: {error}")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mmg_ray.config import Config, load_as
-from pipelines.genomics.config import GenomicsConfig
-from pipelines.neural.config import NeuralConfig
+from mmg_ray.genomics.config import GenomicsConfig
+from mmg_ray.neural.config import NeuralConfig
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

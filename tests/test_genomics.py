@@ -1,4 +1,4 @@
-"""pipelines/genomics on small written files: every choice against plain NumPy, every fault named."""
+"""mmg_ray/genomics on small written files: every choice against plain NumPy, every fault named."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from scipy import sparse
 from scipy.stats import kstest, spearmanr
 
 from mmg_ray.api import estimate_mi
+from mmg_ray.cli import main
 from mmg_ray.config import documented_yaml, load_as
 from mmg_ray.errors import ConfigError, DataError
+from mmg_ray.genomics import cells, genes
+from mmg_ray.genomics.config import ExpressionEstimator, GenomicsConfig
+from mmg_ray.genomics.job import go, inputs
 from mmg_ray.store.run import open_run
 from mmg_ray.store.sources import Table
-from pipelines.genomics import cells, genes
-from pipelines.genomics.__main__ import main
-from pipelines.genomics.config import ExpressionEstimator, GenomicsConfig
-from pipelines.genomics.job import go, inputs
 
 N, V = 120, 14
 GENES = ["GAPDH", "ACTB", "CD3D", "STAT1", "RPL3", *[f"G{k}" for k in range(V - 5)]]
@@ -176,7 +176,7 @@ def test_what_is_left_out_is_listed_with_the_reason(h5ad: Path) -> None:
 
 
 def test_the_command_teaches_and_refuses(h5ad: Path) -> None:
-    shown = CliRunner().invoke(main, ["--show-config"])
+    shown = CliRunner().invoke(main, ["genomics", "--show-config"])
     cfg = load_as(GenomicsConfig, shown.output)
     assert cfg.cells == GenomicsConfig.__pydantic_fields__["cells"].default_factory()
     assert shown.output == documented_yaml(GenomicsConfig)
@@ -185,15 +185,15 @@ def test_the_command_teaches_and_refuses(h5ad: Path) -> None:
     assert (near.estimator.cascade.p_value, near.estimator.cascade.fine_structure) == (0.01, False)
     config = h5ad.parent / "genes.yaml"
     config.write_text(f"data: {{path: {h5ad}}}\n")
-    looked = CliRunner().invoke(main, [str(config), "--look", "--set", "genes.top=5"])
+    looked = CliRunner().invoke(main, ["genomics", str(config), "--look", "--set", "genes.top=5"])
     assert looked.exit_code == 0, looked.output
     assert "read:    120 cells x 14 genes, counts" in looked.output
     assert "run:     120 samples x 5 genes" in looked.output
     assert not (h5ad.parent / "runs").exists()
-    wrong = CliRunner().invoke(main, [str(config), "--set", "genes.regulator=x"])
+    wrong = CliRunner().invoke(main, ["genomics", str(config), "--set", "genes.regulator=x"])
     assert wrong.exit_code == 2
     assert "did you mean 'regulators'" in wrong.output
-    assert CliRunner().invoke(main, ["nothing.yaml"]).exit_code == 2
+    assert CliRunner().invoke(main, ["genomics", "nothing.yaml"]).exit_code == 2
 
 
 # --- files with faults ---------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""pipelines/neural on small written files: bins against plain NumPy, lags and nulls, every fault named."""
+"""mmg_ray/neural on small written files: bins against plain NumPy, lags and nulls, every fault named."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import yaml
 from click.testing import CliRunner
 from scipy.stats import kstest
 
+from mmg_ray.cli import main
 from mmg_ray.config import EstimatorConfig, documented_yaml, load_as
 from mmg_ray.errors import ConfigError, DataError
-from pipelines.neural import lags
-from pipelines.neural.__main__ import main
-from pipelines.neural.config import NeuralConfig
-from pipelines.neural.job import go, inputs, lagged
-from pipelines.neural.recordings import Series
-from pipelines.neural.samples import PHASE, RATE, counts, means
+from mmg_ray.neural import lags
+from mmg_ray.neural.config import NeuralConfig
+from mmg_ray.neural.job import go, inputs, lagged
+from mmg_ray.neural.recordings import Series
+from mmg_ray.neural.samples import PHASE, RATE, counts, means
 
 SECONDS = 60.0
 
@@ -187,19 +187,21 @@ def test_area_by_area_runs_on_groups(tmp_path: Path) -> None:
 
 
 def test_the_command_teaches_and_refuses(tmp_path: Path) -> None:
-    shown = CliRunner().invoke(main, ["--show-config"])
+    shown = CliRunner().invoke(main, ["neural", "--show-config"])
     assert shown.output == documented_yaml(NeuralConfig)
     load_as(NeuralConfig, shown.output)
     config = tmp_path / "cells.yaml"
     config.write_text(f"data: {{path: {written(tmp_path, **trains())}}}\n")
-    looked = CliRunner().invoke(main, [str(config), "--look", "--set", "bins.width_s=0.1"])
+    looked = CliRunner().invoke(
+        main, ["neural", str(config), "--look", "--set", "bins.width_s=0.1"]
+    )
     assert looked.exit_code == 0, looked.output
     assert "samples of 0.1 s x 4 variables" in looked.output
     assert not (tmp_path / "runs").exists()
-    wrong = CliRunner().invoke(main, [str(config), "--set", "bins.width=1"])
+    wrong = CliRunner().invoke(main, ["neural", str(config), "--set", "bins.width=1"])
     assert wrong.exit_code == 2
     assert "did you mean 'width_s'" in wrong.output
-    assert CliRunner().invoke(main, ["nothing.yaml"]).exit_code == 2
+    assert CliRunner().invoke(main, ["neural", "nothing.yaml"]).exit_code == 2
 
 
 def test_examples_are_read_from_the_package(
@@ -211,7 +213,7 @@ def test_examples_are_read_from_the_package(
         ("fmri", "run:     250 samples of 1.89 s x 28 variables"),
         ("grasshopper", "samples of 0.002 s x 2 variables"),
     ):
-        looked = CliRunner().invoke(main, ["--look", "--example", example])
+        looked = CliRunner().invoke(main, ["neural", "--look", "--example", example])
         assert looked.exit_code == 0, looked.output
         assert line in looked.output
 

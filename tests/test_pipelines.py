@@ -9,14 +9,14 @@ import pytest
 from click.testing import CliRunner
 from scipy.stats import false_discovery_control
 
+from mmg_ray.cli import main
 from mmg_ray.config import DataConfig
 from mmg_ray.errors import DataError
+from mmg_ray.genomics import pbmc
+from mmg_ray.jobs import packaged
 from mmg_ray.store.run import open_run
 from mmg_ray.store.sources import read_table
 from pipelines import sachs
-from pipelines.genomics import pbmc
-from pipelines.genomics.__main__ import main as genomics
-from pipelines.job import packaged
 
 
 def data_file(package: str, name: str) -> str:
@@ -58,7 +58,7 @@ def test_genes_of_one_kind_of_blood_cell_depend_most(tmp_path: Path) -> None:
     others = ["HES4", "SSU72", "PARK7", "TNFRSF4", "SOX4"]
     asked = serial(tmp_path, f"data.variables=[{', '.join(genes + others)}]")
     words = [word for setting in asked for word in ("--set", setting)]
-    result = CliRunner().invoke(genomics, words)
+    result = CliRunner().invoke(main, ["genomics", *words])
     assert result.exit_code == 0, result.output
     printed, run = result.output, open_run(str(tmp_path / "run"))
     n = len(genes) + len(others)

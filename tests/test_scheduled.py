@@ -23,9 +23,9 @@ from ray_settings import NOTICE_S
 from s3_store import environment, free_port, listening
 
 import mmg_ray
-from mmg_ray.cli import RESUME
-from pipelines.scheduled import nightly, submit
-from pipelines.scheduled.submit import Jobs, JobsError
+from mmg_ray.errors import RESUME
+from mmg_ray.scheduled import nightly, submit
+from mmg_ray.scheduled.submit import Jobs, JobsError
 
 FOLDER = Path(nightly.__file__).parent
 TOKEN = "5" * 64
@@ -120,7 +120,7 @@ def test_a_job_on_a_real_head_is_submitted_once_and_its_results_are_in_the_bucke
             time.sleep(0.5)
     with pytest.raises(JobsError, match="set RAY_AUTH_TOKEN"):
         Jobs(head, "wrong").find("none")
-    command = [sys.executable, "-m", "pipelines.scheduled.nightly", str(config)]
+    command = [sys.executable, "-m", "mmg_ray", "nightly", str(config)]
     command += ["--base", f"{s3_url}/nightly", "--date", "2026-11-24"]
     command += ["--set", "execute.executor=ray", "--set", "execute.address=auto"]
     name = "nightly-2026-11-24"
@@ -271,7 +271,7 @@ def test_pods_have_fixed_sizes_volumes_that_exist_and_no_secret_in_the_text(name
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
 def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     for unit in (FOLDER / "systemd").iterdir():
-        text = unit.read_text().replace("%h/mmg_ray/.venv/bin/python", sys.executable)
+        text = unit.read_text().replace("%h/mmg_ray/.venv/bin/mmg-ray", sys.executable)
         (tmp_path / unit.name).write_text(text)
     said = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *tmp_path.glob("mmg-ray-nightly.*")],
@@ -290,14 +290,14 @@ def commands() -> dict[str, list[str]]:
         "rayjob": shlex.split(manifest("rayjob")["spec"]["entrypoint"]),
         "cronjob": pod["containers"][0]["command"] + pod["containers"][0]["args"],
         "systemd": shlex.split(re.search("^ExecStart=(.*)$", service, re.MULTILINE)[1]),  # type: ignore[index]
-        "cron": shlex.split(re.search("(python -m .*) >>", service)[1]),  # type: ignore[index]
+        "cron": shlex.split(re.search(r"(\S*mmg-ray nightly .*) >>", service)[1]),  # type: ignore[index]
     }
 
 
 @pytest.mark.parametrize("name", ["rayjob", "cronjob", "systemd", "cron"])
 def test_the_commands_of_the_recipes_are_ones_that_exist(name: str) -> None:
-    program, flag, module, *words = commands()[name]
-    assert program.endswith("python")
-    assert (flag, module) == ("-m", "pipelines.scheduled.nightly")
+    program, command, *words = commands()[name]
+    assert program.endswith("mmg-ray")
+    assert command == "nightly"
     context = nightly.main.make_context("nightly", words)
     assert context.params["base"] == "s3://bucket/nightly"

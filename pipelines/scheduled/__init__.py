@@ -1,1 +1,1 @@
-"""Runs that a clock starts: `nightly` does one, `submit` hands one to a Ray cluster."""
+"""Runs that a clock starts; recipes for Kubernetes, systemd and cron lie in mmg_ray/scheduled."""

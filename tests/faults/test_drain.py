@@ -11,8 +11,7 @@ import disturbed
 import pytest
 
 from mmg_ray import config
-from mmg_ray.cli import RESUME
-from mmg_ray.errors import ConfigError, Drained
+from mmg_ray.errors import RESUME, ConfigError, Drained
 from mmg_ray.execute import driver, task
 from mmg_ray.execute.drain import seconds
 from mmg_ray.store import pulse

@@ -27,13 +27,13 @@ from mmg_ray import config as configuration
 from mmg_ray.config import Config
 from mmg_ray.errors import ConfigError, DataError
 from mmg_ray.execute import driver
+from mmg_ray.genomics import cells as of_cells
+from mmg_ray.genomics import genes as of_genes
+from mmg_ray.genomics.checks import describe, refuse_turned
+from mmg_ray.genomics.config import GenomicsConfig
 from mmg_ray.store.location import Location
 from mmg_ray.store.run import Run
 from mmg_ray.store.sources import Table, read_table
-from pipelines.genomics import cells as of_cells
-from pipelines.genomics import genes as of_genes
-from pipelines.genomics.checks import describe, refuse_turned
-from pipelines.genomics.config import GenomicsConfig
 
 _SECTIONS = configuration.known_keys([])
 

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from mmg_ray.errors import ConfigError, DataError
+from mmg_ray.neural.config import NeuralConfig
+from mmg_ray.neural.recordings import Recording, Series
 from mmg_ray.store.sources import Table
 from mmg_ray.store.sources.select import nearest
-from pipelines.neural.config import NeuralConfig
-from pipelines.neural.recordings import Recording, Series
 
 TIME, TRIAL, PHASE, RATE = "time_s", "trial", "time_in_trial_s", "population_rate"
 _SPIKE_BIN_S = 0.05

@@ -10,23 +10,24 @@ from pathlib import Path
 import click
 
 from mmg_ray import config as configuration
-from pipelines.genomics import pbmc
-from pipelines.genomics.config import GenomicsConfig
-from pipelines.genomics.job import go, inputs
-from pipelines.job import as_command, read_config
+from mmg_ray.genomics import pbmc
+from mmg_ray.genomics.config import GenomicsConfig
+from mmg_ray.genomics.job import go, inputs
+from mmg_ray.jobs import read_config
 
 
 @click.command(
+    "genomics",
     help=__doc__,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""
     \b
     Examples:
-      python -m pipelines.genomics                                  # the worked example
-      python -m pipelines.genomics --show-config > genes.yaml       # every field and its meaning
-      python -m pipelines.genomics genes.yaml --look                # what would be run; nothing is
-      python -m pipelines.genomics genes.yaml
-      python -m pipelines.genomics genes.yaml --set genes.regulators=tfs.txt --set cells.each=cell_type
+      mmg-ray genomics                                  # the worked example
+      mmg-ray genomics --show-config > genes.yaml       # every field and its meaning
+      mmg-ray genomics genes.yaml --look                # what would be run; nothing is
+      mmg-ray genomics genes.yaml
+      mmg-ray genomics genes.yaml --set genes.regulators=tfs.txt --set cells.each=cell_type
     """,
 )
 @click.argument("config", required=False)
@@ -39,11 +40,6 @@ def main(config: str | None, overrides: tuple[str, ...], show_config: bool, look
     if show_config:
         click.echo(configuration.documented_yaml(GenomicsConfig), nl=False)
         return
-    with as_command():
-        _main(config, overrides, look)
-
-
-def _main(config: str | None, overrides: tuple[str, ...], look: bool) -> None:
     if config is None:
         text = Path(pbmc.CONFIG).read_text()
         overrides = (f"data.path={pbmc.matrix()}", *overrides)
@@ -59,7 +55,3 @@ def _main(config: str | None, overrides: tuple[str, ...], look: bool) -> None:
             continue
         click.echo("\n".join(pbmc.summary(run)))
         click.echo("\n".join([*written, f"results: {run.url}"]))
-
-
-if __name__ == "__main__":
-    main()

@@ -10,24 +10,25 @@ from pathlib import Path
 import click
 
 from mmg_ray import config as configuration
-from pipelines.job import as_command, read_config
-from pipelines.neural import examples
-from pipelines.neural.config import NeuralConfig
-from pipelines.neural.job import go, inputs
+from mmg_ray.jobs import read_config
+from mmg_ray.neural import examples
+from mmg_ray.neural.config import NeuralConfig
+from mmg_ray.neural.job import go, inputs
 
 
 @click.command(
+    "neural",
     help=__doc__,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""
     \b
     Examples:
-      python -m pipelines.neural                                  # brain regions, fMRI
-      python -m pipelines.neural --example grasshopper            # spikes of a cell and a sound
-      python -m pipelines.neural --show-config > cells.yaml       # every field and its meaning
-      python -m pipelines.neural cells.yaml --look                # what would be run; nothing is
-      python -m pipelines.neural cells.yaml
-      python -m pipelines.neural cells.yaml --set lags.max_s=0.2 --set 'lags.transfer=[1, 2, 3]'
+      mmg-ray neural                                  # brain regions, fMRI
+      mmg-ray neural --example grasshopper            # spikes of a cell and a sound
+      mmg-ray neural --show-config > cells.yaml       # every field and its meaning
+      mmg-ray neural cells.yaml --look                # what would be run; nothing is
+      mmg-ray neural cells.yaml
+      mmg-ray neural cells.yaml --set lags.max_s=0.2 --set 'lags.transfer=[1, 2, 3]'
     """,
 )
 @click.argument("config", required=False)
@@ -45,11 +46,6 @@ def main(
     if show_config:
         click.echo(configuration.documented_yaml(NeuralConfig), nl=False)
         return
-    with as_command():
-        _main(config, overrides, example, look)
-
-
-def _main(config: str | None, overrides: tuple[str, ...], example: str, look: bool) -> None:
     if config is None:
         text = Path(examples.EXAMPLES[example]).read_text()
         overrides = (*examples.prepare(example, Path("runs") / f"{example}-data"), *overrides)
@@ -63,7 +59,3 @@ def _main(config: str | None, overrides: tuple[str, ...], example: str, look: bo
     if config is None and example == "fmri":
         click.echo(examples.mirrored(run))
     click.echo("\n".join([*written, f"results: {run.url}"]))
-
-
-if __name__ == "__main__":
-    main()

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmg_ray.jobs import packaged
 from mmg_ray.schema import Status
 from mmg_ray.store.run import Run
-from pipelines.job import packaged
 
 CONFIG = Path(__file__).with_name("pbmc.yaml")
 _MATRIX = "scanpy/datasets/10x_pbmc68k_reduced.h5ad"

@@ -15,10 +15,10 @@ import numpy as np
 
 from mmg_ray.config import DataConfig
 from mmg_ray.errors import ConfigError, DataError
+from mmg_ray.neural.config import NeuralConfig
 from mmg_ray.store.sources import Table, read_table
 from mmg_ray.store.sources.files import locate, open_file, unreadable
 from mmg_ray.store.sources.select import choose_variables, nearest
-from pipelines.neural.config import NeuralConfig
 
 _LONGEST_GAP = 1.5  # steps of a series' own sampling
 _SMOOTHER = 0.3  # neighbours of one axis correlate so much more than those of the other

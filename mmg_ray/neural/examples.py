@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mmg_ray.jobs import packaged
 from mmg_ray.store.run import Run
-from pipelines.job import packaged
 
 _FOLDER = Path(__file__).parent
 EXAMPLES = {"fmri": _FOLDER / "fmri.yaml", "grasshopper": _FOLDER / "grasshopper.yaml"}

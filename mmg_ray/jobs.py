@@ -1,27 +1,21 @@
-"""What the jobs share: data that an installed package carries, runs as the command line does them, results."""
+"""What the jobs of both fields share: data that an installed package carries, the files made of a run."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import io
-import logging
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 
-import click
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from mmg_ray.cli import exit_code, main
-from mmg_ray.config import Texts, load
+from mmg_ray.config import Texts
 from mmg_ray.errors import ConfigError, DataError, MMGError, StoreError
 from mmg_ray.network.steps import parse
 from mmg_ray.report.page import write_report
 from mmg_ray.store.exports import FORMATS, write
 from mmg_ray.store.location import Location
-from mmg_ray.store.run import Run, open_run
+from mmg_ray.store.run import Run
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -94,40 +88,8 @@ def packaged(package: str, name: str) -> str:
     )
 
 
-@contextmanager
-def as_command() -> Iterator[None]:
-    """Progress as log lines; a mistake is a message and the exit code that `mmg-ray` has for it."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("mmg_ray").setLevel(logging.INFO)
-    try:
-        yield
-    except MMGError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(exit_code(error))
-    except KeyboardInterrupt:
-        click.echo("stopped; what is finished is stored, and the same command goes on", err=True)
-        sys.exit(130)
-
-
 def read_config(config: str) -> str:
     """The text of a configuration, at any URL; StoreError where there is none."""
     if not Location(config).exists():
         raise StoreError(f"there is no configuration at {config}; --show-config prints one")
     return Location(config).read_bytes().decode()
-
-
-def start(config: Path, settings: list[str]) -> Run:
-    """Do what ``mmg-ray run`` does, down to the exit code, and open the finished run."""
-    words = [word for setting in settings for word in ("--set", setting)]
-    code = main(["run", str(config), *words], standalone_mode=False)
-    if code:
-        sys.exit(code)
-    return open_run(load(config.read_text(), settings).output.url)
-
-
-def script(job: Callable[[list[str]], object]) -> None:
-    """Run a job with the arguments of the command line; a missing package is a message."""
-    try:
-        job(sys.argv[1:])
-    except DataError as error:
-        sys.exit(f"error: {error}")

@@ -1,4 +1,4 @@
-"""The YAML of pipelines/genomics: three sections of its own before those of every run."""
+"""The YAML of mmg_ray/genomics: three sections of its own before those of every run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from mmg_ray.config import CascadeConfig, Config, EstimatorConfig, Texts
-from pipelines.job import FilesConfig
+from mmg_ray.jobs import FilesConfig
 
 _STRICT = ConfigDict(extra="forbid")
 

@@ -29,14 +29,14 @@ from mmg_ray.errors import ConfigError
 from mmg_ray.execute import driver
 from mmg_ray.execute.progress import each
 from mmg_ray.network.significance import QValues
+from mmg_ray.neural import lags as of_lags
+from mmg_ray.neural.config import NeuralConfig
+from mmg_ray.neural.recordings import read
+from mmg_ray.neural.samples import Samples, samples
 from mmg_ray.report.page import figure, section, table
 from mmg_ray.report.svg import Chart, ticks
 from mmg_ray.store.location import Location
 from mmg_ray.store.run import Run
-from pipelines.neural import lags as of_lags
-from pipelines.neural.config import NeuralConfig
-from pipelines.neural.recordings import read
-from pipelines.neural.samples import Samples, samples
 
 _SECTIONS = configuration.known_keys([])
 _DRAWN, _POINTS = 6, 41  # curves of the report, and lags of one

@@ -1,0 +1,1 @@
+"""Runs that a clock starts: `nightly` does one, `submit` hands one to a Ray cluster."""

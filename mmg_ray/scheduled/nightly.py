@@ -1,0 +1,131 @@
+"""One scheduled run: a dated URL under a base, nothing if the input has not changed since the last.
+
+    mmg-ray nightly run.yaml --base s3://bucket/nightly
+    mmg-ray nightly run.yaml --base runs/nightly --date 2026-11-24 --stop-after 5h
+
+It is safe to start it again and again: the same date goes on with the same run. Under the base are
+
+    2026-11-24/               the run, and its summary.json
+    latest.json               the last complete run: url, fingerprint, date
+
+Exit codes are those of `mmg-ray run`: 0 complete or skipped, 1 some shards failed, 2 a mistake that the
+message explains, 75 stopped early (start it again). The last line of output is the summary as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import click
+
+from mmg_ray import config as configuration
+from mmg_ray.errors import RESUME, MMGError, StoreError
+from mmg_ray.execute import driver
+from mmg_ray.execute.drain import seconds
+from mmg_ray.store.location import Location
+from mmg_ray.store.run import open_run
+
+LATEST = "latest.json"
+SUMMARY = "summary.json"
+
+
+@dataclass
+class Summary:
+    """What became of a scheduled run, for machines.
+
+    Attributes:
+        state: complete, skipped (the last complete run is of the same input and configuration),
+            stopped or failed.
+        url: of the run; of the one that made this one superfluous, if skipped.
+        exit_code: of the process.
+        fingerprint: of configuration and input.
+        statuses: pairs by status.
+    """
+
+    state: str
+    url: str
+    exit_code: int
+    fingerprint: str
+    date: str
+    wall_s: float
+    n_pairs: int = 0
+    pairs_done: int = 0
+    statuses: dict[str, int] | None = None
+    message: str = ""
+
+
+def nightly(
+    config: str, base: str, day: str, settings: list[str], stop_after_s: float | None = None
+) -> Summary:
+    """Do the run of a day, or see that it is not needed; the summary is stored beside its results."""
+    began = time.monotonic()
+    place = Location(base)
+    text = Location(config).read_bytes().decode()
+    cfg = configuration.load(text, [*settings, f"output.url={(place / day).url}"])
+    fingerprint = driver.fingerprint_of(cfg)
+    last = _latest(place)
+    if last.get("fingerprint") == fingerprint and last.get("date") != day:
+        url = str(last["url"])
+        return Summary("skipped", url, 0, fingerprint, day, time.monotonic() - began)
+    result = Summary("complete", (place / day).url, 0, fingerprint, day, 0.0)
+    try:
+        driver.run(cfg, stop_after_s=stop_after_s)
+    except MMGError as error:
+        result.exit_code, result.message = error.exit_code, str(error)
+        result.state = "stopped" if result.exit_code == RESUME else "failed"
+    result.wall_s = time.monotonic() - began
+    try:
+        status = open_run(result.url).status()
+        result.n_pairs, result.pairs_done = status.n_pairs, status.pairs_done
+        result.statuses = status.statuses
+        (place / day / SUMMARY).write_json(asdict(result))
+        if result.state == "complete":
+            done = {"url": result.url, "fingerprint": fingerprint, "date": day}
+            (place / LATEST).write_json(done)
+    except StoreError as error:  # the run never began: its own message says why
+        result.message = result.message or str(error)
+    return result
+
+
+def _latest(place: Location) -> dict[str, object]:
+    latest = place / LATEST
+    found = latest.read_json() if latest.exists() else {}
+    return found if isinstance(found, dict) else {}
+
+
+@click.command("nightly", help=(__doc__ or "").split("\n\n")[0])
+@click.argument("config")
+@click.option("--base", required=True, help="Where the dated runs lie; any fsspec URL.")
+@click.option("--date", "day", help="YYYY-MM-DD; default today, UTC.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="As in mmg-ray run.")
+@click.option("--stop-after", metavar="TIME", help="As in mmg-ray run.")
+@click.option("--summary", type=click.Path(path_type=Path), help="Write the summary here, too.")
+def main(
+    config: str,
+    base: str,
+    day: str | None,
+    settings: tuple[str, ...],
+    stop_after: str | None,
+    summary: Path | None,
+) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    try:
+        stamp = date.fromisoformat(day) if day else datetime.now(UTC).date()
+        limit = None if stop_after is None else seconds(stop_after)
+        result = nightly(config, base, stamp.isoformat(), list(settings), limit)
+    except (MMGError, ValueError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    if result.message:
+        click.echo(f"error: {result.message}", err=True)
+    line = json.dumps(asdict(result))
+    if summary is not None:
+        summary.write_text(line + "\n")
+    click.echo(line)
+    sys.exit(result.exit_code)

@@ -1,1 +1,0 @@
-"""Networks of cells, areas and stimuli, from a recording to edges, lags and directions. `python -m pipelines.neural`."""
