@@ -49,7 +49,7 @@ clean:
 # packages themselves nothing is used, so their dependencies stay out
 $(VENV)/.run: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) --editable .
+	$(PIP) --editable '.[plots]'
 	$(PIP) --no-deps scanpy cdt nitime
 	touch $@
 

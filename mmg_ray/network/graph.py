@@ -80,7 +80,7 @@ class Network:
             import igraph
         except ImportError:
             raise MMGError(
-                "igraph is not installed; pip install igraph, or use to_networkx()"
+                "igraph is not installed; pip install 'mmg-ray[igraph]', or use to_networkx()"
             ) from None
         ends = zip(*(self.edges[end].to_pylist() for end in ("i", "j")), strict=True)
         return igraph.Graph(
