@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint faults benchmarks clean
+.PHONY: demo test lint faults attack benchmarks clean
 
 demo: $(VENV)/.run
 	$(BIN)/mmg-ray genomics
@@ -25,6 +25,11 @@ lint: $(VENV)/.dev
 # every fault in full, and the table of what was survived
 faults: $(VENV)/.dev
 	MMG_RAY_FAULT_TABLE=1 $(BIN)/python -m pytest tests/faults -m 'full or not full'
+
+# damaged storage and malformed input: each attack_*.py prints a table and fails on anything silent or raw
+attack: export OMP_NUM_THREADS = 1
+attack: $(VENV)/.dev
+	for campaign in tests/attack/attack_*.py; do $(BIN)/python $$campaign || exit 1; done
 
 benchmarks: export OMP_NUM_THREADS = 1
 benchmarks: $(VENV)/.dev
