@@ -4,7 +4,25 @@ Arrays in this process: `estimate_mi`, `mi_matrix`, `transfer_entropy`,
 `MMGEstimator`. Stored runs: `run`, `open_run`.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what type checkers and editors read; `_HOME` is what runs
+    from mmg_ray.api import (
+        MIMatrix,
+        MMGEstimator,
+        estimate_mi,
+        independence_test,
+        mi_matrix,
+        mmse_gap,
+        transfer_entropy,
+    )
+    from mmg_ray.config import Config, EstimatorConfig, NullConfig
+    from mmg_ray.errors import MMGError
+    from mmg_ray.execute.driver import plan_run, run
+    from mmg_ray.network.consensus import consensus
+    from mmg_ray.schema import Status, Stop
+    from mmg_ray.store.compare import compare
+    from mmg_ray.store.run import Run, open_run
 
 _HOME = {
     "estimate_mi": "mmg_ray.api",

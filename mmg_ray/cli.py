@@ -11,11 +11,9 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 import click
-import pyarrow as pa
-import pyarrow.csv
 from rich.console import Console
 from rich.table import Table
 
@@ -25,7 +23,11 @@ from mmg_ray.execute.progress import duration, speed
 from mmg_ray.schema import Status
 from mmg_ray.store.kept import RANKINGS
 from mmg_ray.store.pulse import State
-from mmg_ray.store.run import Run, RunStatus, open_run
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mmg_ray.store.run import Run, RunStatus
 
 _SHOWN_AFTER_RUN = 10
 _WATCH_S = 10.0
@@ -34,6 +36,22 @@ _ENDED = {
     State.STOPPED: "stopped as asked",
     State.FAILED: "ended with failures",
     State.COMPLETE: "ended",
+}
+# The commands as help shows them; one that is in no section comes last.
+_SECTIONS = {
+    "A whole job of a field": ("genomics", "neural"),
+    "A run": ("config", "plan", "run", "status"),
+    "What a run found": (
+        "edges",
+        "network",
+        "export",
+        "report",
+        "heatmap",
+        "compare",
+        "consensus",
+    ),
+    "On a schedule": ("nightly", "submit"),
+    "Here and now": ("estimate",),
 }
 # Commands of the fields, and of schedules: each is a module of its own, imported when it is asked for.
 _ELSEWHERE = {
@@ -55,6 +73,20 @@ class _Commands(click.Group):
             command: click.Command = importlib.import_module(_ELSEWHERE[name]).main
             return command
         return super().get_command(ctx, name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        left = set(self.list_commands(ctx))
+        width = max(map(len, left)) + 2
+        for title, names in {**_SECTIONS, "More": tuple(sorted(left))}.items():
+            rows = [
+                (f"{name:<{width}}", command.get_short_help_str(limit=200))
+                for name in names
+                if name in left and (command := self.get_command(ctx, name))
+            ]
+            left.difference_update(names)
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows, col_spacing=0)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -81,6 +113,13 @@ _SET = click.option(
     metavar="KEY=VALUE",
     help="Change a field of the configuration: --set estimator.seed=1. Repeatable.",
 )
+
+
+def open_run(url: str) -> Run:
+    """Import on use: reading takes pyarrow, zarr and a second, `--help` does without."""
+    from mmg_ray.store.run import open_run as opened
+
+    return opened(url)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -447,7 +486,9 @@ def compare(
         paired=paired,
     )
     if file is not None:
-        pyarrow.csv.write_csv(found.edges, file)
+        from pyarrow.csv import write_csv
+
+        write_csv(found.edges, file)
         click.echo(f"wrote {found.edges.num_rows:,} edges: {found!r}", err=True)
         return
     table = Table(title=repr(found), title_justify="left")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -12,10 +13,11 @@ from pydantic.dataclasses import dataclass
 from mmg_ray.config import Texts
 from mmg_ray.errors import ConfigError, DataError, MMGError, StoreError
 from mmg_ray.network.steps import parse
-from mmg_ray.report.page import write_report
 from mmg_ray.store.exports import FORMATS, write
 from mmg_ray.store.location import Location
-from mmg_ray.store.run import Run
+
+if TYPE_CHECKING:
+    from mmg_ray.store.run import Run
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -65,6 +67,8 @@ class FilesConfig:
             except MMGError as error:  # no matplotlib, or too many variables: the edges are there
                 said.append(f"figure:  {error}")
         if self.report:
+            from mmg_ray.report.page import write_report  # torch takes seconds to import
+
             write_report(run, f"{run.url}/report.html", self.steps or None, sections=sections)
             said.append(f"wrote:   {run.url}/report.html")
         return said

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import subprocess
+import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import yaml
@@ -234,3 +237,39 @@ def test_help_lists_steps_and_formats() -> None:
     shown = words(invoke("export", "--help").stdout)
     for text in ("dpi=TOLERANCE drop the weakest edge", "graphml for Cytoscape"):
         assert text in shown
+
+
+def test_help_shows_every_command_in_a_section() -> None:
+    shown = invoke("--help").stdout
+    sections = [line for line in shown.splitlines() if line.endswith(":") and line[0] != " "]
+    assert "More:" not in sections, "name the command in _SECTIONS of mmg_ray/cli.py"
+    for name in main.list_commands(click.Context(main)):
+        assert f"\n  {name} " in shown
+    assert "..." not in shown.split("Options:")[1]  # no sentence is cut
+
+
+@pytest.mark.parametrize(
+    "command", ["", "genomics", "neural", "nightly", "submit", "run", "status", "edges"]
+)
+def test_help_imports_nothing_slow(command: str) -> None:
+    listed = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "mmg_ray", *command.split(), "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = {line.rsplit("|", 1)[-1].strip() for line in listed.stderr.splitlines()}
+    assert "mmg_ray.cli" in imported
+    assert not imported & {"torch", "ray", "scipy", "pandas", "pyarrow", "zarr", "anndata"}
+
+
+def test_looking_at_a_run_does_without_torch(run_yaml: str) -> None:
+    invoke("run", run_yaml)
+    program = (
+        "import sys, mmg_ray; run = mmg_ray.open_run('out'); run.status(); run.edges(); "
+        "run.variables(); run.strongest(3); print('torch' in sys.modules)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert said.stdout == "False\n"

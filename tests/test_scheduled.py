@@ -19,10 +19,12 @@ import numpy as np
 import pytest
 import ray
 import yaml
+from click.testing import CliRunner
 from ray_settings import NOTICE_S
 from s3_store import environment, free_port, listening
 
 import mmg_ray
+from mmg_ray.cli import main as cli
 from mmg_ray.errors import RESUME
 from mmg_ray.scheduled import nightly, submit
 from mmg_ray.scheduled.submit import Jobs, JobsError
@@ -301,3 +303,22 @@ def test_the_commands_of_the_recipes_are_ones_that_exist(name: str) -> None:
     assert command == "nightly"
     context = nightly.main.make_context("nightly", words)
     assert context.params["base"] == "s3://bucket/nightly"
+
+
+def test_recipes_are_written_and_never_over_edited_ones(tmp_path: Path) -> None:
+    written = CliRunner().invoke(cli, ["nightly", "--recipes", str(tmp_path)])
+    assert written.exit_code == 0
+    files = [Path(line) for line in written.stdout.splitlines()]
+    home = Path(nightly.__file__).parent
+    assert {file.relative_to(tmp_path) for file in files} == {
+        recipe.relative_to(home)
+        for kind in ("kubernetes", "systemd")
+        for recipe in (home / kind).iterdir()
+    }
+    assert "ExecStart=" in (tmp_path / "systemd" / "mmg-ray-nightly.service").read_text()
+    assert CliRunner().invoke(cli, ["nightly", "--recipes", str(tmp_path)]).exit_code == 0
+    files[0].write_text("edited")
+    refused = CliRunner().invoke(cli, ["nightly", "--recipes", str(tmp_path)])
+    assert refused.exit_code == 2
+    assert str(files[0]) in refused.output
+    assert files[0].read_text() == "edited"

@@ -9,12 +9,6 @@ from pathlib import Path
 
 import click
 
-from mmg_ray import config as configuration
-from mmg_ray.genomics import pbmc
-from mmg_ray.genomics.config import GenomicsConfig
-from mmg_ray.genomics.job import go, inputs
-from mmg_ray.jobs import read_config
-
 
 @click.command(
     "genomics",
@@ -37,6 +31,14 @@ from mmg_ray.jobs import read_config
 @click.option("--show-config", is_flag=True, help="Print a configuration of every field, and stop.")
 @click.option("--look", is_flag=True, help="Read, check and choose; write and run nothing.")
 def main(config: str | None, overrides: tuple[str, ...], show_config: bool, look: bool) -> None:
+    from mmg_ray import (
+        config as configuration,
+    )  # torch takes seconds to import: --help does without
+    from mmg_ray.genomics import pbmc
+    from mmg_ray.genomics.config import GenomicsConfig
+    from mmg_ray.genomics.job import go, inputs
+    from mmg_ray.jobs import read_config
+
     if show_config:
         click.echo(configuration.documented_yaml(GenomicsConfig), nl=False)
         return

@@ -9,11 +9,7 @@ from pathlib import Path
 
 import click
 
-from mmg_ray import config as configuration
-from mmg_ray.jobs import read_config
 from mmg_ray.neural import examples
-from mmg_ray.neural.config import NeuralConfig
-from mmg_ray.neural.job import go, inputs
 
 
 @click.command(
@@ -43,6 +39,13 @@ from mmg_ray.neural.job import go, inputs
 def main(
     config: str | None, overrides: tuple[str, ...], example: str, show_config: bool, look: bool
 ) -> None:
+    from mmg_ray import (
+        config as configuration,
+    )  # torch takes seconds to import: --help does without
+    from mmg_ray.jobs import read_config
+    from mmg_ray.neural.config import NeuralConfig
+    from mmg_ray.neural.job import go, inputs
+
     if show_config:
         click.echo(configuration.documented_yaml(NeuralConfig), nl=False)
         return

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmg_ray.jobs import packaged
-from mmg_ray.store.run import Run
+if TYPE_CHECKING:
+    from mmg_ray.store.run import Run
 
 _FOLDER = Path(__file__).parent
 EXAMPLES = {"fmri": _FOLDER / "fmri.yaml", "grasshopper": _FOLDER / "grasshopper.yaml"}
@@ -20,6 +21,8 @@ def prepare(name: str, folder: Path) -> list[str]:
     fmri: mean signals of 28 brain regions, white matter, ventricles and brain, one volume each 1.89 s.
     grasshopper: an auditory receptor cell and the sound's envelope, 10 s, times in microseconds.
     """
+    from mmg_ray.jobs import packaged  # takes a second: --help does without
+
     if name == "fmri":
         return [f"data.path={packaged('nitime', f'{_DATA}/fmri_timeseries.csv')}"]
     spikes, sound = folder / "spikes.npz", folder / "sound.csv"

@@ -14,6 +14,7 @@ message explains, 75 stopped early (start it again). The last line of output is 
 
 from __future__ import annotations
 
+import importlib.resources
 import json
 import logging
 import sys
@@ -26,10 +27,8 @@ import click
 
 from mmg_ray import config as configuration
 from mmg_ray.errors import RESUME, MMGError, StoreError
-from mmg_ray.execute import driver
 from mmg_ray.execute.drain import seconds
 from mmg_ray.store.location import Location
-from mmg_ray.store.run import open_run
 
 LATEST = "latest.json"
 SUMMARY = "summary.json"
@@ -64,6 +63,9 @@ def nightly(
     config: str, base: str, day: str, settings: list[str], stop_after_s: float | None = None
 ) -> Summary:
     """Do the run of a day, or see that it is not needed; the summary is stored beside its results."""
+    from mmg_ray.execute import driver  # torch takes seconds to import: --help does without
+    from mmg_ray.store.run import open_run
+
     began = time.monotonic()
     place = Location(base)
     text = Location(config).read_bytes().decode()
@@ -99,12 +101,40 @@ def _latest(place: Location) -> dict[str, object]:
     return found if isinstance(found, dict) else {}
 
 
+def _write_recipes(_ctx: click.Context, _option: click.Parameter, folder: Path | None) -> None:
+    """Write the recipes that the package carries; one that was edited is never written over."""
+    if folder is None:
+        return
+    for kind in ("kubernetes", "systemd"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+        for recipe in sorted(
+            (importlib.resources.files(__package__) / kind).iterdir(), key=lambda path: path.name
+        ):
+            file = folder / kind / recipe.name
+            if file.exists() and file.read_bytes() != recipe.read_bytes():
+                raise click.UsageError(
+                    f"{file} is there and differs from the recipe; name another folder"
+                )
+            file.write_bytes(recipe.read_bytes())
+            click.echo(file)
+    raise click.exceptions.Exit(0)
+
+
 @click.command("nightly", help=(__doc__ or "").split("\n\n")[0])
 @click.argument("config")
 @click.option("--base", required=True, help="Where the dated runs lie; any fsspec URL.")
 @click.option("--date", "day", help="YYYY-MM-DD; default today, UTC.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="As in mmg-ray run.")
 @click.option("--stop-after", metavar="TIME", help="As in mmg-ray run.")
+@click.option(
+    "--recipes",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    is_eager=True,
+    expose_value=False,
+    callback=_write_recipes,
+    help="Write recipes for Kubernetes, systemd and cron there, and stop.",
+)
 @click.option("--summary", type=click.Path(path_type=Path), help="Write the summary here, too.")
 def main(
     config: str,

@@ -14,7 +14,7 @@ import contextlib
 import hashlib
 import io
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,15 +24,16 @@ from zarr.codecs import ZstdCodec
 
 from mmg_ray.config import DataConfig
 from mmg_ray.errors import StoreError
-from mmg_ray.estimator.conditional_ranks import Condition
 from mmg_ray.estimator.marginals import MISSING, ordinal_codes
 from mmg_ray.schema import Status, Variable
-from mmg_ray.store.condition import read_condition, write_condition
 from mmg_ray.store.location import Location, require_digest
 from mmg_ray.store.quality import QUALITY_SCHEMA, Quality, column_row, group_row, measure
 from mmg_ray.store.sources import Table
 from mmg_ray.store.sources.groups import read_groups, resolve_groups
 from mmg_ray.store.zarr_store import zarr_store
+
+if TYPE_CHECKING:
+    from mmg_ray.estimator.conditional_ranks import Condition
 
 CODES = "prepared/codes.zarr"
 VARIABLES = "prepared/variables.parquet"
@@ -52,6 +53,10 @@ def prepare(table: Table, cfg: DataConfig, run: Location) -> str:
     the table (before anything is written), StoreError where nothing can be written.
     """
     groups = {} if cfg.groups is None else resolve_groups(read_groups(cfg.groups), table.names)
+    from mmg_ray.store.condition import (
+        write_condition,
+    )  # torch takes seconds: a reader does without
+
     condition = write_condition(table, cfg.conditions, run) if cfg.conditions else ""
     qualities = _write_codes(table, run / CODES)
     grouped = {v for members in groups.values() for v in members}
@@ -154,6 +159,8 @@ class Prepared:
 
     def condition(self) -> Condition | None:
         """What all pairs are conditioned on, or None. StoreError where it is lost or damaged."""
+        from mmg_ray.store.condition import read_condition
+
         return read_condition(self._run, self._condition) if self._condition else None
 
     def qc(self) -> pa.Table:

@@ -1,0 +1,93 @@
+"""The package says of itself what is so: its dependencies, its names, its version."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import mmg_ray
+
+ROOT = Path(__file__).parent.parent
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_every_import_is_declared() -> None:
+    """A module imported anywhere in the package belongs to a dependency, or to an extra."""
+    extras = PROJECT["optional-dependencies"]
+    users = [name for extra, names in extras.items() if extra != "dev" for name in names]
+    declared = {_normal(name) for name in [*PROJECT["dependencies"], *users]}
+    distributions = importlib.metadata.packages_distributions()
+    for module, file in _imports():
+        found = {_normal(name) for name in distributions.get(module, [])}
+        assert found, f"{file} imports {module}, which is not installed here"
+        assert found & declared, f"{file} imports {module}: declare one of {sorted(found)}"
+
+
+def test_what_is_needed_is_imported_first_and_extras_where_they_are_used() -> None:
+    """A bare installation imports every module: what an extra brings is imported inside functions."""
+    required = {_normal(name) for name in PROJECT["dependencies"]}
+    distributions = importlib.metadata.packages_distributions()
+    for module, file in _imports(top_level_only=True):
+        assert {_normal(name) for name in distributions[module]} & required, (module, str(file))
+
+
+def test_type_checkers_see_the_names_that_run() -> None:
+    tree = ast.parse((ROOT / "mmg_ray" / "__init__.py").read_text())
+    typed = {
+        alias.name: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mmg_ray")
+        for alias in node.names
+    }
+    assert typed == mmg_ray._HOME
+    assert (ROOT / "mmg_ray" / "py.typed").exists()
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == PROJECT["version"]
+    assert citation["license"] == PROJECT["license"]
+    [paper] = citation["references"]
+    assert paper["url"] == PROJECT["urls"]["Paper"]
+
+
+def test_the_changelog_has_a_section_for_what_comes() -> None:
+    sections = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert sections[0] == "Unreleased"
+
+
+@pytest.mark.parametrize("recipe", sorted((ROOT / "mmg_ray" / "scheduled").glob("kubernetes/*")))
+def test_recipes_name_this_version(recipe: Path) -> None:
+    for version in re.findall(r"mmg-ray:([\d.]+)", recipe.read_text()):
+        assert version == PROJECT["version"]
+
+
+def _imports(top_level_only: bool = False) -> Iterator[tuple[str, Path]]:
+    """Top-level names of modules from outside that the package imports, and where."""
+    for file in sorted((ROOT / "mmg_ray").rglob("*.py")):
+        tree = ast.parse(file.read_text())
+        for node in tree.body if top_level_only else ast.walk(tree):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module]
+            for name in names:
+                module = name.split(".")[0]
+                if module not in sys.stdlib_module_names | {"mmg_ray"}:
+                    yield module, file
+
+
+def _normal(requirement: str) -> str:
+    """The name of a distribution as its index compares it."""
+    name = re.split(r"[\s<>=!~;\[]", requirement, maxsplit=1)[0]
+    return re.sub(r"[-_.]+", "-", name).lower()
