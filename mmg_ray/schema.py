@@ -329,8 +329,13 @@ class Cost:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What a finished shard reports to the driver: a few numbers, never results."""
+    """What a finished shard reports to the driver: a few numbers, never results.
+
+    Attributes:
+        digest: of the object that was stored; empty where nothing is.
+    """
 
     shard: int
     n_pairs: int
     n_not_ok: int
+    digest: str = ""

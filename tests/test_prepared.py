@@ -272,7 +272,7 @@ def test_open_truncated(tmp_path: Path, name: str, n_bytes: int) -> None:
     prepared(tmp_path, hand_made())
     path = tmp_path / "run" / "prepared" / name
     path.write_bytes(path.read_bytes()[:n_bytes])
-    with pytest.raises(StoreError, match=r"truncated or changed by hand.*prepare the run anew"):
+    with pytest.raises(StoreError, match=r"damaged or changed since.*--verify|changed by hand"):
         Prepared.open(Location(str(tmp_path / "run")))
 
 
@@ -284,7 +284,7 @@ def test_open_with_codes_of_another_run(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="there is nothing at"):
         Prepared.open(Location(str(tmp_path / "run")))
     (tmp_path / "other" / "prepared" / "codes.zarr").rename(codes)
-    with pytest.raises(StoreError, match=r"needs column 6.*different runs"):
+    with pytest.raises(StoreError, match=r"its checksum differs"):
         Prepared.open(Location(str(tmp_path / "run")))
 
 
@@ -299,9 +299,9 @@ def test_damaged_chunk_is_an_error_not_a_number(tmp_path: Path, damage: str) -> 
         data[-1] ^= 1
         chunk.write_bytes({"truncated": data[:-9], "flipped": data, "empty": b""}[damage])
     assert run.load([0])[0].status is Status.OK
-    with pytest.raises(StoreError, match=r"prepare the run anew") as caught:
+    how = "is lost" if damage == "lost" else "its checksum differs"
+    with pytest.raises(StoreError, match=rf"codes\.zarr/c/1/0 {how}.*|c/1/0 is not what.*{how}"):
         run.load([0, 70])
-    assert damage != "lost" or "chunk of column 70" in str(caught.value)
 
 
 def test_prepare_where_nothing_can_be_written(tmp_path: Path) -> None:

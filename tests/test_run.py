@@ -153,8 +153,7 @@ def test_unusable_variables_give_rows_with_a_status(settings: dict[str, Any]) ->
 def test_a_second_driver_does_not_empty_the_matrix_of_the_first(settings: dict[str, Any]) -> None:
     run = driver.run(config(settings))
     expected = run.matrix()[:]
-    place, fingerprint = Location(run.url), run.manifest.fingerprint
-    matrix.create(place, fingerprint, run.names)  # the second begins, and dies
+    matrix.create(Location(run.url), run.names)  # the second begins, and dies
     np.testing.assert_array_equal(run.matrix()[:], expected)
     assert np.isfinite(expected).any()
 

@@ -13,7 +13,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from mmg_ray import config as configuration
 from mmg_ray.config import Config
-from mmg_ray.errors import ConfigError, Drained, RunError, StoreError
+from mmg_ray.errors import ConfigError, Drained, MMGError, RunError, StoreError
 from mmg_ray.estimator.denoisers import denoiser
 from mmg_ray.execute.drain import Abandoned, Drain, draining
 from mmg_ray.execute.executor import open_executor
@@ -29,9 +29,17 @@ from mmg_ray.execute.planning import (
     task_device,
 )
 from mmg_ray.execute.progress import Tally, progress
-from mmg_ray.execute.task import BandTask, ShardTask, check_shard, fill_band, run_shard
+from mmg_ray.execute.task import (
+    BandTask,
+    CheckTask,
+    ShardTask,
+    check_files,
+    check_shard,
+    fill_band,
+    run_shard,
+)
 from mmg_ray.plan.cost import TASK_BYTES
-from mmg_ray.store import manifest, matrix, selection, shards
+from mmg_ray.store import integrity, manifest, matrix, selection, shards
 from mmg_ray.store.location import Location
 from mmg_ray.store.manifest import Manifest
 from mmg_ray.store.prepared import Prepared, prepare
@@ -44,6 +52,7 @@ log = logging.getLogger(__name__)
 
 # This many failures in a row, with no success before them, are not the shards' fault.
 _GIVE_UP = 20
+_CHECKED_AT_ONCE = 64  # objects that one task reads, other than shards
 
 
 def run(
@@ -59,7 +68,7 @@ def run(
         what: a configuration, a YAML file of one, or the URL of a run to go on with.
         overrides: `section.key=value` over it; for a run at a URL only `execute` may change.
         stop_after_s: seconds after which it stops as it does on SIGTERM; main thread only.
-        verify: read every finished shard and compute the damaged ones again.
+        verify: read every byte that the run wrote, and make again what is damaged.
 
     Raises:
         Drained: it stopped early, on SIGTERM or after `stop_after_s`; `run` again goes on.
@@ -200,64 +209,164 @@ def _begin(asked: _Asked) -> Manifest:
 
 
 def _finish(asked: _Asked, found: Manifest, drain: Drain, verify: bool) -> None:
-    """Whatever of the shards and the matrix is missing."""
-    place, fingerprint = asked.place, found.fingerprint
-    done = shards.finished(place, fingerprint)
-    if len(done) == found.n_shards and not _lacks_matrix(asked, fingerprint) and not verify:
+    """Whatever of the shards and the matrix is missing, or damaged."""
+    place = asked.place
+    state = _State.of(asked, found)
+    for path in sorted(set(state.wrong)):
+        if not (integrity.is_input(path) or integrity.is_matrix(path)):
+            _say_file(asked, path, state.wrong.pop(path))
+    if state.complete and not verify:
         log.info("%s is complete", place.url)
         return
     with beating(place, drain) as heart:
         try:
-            _work(asked, found, done, drain, heart, verify)
+            _work(asked, found, state, drain, heart, verify)
         except BaseException:
             if heart.lost:
                 raise taken(place) from None
             raise
 
 
+class _State:
+    """What is there of a run.
+
+    Attributes:
+        done: digests of the finished shards.
+        footers: of the shards that were finished before this session.
+        wrong: what is lost or damaged of everything else, by path.
+    """
+
+    def __init__(self, asked: _Asked, found: Manifest, footers: dict[int, Footer]) -> None:
+        self._asked, self._found = asked, found
+        self.footers = footers
+        self.done = {shard: footer.digest for shard, footer in footers.items()}
+        self.wrong: dict[str, str] = {}
+
+    @classmethod
+    def of(cls, asked: _Asked, found: Manifest) -> _State:
+        """As far as listings, footers and small reads can tell."""
+        state = cls(asked, found, shards.finished(asked.place, found.fingerprint))
+        state.wrong = integrity.glance(asked.place, found)
+        return state
+
+    def forget(self, shard: int) -> Footer:
+        """A finished shard is damaged."""
+        del self.done[shard]
+        return self.footers.pop(shard)
+
+    @property
+    def lacks_matrix(self) -> bool:
+        """Whether there is to be a matrix, and none of these shards is there and whole."""
+        if not self._asked.config.edges.matrix:
+            return False
+        if any(integrity.is_matrix(path) for path in self.wrong):
+            return True
+        made_of = matrix.made_of(self.done)
+        return matrix.written(self._asked.place, self._found.fingerprint, made_of) is None
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is nothing to do."""
+        return len(self.done) == self._found.n_shards and not self.wrong and not self.lacks_matrix
+
+
 def _work(
-    asked: _Asked,
-    found: Manifest,
-    done: dict[int, Footer],
-    drain: Drain,
-    heart: Heart,
-    verify: bool,
+    asked: _Asked, found: Manifest, state: _State, drain: Drain, heart: Heart, verify: bool
 ) -> None:
     place, fingerprint = asked.place, found.fingerprint
     tally = Tally(found.n_shards, found.n_pairs)
     tally.resume(
-        shards=len(done),
-        pairs=sum(footer.n_pairs for footer in done.values()),
-        not_ok=sum(footer.n_not_ok for footer in done.values()),
+        shards=len(state.footers),
+        pairs=sum(footer.n_pairs for footer in state.footers.values()),
+        not_ok=sum(footer.n_not_ok for footer in state.footers.values()),
     )
-    if done:
+    if state.done:
         log.info("going on: %s", tally.line())
     device = task_device(asked.config.execute)
 
     def tasks(wanted: Iterable[int]) -> list[ShardTask]:
         return [ShardTask(place.url, fingerprint, shard, device) for shard in wanted]
 
+    _prepare_again(asked, found, state.wrong)
     with open_executor(asked.config.execute, _task_bytes(asked, found)) as executor:
         drain.install()
         if verify:
-            for shard in _damaged(executor.on_cpu(), tasks(done), drain):
-                footer = done.pop(shard)
+            for shard in _damaged(executor.on_cpu(), tasks(state.done), drain):
+                footer = state.forget(shard)
                 tally.forget(footer.n_pairs, footer.n_not_ok)
+            state.wrong |= _damaged_files(executor.on_cpu(), asked, found, drain)
+            _prepare_again(asked, found, state.wrong)
         if drain.requested:
             raise _drained(asked)
-        todo = tasks(shard for shard in range(found.n_shards) if shard not in done)
+        todo = tasks(shard for shard in range(found.n_shards) if shard not in state.done)
         if todo:
-            _estimate(executor, todo, tally, drain, heart)
+            _estimate(executor, todo, tally, state.done, drain, heart)
         if drain.requested and tally.shards < found.n_shards:
             raise _drained(asked)
-        if _lacks_matrix(asked, fingerprint):  # shards repaired later are the same
-            _assemble(executor.on_cpu(), place, found, drain)
-            if drain.requested and _lacks_matrix(asked, fingerprint):
+        if state.lacks_matrix:
+            _assemble(executor.on_cpu(), place, found, state, drain)
+            if drain.requested and state.lacks_matrix:
                 raise _drained(asked)
 
 
-def _lacks_matrix(asked: _Asked, fingerprint: str) -> bool:
-    return asked.config.edges.matrix and not matrix.is_complete(asked.place, fingerprint)
+def _prepare_again(asked: _Asked, found: Manifest, wrong: dict[str, str]) -> None:
+    """Make the plan and the prepared data again where they are damaged, from the same input."""
+    damaged = sorted(path for path in wrong if integrity.is_input(path))
+    if not damaged:
+        return
+    place, config = asked.place, found.resolved()
+    first = f"{(place / damaged[0]).url} {wrong[damaged[0]]}"
+    log.warning("preparing the data again: %s", first)
+    try:
+        manifest.refuse_other(found, config, _digests(config), place.url)
+        table = read_table(config.data)
+        names, dims = outline(table, config.data)
+        digests = (
+            manifest.write_plan(place, make_plan(config, names, dims, table.n_samples)),
+            prepare(table, config.data, place),
+        )
+    except MMGError as error:
+        raise StoreError(
+            f"{first}. It cannot be made again: {error}. Restore it or the input, or start the run at "
+            "another URL"
+        ) from None
+    if digests != (found.plan_digest, found.prepared_digest):
+        raise StoreError(
+            f"{first}. Made again it is another, so it is of another version of mmg_ray or of a library. "
+            f"Use the version that wrote the run ({found.version}), or start it at another URL"
+        )
+    for path in damaged:
+        del wrong[path]
+
+
+def _damaged_files(
+    executor: Executor, asked: _Asked, found: Manifest, drain: Drain
+) -> dict[str, str]:
+    """What is lost or damaged but shards, by path; every byte is read."""
+    place = asked.place
+    expected, wrong = integrity.covered(place, found)
+    items = sorted(expected.items())
+    tasks = [
+        CheckTask(place.url, dict(items[k : k + _CHECKED_AT_ONCE]))
+        for k in range(0, len(items), _CHECKED_AT_ONCE)
+    ]
+    for outcome in executor.map(check_files, drain.until(tasks)):
+        if outcome.error:
+            raise RunError(f"{place.url} could not be checked: {outcome.error}")
+        wrong |= outcome.result or {}
+    log.info("%d other objects were read, %d are damaged", len(items), len(wrong))
+    for path in sorted(wrong):
+        if not (integrity.is_input(path) or integrity.is_matrix(path)):
+            _say_file(asked, path, wrong.pop(path))
+    return wrong
+
+
+def _say_file(asked: _Asked, path: str, why: str) -> None:
+    log.warning(
+        "%s %s. The command that wrote it (`mmg-ray genomics`, `mmg-ray neural`) writes it again",
+        (asked.place / path).url,
+        why,
+    )
 
 
 def _task_bytes(asked: _Asked, found: Manifest) -> float:
@@ -282,9 +391,14 @@ def _damaged(executor: Executor, tasks: Sequence[ShardTask], drain: Drain) -> li
 
 
 def _estimate(
-    executor: Executor, tasks: Sequence[ShardTask], tally: Tally, drain: Drain, heart: Heart
+    executor: Executor,
+    tasks: Sequence[ShardTask],
+    tally: Tally,
+    done: dict[int, str],
+    drain: Drain,
+    heart: Heart,
 ) -> None:
-    """Run the shards that are missing; RunError at the end if some failed."""
+    """Run the shards that are missing, and note their digests; RunError at the end if some failed."""
     first_error, any_done = "", False
 
     def handed_out() -> Iterator[ShardTask]:
@@ -298,6 +412,7 @@ def _estimate(
             heart.came_back(outcome.item.shard, outcome.error)
             if outcome.result is not None:
                 tally.add(outcome.result)
+                done[outcome.item.shard] = outcome.result.digest
                 any_done = True
             else:
                 tally.failed += 1
@@ -316,12 +431,14 @@ def _estimate(
         )
 
 
-def _assemble(executor: Executor, place: Location, found: Manifest, drain: Drain) -> None:
+def _assemble(
+    executor: Executor, place: Location, found: Manifest, state: _State, drain: Drain
+) -> None:
     """Assemble the matrix from the edges, a band a task."""
     fingerprint = found.fingerprint
     names = Prepared.open(place, found.prepared_digest).names
     log.info("assembling the matrix of %s variables", f"{len(names):,}")
-    matrix.create(place, fingerprint, names)
+    written = matrix.create(place, names)
     tasks = [BandTask(place.url, fingerprint, *band) for band in matrix.bands(len(names))]
     outcomes = list(executor.map(fill_band, drain.until(tasks)))
     errors = [outcome.error for outcome in outcomes if outcome.error]
@@ -332,4 +449,7 @@ def _assemble(executor: Executor, place: Location, found: Manifest, drain: Drain
             f"{len(errors)} of {len(tasks)} bands of the matrix failed; the edges are complete, and "
             f"`run` again assembles it. First: {errors[0]}"
         )
-    matrix.finish(place, fingerprint)
+    for outcome in outcomes:
+        written |= outcome.result or {}
+    matrix.finish(place, fingerprint, matrix.made_of(state.done), written)
+    state.wrong = {path: why for path, why in state.wrong.items() if not integrity.is_matrix(path)}

@@ -21,7 +21,8 @@ from mmg_ray.estimator.marginals import MISSING
 from mmg_ray.execute.outcome import describe
 from mmg_ray.plan.tiles import Plan
 from mmg_ray.schema import PairEstimate, PairEstimates, Receipt, Status, Variable
-from mmg_ray.store import manifest, matrix, shards
+from mmg_ray.store import digests, manifest, matrix, shards
+from mmg_ray.store.digests import Digests
 from mmg_ray.store.kept import KeptRows
 from mmg_ray.store.location import Location
 from mmg_ray.store.prepared import Prepared
@@ -48,6 +49,13 @@ class BandTask(NamedTuple):
     last: int
 
 
+class CheckTask(NamedTuple):
+    """Read some objects of the run at `url`, with their digests by path."""
+
+    url: str
+    expected: Digests
+
+
 def run_shard(task: ShardTask) -> Receipt:
     """Estimate the pairs of a shard, write what is kept as one object and say how it went.
 
@@ -66,7 +74,7 @@ def run_shard(task: ShardTask) -> Receipt:
             held = _load(prepared, pairs, held)
             kept.add(*_taken_or_made(reuse, held, pairs, given, config.estimator, device))
     footer = shards.write_shard(run, task.fingerprint, task.shard, prepared.names, kept)
-    return Receipt(task.shard, footer.n_pairs, footer.n_not_ok)
+    return Receipt(task.shard, footer.n_pairs, footer.n_not_ok, footer.digest)
 
 
 def check_shard(task: ShardTask) -> str:
@@ -78,10 +86,17 @@ def check_shard(task: ShardTask) -> str:
     return ""
 
 
-def fill_band(task: BandTask) -> None:
-    """Fill a band of the matrix from the edges."""
+def check_files(task: CheckTask) -> dict[str, str]:
+    """What is wrong with these objects, by path; every byte is read."""
+    run = Location(task.url)
+    found = {path: digests.check(run, path, digest) for path, digest in task.expected.items()}
+    return {path: why for path, why in found.items() if why}
+
+
+def fill_band(task: BandTask) -> Digests:
+    """Fill a band of the matrix from the edges; the digests of its chunks."""
     run, _, plan, _ = _opened(task.url, task.fingerprint)
-    matrix.write_band(run, task.fingerprint, plan, task.first, task.last)
+    return matrix.write_band(run, task.fingerprint, plan, task.first, task.last)
 
 
 @lru_cache(maxsize=1)

@@ -1,11 +1,10 @@
 """What all pairs of a run are conditioned on: columns of the table and metadata of the samples.
 
-prepared/condition.parquet   one column each: an int32 code of every sample, -1 where missing
+A Parquet file of one column each: an int32 code of every sample, -1 where missing.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Sequence
 
@@ -16,15 +15,14 @@ import pyarrow.parquet as pq
 from mmg_ray.errors import DataError
 from mmg_ray.estimator.conditional_ranks import Condition, label_codes
 from mmg_ray.estimator.marginals import ordinal_codes
-from mmg_ray.store.location import Location, require_digest
+from mmg_ray.store.digests import Digest
+from mmg_ray.store.location import Location
 from mmg_ray.store.sources import Table
 from mmg_ray.store.sources.select import nearest
 
-CONDITION = "prepared/condition.parquet"
 
-
-def write_condition(table: Table, names: Sequence[str], run: Location) -> str:
-    """Write the columns of `names` under `run`; sha256 of the bytes. DataError for an unknown name.
+def write_condition(table: Table, names: Sequence[str], place: Location) -> Digest:
+    """Write the columns of `names`; the digest of the bytes. DataError for an unknown name.
 
     Variables of the table and metadata of numbers have an order, other metadata are labels.
     """
@@ -38,14 +36,12 @@ def write_condition(table: Table, names: Sequence[str], run: Location) -> str:
     buffer = io.BytesIO()
     pq.write_table(pa.table([codes for codes, _ in columns.values()], schema=schema), buffer)
     data = buffer.getvalue()
-    (run / CONDITION).write_bytes(data)
-    return hashlib.sha256(data).hexdigest()
+    place.write_bytes(data)
+    return Digest.of(data)
 
 
-def read_condition(run: Location, digest: str) -> Condition:
-    """What `write_condition` wrote with this digest; StoreError for anything else."""
-    data = (run / CONDITION).read_bytes()
-    require_digest(run / CONDITION, data, digest)
+def read_condition(data: bytes, digest: str) -> Condition:
+    """What `write_condition` wrote, from its bytes and their sha256."""
     stored = pq.read_table(io.BytesIO(data))
     numbers: list[np.ndarray] = []
     labels: list[np.ndarray] = []

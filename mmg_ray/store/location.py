@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import re
@@ -67,13 +66,14 @@ class Location:
             data: bytes = self.fs.cat_file(self.path)
             return data
 
-    def read_json(self) -> Any:
+    def read_json(self, way_out: str = "Restore it, or start the run at another URL") -> Any:
+        """What it says; StoreError with a way out where it is no JSON."""
         try:
             return json.loads(self.read_bytes())
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # not JSON, or not even text
             raise StoreError(
                 f"{self.url} is not valid JSON ({error}); it was truncated or changed by hand. "
-                "Restore it, or start the run at another URL"
+                f"{way_out}"
             ) from None
 
     def write_bytes(self, data: bytes) -> None:
@@ -140,6 +140,17 @@ class Location:
             for entry in found
         }
 
+    def find(self, folder: str) -> dict[str, int]:
+        """Bytes of every object below a folder of this place, by its path from here; empty without one."""
+        path = f"{self.path}/{folder}"
+        with self._errors("list"):
+            self.fs.invalidate_cache()  # as in `listing`
+            found = self.fs.find(path, detail=True)
+        return {
+            folder + str(name).removeprefix(path): int(entry.get("size") or 0)
+            for name, entry in found.items()
+        }
+
     def read_tails(self, sizes: Mapping[str, int], n_bytes: int) -> dict[str, bytes]:
         """The last `n_bytes` of the objects of these names and sizes; those gone are left out.
 
@@ -203,15 +214,6 @@ def _require_no_secret(url: str) -> None:
             f"a URL of {url.partition('://')[0]}:// holds a password, token or signature, and URLs are "
             "stored with the run and logged. Leave it out, and give it in the environment, in fsspec's "
             "configuration (~/.config/fsspec/conf.json) or in ~/.netrc; or fetch the file first"
-        )
-
-
-def require_digest(location: Location, data: bytes, digest: str | None) -> None:
-    """StoreError unless `data`, read at `location`, has this sha256 (None: whatever it has)."""
-    if digest is not None and hashlib.sha256(data).hexdigest() != digest:
-        raise StoreError(
-            f"{location.url} is not what the run wrote (its checksum differs); it was damaged or "
-            "changed since. Restore it, or start the run at another URL"
         )
 
 

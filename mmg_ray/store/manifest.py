@@ -24,14 +24,20 @@ from mmg_ray.config import RESULT_SECTIONS, Config, from_dict, to_dict
 from mmg_ray.errors import FingerprintError, StoreError
 from mmg_ray.plan.pairs import ListedPairs, SourcePairs
 from mmg_ray.plan.tiles import Plan
-from mmg_ray.store.location import Location, require_digest
+from mmg_ray.store import digests as digested
+from mmg_ray.store.digests import Digest
+from mmg_ray.store.location import Location
 
 MANIFEST = "manifest.json"
 PLAN = "plan.npz"
 CLAIM = "started.json"
 
 # Raised whenever the same configuration and data would give other numbers or another layout.
-RESULTS_FORMAT = 4
+RESULTS_FORMAT = 5
+
+_WAY_OUT = (
+    "Restore it; or delete it and run the configuration again, which keeps the finished shards"
+)
 
 # Where the data and the list of pairs lie does not matter, what they say does: digests stand for them.
 _DIGESTED = frozenset({"data.path", "data.groups", "pairs.path", "pairs.sources_file"})
@@ -84,24 +90,19 @@ def read(run: Location) -> Manifest:
             f"{run.url} holds no run (no {MANIFEST}); check the URL, or start one with "
             "`mmg-ray run CONFIG`"
         )
-    tree = (run / MANIFEST).read_json()
+    tree = (run / MANIFEST).read_json(_WAY_OUT)
     if not isinstance(tree, dict) or tree.get("results_format") != RESULTS_FORMAT:
         raise StoreError(
             f"{run.url} was written in results format {_format_of(tree)}, this version of mmg_ray "
             f"({_version()}) reads {RESULTS_FORMAT}; use the version that wrote it"
         )
-    if tree.pop("digest", None) != _digest(tree):
-        raise StoreError(
-            f"{(run / MANIFEST).url} is not what the run wrote (its checksum differs); it was damaged "
-            "or changed by hand. Restore it, or start the run at another URL"
-        )
-    return Manifest(**tree)
+    return Manifest(**digested.require_signed(run / MANIFEST, tree, _WAY_OUT))
 
 
 def read_plan(run: Location, digest: str) -> Plan:
     """The plan of a run whose manifest gives this `plan_digest`; StoreError if it was changed."""
     data = (run / PLAN).read_bytes()
-    require_digest(run / PLAN, data, digest)
+    digested.require(run, PLAN, data, Digest(digest))
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         n_variables = int(arrays["n_variables"])
         return Plan(
@@ -140,7 +141,7 @@ def write(
     prepared_digest: str,
 ) -> Manifest:
     """Freeze a run: its plan, then its manifest; the manifest that is there if another was first."""
-    plan_digest = _write_plan(run, plan)
+    plan_digest = write_plan(run, plan)
     manifest = Manifest(
         results_format=RESULTS_FORMAT,
         fingerprint=fingerprint(config, digests),
@@ -158,19 +159,14 @@ def write(
         tile_variables=plan.tile_variables,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    tree = asdict(manifest)
-    (run / MANIFEST).create_json({**tree, "digest": _digest(tree)})
+    (run / MANIFEST).create_json(digested.signed(asdict(manifest)))
     found = read(run)
     refuse_other(found, config, digests, run.url)
     return found
 
 
-def _digest(tree: Mapping[str, Any]) -> str:
-    """sha256 of a JSON tree, however it is written."""
-    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
-
-
-def _write_plan(run: Location, plan: Plan) -> str:
+def write_plan(run: Location, plan: Plan) -> str:
+    """Write a plan; sha256 of the bytes."""
     arrays = {
         "n_variables": np.array(plan.n_variables),
         "tile_variables": np.array(plan.tile_variables),

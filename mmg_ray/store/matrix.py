@@ -4,22 +4,29 @@ The edges are the source of truth in float64; the matrix is a view of them for l
 pictures, in float32: its rounding (1e-7 of the value) is far below any standard error, at half the
 bytes. A band of rows is a row of chunks, so no two tasks write one chunk; each task reads only the
 shards that touch its band and sets both halves from the rows (i, j), i < j. The driver holds no
-part of it.
+part of it, only a digest of each chunk, which matrix.json lists with one of the shards they were made of:
+a reader checks what it reads, and a matrix of other shards is not this run's.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import zarr
+from zarr.codecs import ZstdCodec
+from zarr.core.buffer import Buffer
+from zarr.storage import MemoryStore
 
-from mmg_ray.errors import StoreError
+from mmg_ray.errors import MMGError, StoreError
 from mmg_ray.plan.tiles import Plan
+from mmg_ray.store import digests
+from mmg_ray.store.digests import Digest, Digests
 from mmg_ray.store.location import Location
 from mmg_ray.store.shards import Edges
-from mmg_ray.store.zarr_store import zarr_store
+from mmg_ray.store.zarr_store import Checked, Recording
 
 MATRIX = "matrix.zarr"
 MATRICES = {
@@ -29,9 +36,10 @@ MATRICES = {
 }
 _NAN = "NaN on the diagonal and where the edges have no value or, of a filtered run, no row"
 
-_MARKER = "matrix.json"
+MARKER = "matrix.json"
 BAND_BYTES = 128 * 2**20  # memory of the rows of one band, all matrices together
 _CHUNK_COLUMNS = 1024
+_COMPRESSORS = ZstdCodec(level=0, checksum=True)  # so that other readers notice damage, too
 
 
 def bands(n_variables: int) -> list[tuple[int, int]]:
@@ -40,24 +48,16 @@ def bands(n_variables: int) -> list[tuple[int, int]]:
     return [(k, min(k + height, n_variables)) for k in range(0, n_variables, height)]
 
 
-def is_complete(run: Location, fingerprint: str) -> bool:
-    """Whether the matrices of this run have been assembled to the end."""
-    marker = run / _MARKER
-    return marker.exists() and marker.read_json().get("fingerprint") == fingerprint
+def create(run: Location, names: Sequence[str]) -> Digests:
+    """Write all but the values: the group, its arrays and the variables' names as coordinates; its digests.
 
-
-def create(run: Location, fingerprint: str, names: Sequence[str]) -> None:
-    """A group with the variables' names as coordinates; one of this run that is there is kept.
-
-    It was left by a driver that died, or is being filled by another one now: every driver writes
-    the same bands, and deleting them could empty a matrix that the other is about to finish.
+    Written over what is there: it was left by a driver that died, or is being filled by another one
+    now. Every driver writes the same bytes, and deleting them could empty a matrix that the other is
+    about to finish.
     """
     n = len(names)
-    store = zarr_store(run / MATRIX)
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        if zarr.open_group(store, mode="r").attrs.get("ready") == fingerprint:
-            return
-    group = zarr.create_group(store, overwrite=True)
+    written: dict[str, Buffer] = {}
+    group = zarr.create_group(MemoryStore(written))
     for name, doc in MATRICES.items():
         group.create_array(
             name,
@@ -65,6 +65,7 @@ def create(run: Location, fingerprint: str, names: Sequence[str]) -> None:
             chunks=(_band_rows(n), min(_CHUNK_COLUMNS, n)),
             dtype="float32",
             fill_value=float("nan"),
+            compressors=_COMPRESSORS,
             dimension_names=("source", "target"),
             attributes={
                 "description": f"{doc}; {_NAN}",
@@ -73,14 +74,24 @@ def create(run: Location, fingerprint: str, names: Sequence[str]) -> None:
         )
     for axis in ("source", "target"):  # the same names: one coordinate for each axis
         labels = group.create_array(
-            axis, shape=(n,), chunks=(n,), dtype="string", dimension_names=(axis,)
+            axis,
+            shape=(n,),
+            chunks=(n,),
+            dtype="string",
+            compressors=_COMPRESSORS,
+            dimension_names=(axis,),
         )
         labels[:] = np.array(names, dtype=object)
-    group.attrs["ready"] = fingerprint  # last: a group without it was left half made
+    found: Digests = {}
+    for key, value in written.items():
+        data = value.to_bytes()
+        (run / MATRIX / key).write_bytes(data)
+        found[f"{MATRIX}/{key}"] = Digest.of(data)
+    return found
 
 
-def write_band(run: Location, fingerprint: str, plan: Plan, first: int, last: int) -> None:
-    """Fill rows [first, last) of every matrix from the shards that touch them."""
+def write_band(run: Location, fingerprint: str, plan: Plan, first: int, last: int) -> Digests:
+    """Fill rows [first, last) of every matrix from the shards that touch them; the digests of its chunks."""
     edges = Edges(run, fingerprint, plan.shards_touching(first, last).tolist())
     rows = {
         name: np.full((last - first, plan.n_variables), np.nan, dtype=np.float32)
@@ -93,26 +104,78 @@ def write_band(run: Location, fingerprint: str, plan: Plan, first: int, last: in
             for name, values in rows.items():
                 found = batch.column(name).to_numpy(zero_copy_only=False)
                 values[row[here] - first, column[here]] = found[here]
-    group = zarr.open_group(zarr_store(run / MATRIX), mode="r+")
-    for name, values in rows.items():
-        _array(group, name)[first:last] = values
+    store = Recording(run, MATRIX)
+    with _errors(run, "write"):
+        group = zarr.open_group(store, mode="r+", zarr_format=3)
+        for name, values in rows.items():
+            _array(group, name)[first:last] = values
+    return store.written
 
 
-def finish(run: Location, fingerprint: str) -> None:
-    """Mark the matrices as complete; call it when every band is written."""
-    (run / _MARKER).write_json({"fingerprint": fingerprint, "matrices": MATRICES})
+def finish(run: Location, fingerprint: str, of_shards: str, written: Digests) -> None:
+    """Mark the matrices as complete; call it when every band is written.
+
+    Args:
+        of_shards: what `made_of` says of the shards.
+        written: digests of everything below matrix.zarr.
+    """
+    tree = {"fingerprint": fingerprint, "of_shards": of_shards, "files": written}
+    (run / MARKER).write_json(digests.signed(tree))
+
+
+def made_of(shards: Mapping[int, str]) -> str:
+    """One digest of the digests of shards, by shard."""
+    lines = [f"{shard} {digest}\n" for shard, digest in sorted(shards.items())]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def written(run: Location, fingerprint: str, of_shards: str | None = None) -> Digests | None:
+    """The digests of a matrix that was assembled to the end; None where there is none.
+
+    Args:
+        of_shards: a matrix that was made of others does not count; None: of whichever.
+
+    Raises StoreError where the object that holds them is damaged.
+    """
+    if not (run / MARKER).exists():
+        return None
+    tree = (run / MARKER).read_json(_way_out(run))
+    found = digests.require_signed(run / MARKER, tree, _way_out(run))
+    if found["fingerprint"] != fingerprint or of_shards not in (None, found["of_shards"]):
+        return None
+    return digests.from_json(found["files"])
 
 
 def open_matrix(run: Location, fingerprint: str, name: str) -> zarr.Array:
-    """One matrix, (n_variables, n_variables) float32, symmetric; read when sliced."""
+    """One matrix, (n_variables, n_variables) float32, symmetric; read when sliced, and checked."""
     if name not in MATRICES:
         raise StoreError(f"there is no matrix {name!r}; known: {', '.join(MATRICES)}")
-    if not is_complete(run, fingerprint):
+    expected = written(run, fingerprint)
+    if expected is None:
         raise StoreError(
             f"{run.url} has no matrix yet: it is assembled when every shard is done. "
             f"`mmg-ray run {run.url}` goes on"
         )
-    return _array(zarr.open_group(zarr_store(run / MATRIX, read_only=True), mode="r"), name)
+    with _errors(run, "read"):
+        group = zarr.open_group(Checked(run, MATRIX, expected), mode="r", zarr_format=3)
+        return _array(group, name)
+
+
+def _way_out(run: Location) -> str:
+    return f"`mmg-ray run {run.url}` assembles the matrix again from the edges"
+
+
+@contextmanager
+def _errors(run: Location, verb: str) -> Iterator[None]:
+    try:
+        yield
+    except MMGError:
+        raise
+    except Exception as error:  # zarr's, a codec's or a storage backend's own
+        raise StoreError(
+            f"cannot {verb} {(run / MATRIX).url}: {error}. Check the rights and the free space; "
+            f"{_way_out(run)}"
+        ) from error
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array:

@@ -2,17 +2,19 @@
 
     prepared/codes.zarr         (n_columns, N) int32, one chunk = a few columns of all samples
     prepared/condition.parquet  what all pairs are conditioned on, if anything (see `condition`)
-    prepared/variables.parquet  one row per variable; written last, so it says that all is there
+    prepared/variables.parquet  one row per variable, and the digests of the others; written last, so it
+                                says that all is there
 
-A worker reads the few chunks that hold its tile's columns, and nothing else. The bytes depend on
-the table and the groups alone: preparing twice, or twice at once, writes the same objects.
+A worker reads the few chunks that hold its tile's columns, checks their digests, and reads nothing else.
+The bytes depend on the table and the groups alone: preparing twice, or twice at once, writes the same
+objects.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
+import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,29 +22,37 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zarr
+from zarr.abc.store import Store
 from zarr.codecs import ZstdCodec
+from zarr.core.buffer import Buffer
+from zarr.storage import MemoryStore
 
 from mmg_ray.config import DataConfig
-from mmg_ray.errors import StoreError
-from mmg_ray.estimator.marginals import MISSING, ordinal_codes
+from mmg_ray.errors import MMGError, StoreError
+from mmg_ray.estimator.marginals import ordinal_codes
 from mmg_ray.schema import Status, Variable
-from mmg_ray.store.location import Location, require_digest
+from mmg_ray.store import digests
+from mmg_ray.store.digests import Digest, Digests
+from mmg_ray.store.location import Location
 from mmg_ray.store.quality import QUALITY_SCHEMA, Quality, column_row, group_row, measure
 from mmg_ray.store.sources import Table
 from mmg_ray.store.sources.groups import read_groups, resolve_groups
-from mmg_ray.store.zarr_store import zarr_store
+from mmg_ray.store.zarr_store import Checked, Recording
 
 if TYPE_CHECKING:
     from mmg_ray.estimator.conditional_ranks import Condition
 
 CODES = "prepared/codes.zarr"
+CONDITION = "prepared/condition.parquet"
 VARIABLES = "prepared/variables.parquet"
 
 CHUNK_COLUMNS = 64
 CHUNK_BYTES = 1 << 25  # uncompressed; very long tables get fewer columns to a chunk
 
-# What a chunk that was never written reads as. No code has this value, so a lost chunk is noticed.
+# What a chunk that was never written reads as, to programs that check no digests. No code has this value.
 _NEVER_WRITTEN = -2
+_METADATA = "zarr.json"
+_DIGESTS = b"mmg_ray.digests"
 
 
 def prepare(table: Table, cfg: DataConfig, run: Location) -> str:
@@ -53,12 +63,12 @@ def prepare(table: Table, cfg: DataConfig, run: Location) -> str:
     the table (before anything is written), StoreError where nothing can be written.
     """
     groups = {} if cfg.groups is None else resolve_groups(read_groups(cfg.groups), table.names)
-    from mmg_ray.store.condition import (
-        write_condition,
-    )  # torch takes seconds: a reader does without
+    written: Digests = {}
+    if cfg.conditions:
+        from mmg_ray.store.condition import write_condition  # torch takes seconds
 
-    condition = write_condition(table, cfg.conditions, run) if cfg.conditions else ""
-    qualities = _write_codes(table, run / CODES)
+        written[CONDITION] = write_condition(table, cfg.conditions, run / CONDITION)
+    qualities = _write_codes(table, run, written)
     grouped = {v for members in groups.values() for v in members}
     rows = [
         column_row(name, v, qualities[v]) for v, name in enumerate(table.names) if v not in grouped
@@ -67,13 +77,13 @@ def prepare(table: Table, cfg: DataConfig, run: Location) -> str:
     variables = pa.Table.from_pylist(
         [{"index": index, **row} for index, row in enumerate(rows)], schema=QUALITY_SCHEMA
     )
-    if condition:  # so that the digest of the variables stands for it as well
-        variables = variables.replace_schema_metadata({"condition": condition})
+    # so that the digest of the variables stands for everything that was written
+    variables = variables.replace_schema_metadata({_DIGESTS: json.dumps(written, sort_keys=True)})
     buffer = io.BytesIO()
     pq.write_table(variables, buffer)
     data = buffer.getvalue()
     (run / VARIABLES).write_bytes(data)
-    return hashlib.sha256(data).hexdigest()
+    return Digest.of(data).sha256
 
 
 class Prepared:
@@ -84,12 +94,13 @@ class Prepared:
         dims: (V,) int64, usable columns of each; 0 only where the status is not ok.
         statuses: of each; messages are in `qc()`.
         n_samples: N, rows of the table.
+        digests: of everything below prepared/ but the table of variables, which holds them.
     """
 
     def __init__(
-        self, variables: pa.Table, codes: zarr.Array[Any], run: Location, condition: str
+        self, variables: pa.Table, codes: zarr.Array[Any], run: Location, written: Digests
     ) -> None:
-        self._condition = condition
+        self.digests = written
         self._variables = variables
         self._codes = codes
         self._run = run
@@ -107,22 +118,15 @@ class Prepared:
             digest: what `prepare` returned, to be told of a table that was changed since.
         """
         data = (run / VARIABLES).read_bytes()
-        require_digest(run / VARIABLES, data, digest)
+        if digest is not None:
+            digests.require(run, VARIABLES, data, Digest(digest))
         with _readable(run / VARIABLES):
             variables = pq.read_table(io.BytesIO(data), schema=QUALITY_SCHEMA)
             stored = pq.read_schema(io.BytesIO(data)).metadata or {}
+            written = digests.from_json(json.loads(stored[_DIGESTS]))
         with _readable(run / CODES):
-            codes = zarr.open_array(
-                zarr_store(run / CODES, read_only=True), mode="r", zarr_format=3
-            )
-        prepared = cls(variables, codes, run, stored.get(b"condition", b"").decode())
-        last = max((column for columns in prepared._columns for column in columns), default=-1)
-        if codes.ndim != 2 or last >= codes.shape[0]:
-            raise StoreError(
-                f"{(run / CODES).url} has shape {codes.shape}, but {VARIABLES} needs column {last}: "
-                "they are of different runs. Prepare the run anew at another URL"
-            )
-        return prepared
+            codes = zarr.open_array(Checked(run, CODES, written), mode="r", zarr_format=3)
+        return cls(variables, codes, run, written)
 
     @property
     def n_variables(self) -> int:
@@ -140,12 +144,6 @@ class Prepared:
         if needed.size:
             with _readable(self._run / CODES):
                 codes = np.asarray(self._codes.oindex[needed, :])
-        if codes.size and codes.min() < MISSING:
-            lost = needed[codes.min(axis=1) < MISSING]
-            raise StoreError(
-                f"{(self._run / CODES).url} lacks the chunk of column {lost[0]}; it was deleted or "
-                "never written. Restore it, or prepare the run anew at another URL"
-            )
         return {
             index: Variable(
                 name=self.names[index],
@@ -159,20 +157,26 @@ class Prepared:
 
     def condition(self) -> Condition | None:
         """What all pairs are conditioned on, or None. StoreError where it is lost or damaged."""
+        digest = self.digests.get(CONDITION)
+        if digest is None:
+            return None
         from mmg_ray.store.condition import read_condition
 
-        return read_condition(self._run, self._condition) if self._condition else None
+        data = (self._run / CONDITION).read_bytes()
+        digests.require(self._run, CONDITION, data, digest)
+        return read_condition(data, digest.sha256)
 
     def qc(self) -> pa.Table:
         """The quality table, one row per variable; QUALITY_SCHEMA says what its columns mean."""
         return self._variables
 
 
-def _write_codes(table: Table, location: Location) -> list[Quality]:
+def _write_codes(table: Table, run: Location, written: Digests) -> list[Quality]:
     n_rows = min(CHUNK_COLUMNS, max(1, CHUNK_BYTES // (4 * table.n_samples)), table.n_variables)
     qualities = []
-    with _writable(location):
-        array = _codes_array(location, (table.n_variables, table.n_samples), n_rows)
+    store = Recording(run, CODES)
+    with _writable(run / CODES):
+        array = _codes_array(store, run / CODES, (table.n_variables, table.n_samples), n_rows)
         for start in range(0, table.n_variables, n_rows):
             stop = min(start + n_rows, table.n_variables)
             block = np.empty((stop - start, table.n_samples), dtype=np.int32)
@@ -181,34 +185,42 @@ def _write_codes(table: Table, location: Location) -> list[Quality]:
                 block[row] = ordinal_codes(values)
                 qualities.append(measure(values, block[row]))
             array[start:stop] = block
+    written |= store.written
     return qualities
 
 
-def _codes_array(location: Location, shape: tuple[int, int], n_rows: int) -> zarr.Array[Any]:
-    store = zarr_store(location)
-    chunks = (n_rows, shape[1])
-    if (location / "zarr.json").exists():
-        # left by a driver that died, or being written by another one now: writing the same bytes
-        # over it harms neither, deleting it first would
-        with contextlib.suppress(OSError, ValueError, RuntimeError, KeyError, TypeError):
-            array = zarr.open_array(store, mode="r+", zarr_format=3)
-            if (array.shape, array.chunks, array.fill_value) == (shape, chunks, _NEVER_WRITTEN):
-                return array
-    return zarr.create_array(
-        store,
-        shape=shape,
-        chunks=chunks,
-        dtype="int32",
-        fill_value=_NEVER_WRITTEN,
-        compressors=ZstdCodec(level=3, checksum=True),  # a damaged chunk is an error, not a number
-        overwrite=True,
-    )
+def _codes_array(
+    store: Recording, location: Location, shape: tuple[int, int], n_rows: int
+) -> zarr.Array[Any]:
+    def create(where: Store) -> zarr.Array[Any]:
+        return zarr.create_array(
+            where,
+            shape=shape,
+            chunks=(n_rows, shape[1]),
+            dtype="int32",
+            fill_value=_NEVER_WRITTEN,
+            compressors=ZstdCodec(level=3, checksum=True),
+            overwrite=True,
+        )
+
+    # left by a driver that died, or being written by another one now: writing the same bytes over it
+    # harms neither, deleting it first would
+    in_memory: dict[str, Buffer] = {}
+    create(MemoryStore(in_memory))
+    metadata = in_memory[_METADATA]
+    place = location / _METADATA
+    if place.exists() and place.read_bytes() == metadata.to_bytes():
+        store.note(_METADATA, metadata)
+        return zarr.open_array(store, mode="r+", zarr_format=3)
+    return create(store)
 
 
 @contextlib.contextmanager
 def _readable(location: Location) -> Iterator[None]:
     try:
         yield
+    except MMGError:
+        raise
     except FileNotFoundError:
         raise StoreError(
             f"there is nothing at {location.url}; the run was not prepared, or its URL is wrong"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from mmg_ray.network.steps.fdr import with_q_values
 from mmg_ray.network.stream import Batch, EdgeStream
 from mmg_ray.plan.pairs import SourcePairs
 from mmg_ray.schema import Status
-from mmg_ray.store import manifest, matrix, pulse, shards
+from mmg_ray.store import integrity, manifest, matrix, pulse, shards
 from mmg_ray.store.location import Location
 from mmg_ray.store.prepared import Prepared
 from mmg_ray.store.pulse import Pulse
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from mmg_ray.report.findings import Findings
+
+log = logging.getLogger(__name__)
 
 _EDGE_FIELDS = ("i", "j", "mi_nats", "se_nats", "p_value", "spearman")
 _RECENT = 100  # shards whose times give the rate
@@ -44,7 +47,10 @@ class RunStatus:
         pairs_stored: of the pairs done, rows of the edge table; all of them without a filter.
         statuses: pairs done by status, stored or not.
         matrix_asked: whether the configuration asks for the matrices.
-        matrix_done: whether they are assembled.
+        matrix_done: whether they are assembled, of the shards that are there, and not damaged.
+        damaged: what is lost or damaged, a line each, as far as listings and small reads can tell:
+            shards, matrix, prepared data and the files that a job has added. `run` makes the first
+            three again; `run` with ``verify`` reads every byte before.
         pairs_per_s: over the last shards, by their times of change; None where too few tell.
         last_s: when the last shard was stored, UTC, seconds since 1970; None before the first.
         pulse: the driver's last sign of life; None where there is none.
@@ -61,11 +67,16 @@ class RunStatus:
     pairs_per_s: float | None
     last_s: float | None
     pulse: Pulse | None
+    damaged: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
-        """Whether every shard is there, and the matrix if there is to be one."""
-        return self.shards_done == self.n_shards and (self.matrix_done or not self.matrix_asked)
+        """Whether every shard is there, the matrix if there is to be one, and nothing is damaged."""
+        return (
+            self.shards_done == self.n_shards
+            and (self.matrix_done or not self.matrix_asked)
+            and not self.damaged
+        )
 
     @property
     def pairs_not_ok(self) -> int:
@@ -85,7 +96,7 @@ class Run:
         self._location = Location(url)
         self.url = self._location.url
         self.manifest = manifest.read(self._location)
-        self._stored: dict[int, Stored] = {}
+        self._stored = Stored({}, [])
 
     def __repr__(self) -> str:
         m = self.manifest
@@ -99,6 +110,8 @@ class Run:
         """For notebooks: what the run is, and how far."""
         s = self.status()
         done = "complete" if s.complete else f"{s.shards_done:,} of {s.n_shards:,} shards"
+        if s.damaged:
+            done += f", {len(s.damaged):,} objects are lost or damaged"
         return f"<p>{html.escape(repr(self))}: {done}</p>"
 
     @property
@@ -107,14 +120,19 @@ class Run:
         return self.prepared().names
 
     def status(self) -> RunStatus:
-        """How far the run is, from a listing and the footers of its shards: storage alone."""
+        """How far the run is, from listings, the footers of its shards and what is small: storage alone."""
         footers = self._finished()
-        last = sorted((s.changed_s, s.footer.n_pairs) for s in self._stored.values())[-_RECENT:]
+        whole = self._stored.whole.values()
+        last = sorted((s.changed_s, s.footer.n_pairs) for s in whole)[-_RECENT:]
         took = last[-1][0] - last[0][0] if last else 0.0
         statuses: dict[str, int] = {}
         for footer in footers.values():
             for status, count in footer.statuses.items():
                 statuses[status] = statuses.get(status, 0) + count
+        wrong = integrity.glance(self._location, self.manifest)
+        asked = self.manifest.resolved().edges.matrix
+        damaged = [f"{shards.FOLDER}/{name} is damaged" for name in self._stored.damaged]
+        damaged += [f"{path} {why}" for path, why in sorted(wrong.items())]
         return RunStatus(
             n_shards=self.manifest.n_shards,
             n_pairs=self.manifest.n_pairs,
@@ -122,15 +140,19 @@ class Run:
             pairs_done=sum(footer.n_pairs for footer in footers.values()),
             pairs_stored=sum(footer.n_stored for footer in footers.values()),
             statuses=dict(sorted(statuses.items())),
-            matrix_asked=self.manifest.resolved().edges.matrix,
-            matrix_done=matrix.is_complete(self._location, self.manifest.fingerprint),
+            matrix_asked=asked,
+            matrix_done=asked and self._has_matrix(footers, wrong),
             pairs_per_s=sum(n for _, n in last[1:]) / took if took > 0 else None,
             last_s=last[-1][0] if last and last[-1][0] else None,
             pulse=pulse.read(self._location),
+            damaged=tuple(damaged),
         )
 
     def edges(self) -> pa.Table:
         """The edge table of the finished shards, in plan order; schema.EDGE_COLUMNS documents it.
+
+        Shards that are not done yet are missing from it, and the log says how many. StoreError where
+        one is damaged.
 
         An Arrow table: `.to_pandas()` makes a pandas DataFrame, `polars.from_arrow` a polars one.
         """
@@ -138,7 +160,7 @@ class Run:
 
     def edge_store(self) -> Edges:
         """The same edges read a part at a time, for tables larger than memory."""
-        return Edges(self._location, self.manifest.fingerprint, list(self._finished()))
+        return Edges(self._location, self.manifest.fingerprint, list(self._readable()))
 
     def network(self, steps: Sequence[str] = ()) -> Network:
         """The edges that steps leave, with q-values; `network.steps.STEPS` lists the steps.
@@ -197,7 +219,7 @@ class Run:
 
     def _stream(self, partners: np.ndarray) -> EdgeStream:
         """The stored edges that have a value, as network steps take them."""
-        footers = self._finished()
+        footers = self._whole()
         if len(footers) < self.manifest.n_shards:
             raise StoreError(
                 f"{self.url} has {len(footers)} of {self.manifest.n_shards} shards, and a network is "
@@ -218,7 +240,7 @@ class Run:
 
     def n_tests(self) -> int:
         """Pairs that have a p-value, whether a filter stored them or not."""
-        footers = self._finished()
+        footers = self._readable()
         ok = sum(footer.statuses.get(Status.OK, 0) for footer in footers.values())
         edges = Edges(self._location, self.manifest.fingerprint, list(footers))
         # every filter keeps pairs without a p-value
@@ -258,11 +280,48 @@ class Run:
         """The variables as the estimators saw them: ranks, in columns that are read as needed."""
         return Prepared.open(self._location, self.manifest.prepared_digest)
 
+    def _has_matrix(self, footers: dict[int, Footer], wrong: dict[str, str]) -> bool:
+        """Whether the matrices are there, of these shards, and nothing of them is in `wrong`."""
+        if any(integrity.is_matrix(path) for path in wrong):
+            return False
+        fingerprint = self.manifest.fingerprint
+        # of a run that lacks a shard, whether they will do when it is back is not known
+        whole = len(footers) == self.manifest.n_shards
+        made_of = matrix.made_of({shard: footer.digest for shard, footer in footers.items()})
+        return matrix.written(self._location, fingerprint, made_of if whole else None) is not None
+
+    def _readable(self) -> dict[int, Footer]:
+        """Footers of the shards to read; what is missing is said."""
+        footers = self._whole()
+        if missing := self.manifest.n_shards - len(footers):
+            log.warning(
+                "%s lacks %d of its %d shards, so their pairs are missing here; `mmg-ray run %s` goes on",
+                self.url,
+                missing,
+                self.manifest.n_shards,
+                self.url,
+            )
+        return footers
+
+    def _whole(self) -> dict[int, Footer]:
+        """Footers of the shards that are done; StoreError where one is damaged."""
+        footers = self._finished()
+        if damaged := self._stored.damaged:
+            raise StoreError(
+                f"{len(damaged)} of {self.manifest.n_shards} shards of {self.url} are damaged, first "
+                f"{shards.FOLDER}/{damaged[0]}; their pairs would be missing. `mmg-ray run {self.url} "
+                "--verify` finds damaged shards and computes them again"
+            )
+        return footers
+
     def _finished(self) -> dict[int, Footer]:
         # looking again costs a listing, and a read of what is new
-        fingerprint = self.manifest.fingerprint
-        self._stored = shards.stored(self._location, fingerprint, before=self._stored)
-        return {shard: found.footer for shard, found in self._stored.items()}
+        found = shards.stored(self._location, self.manifest.fingerprint, self._stored.whole)
+        n_shards = self.manifest.n_shards
+        self._stored = Stored(
+            found.whole, [n for n in found.damaged if shards.shard_of(n) < n_shards]
+        )
+        return {shard: whole.footer for shard, whole in self._stored.whole.items()}
 
 
 def open_run(url: str) -> Run:

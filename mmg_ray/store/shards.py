@@ -69,18 +69,40 @@ class Footer:
     digests: dict[str, str]
 
     @property
+    def digest(self) -> str:
+        """sha256 of itself, and so of the rows."""
+        return _sha256(self.text())
+
+    def text(self) -> str:
+        """As it is stored."""
+        return json.dumps(asdict(self))
+
+    @property
     def n_not_ok(self) -> int:
         """Pairs without a value."""
         return self.n_pairs - self.statuses.get(Status.OK, 0)
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredShard:
     """A whole shard: its footer, bytes, and when it was stored (UTC, seconds; 0 if not known)."""
 
     footer: Footer
     size: int
     changed_s: float
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The objects of a run's shards.
+
+    Attributes:
+        whole: by shard.
+        damaged: names of those whose footer is damaged, or another's.
+    """
+
+    whole: dict[int, StoredShard]
+    damaged: list[str]
 
 
 def edge_schema() -> pa.Schema:
@@ -120,6 +142,13 @@ def shard_name(shard: int, fingerprint: str) -> str:
     return f"shard-{shard:06d}-{fingerprint[:12]}.parquet"
 
 
+def shard_of(name: str) -> int:
+    """The shard that an object is named after."""
+    match = _NAME.fullmatch(name)
+    assert match is not None
+    return int(match[1])
+
+
 def write_shard(
     run: Location,
     fingerprint: str,
@@ -136,8 +165,7 @@ def write_shard(
     footer = Footer(
         fingerprint, shard, kept.n_pairs, len(pairs), kept.statuses, digests.hexdigests()
     )
-    text = json.dumps(asdict(footer))
-    table = table.replace_schema_metadata({_FOOTER_KEY: text, _DIGEST_KEY: _sha256(text)})
+    table = table.replace_schema_metadata({_FOOTER_KEY: footer.text(), _DIGEST_KEY: footer.digest})
     buffer = io.BytesIO()
     pq.write_table(
         table,
@@ -155,13 +183,13 @@ def write_shard(
 
 def finished(run: Location, fingerprint: str) -> dict[int, Footer]:
     """Footers of the shards of `fingerprint` that are whole, by shard id."""
-    return {shard: found.footer for shard, found in stored(run, fingerprint).items()}
+    return {shard: found.footer for shard, found in stored(run, fingerprint).whole.items()}
 
 
 def stored(
-    run: Location, fingerprint: str, before: Mapping[int, Stored] | None = None
-) -> dict[int, Stored]:
-    """The shards of `fingerprint` that are whole, by shard id.
+    run: Location, fingerprint: str, before: Mapping[int, StoredShard] | None = None
+) -> Stored:
+    """The objects of the shards of `fingerprint`, those that are whole and those that are not.
 
     One listing, then one ranged read of at most 32 kB per object, many at a time. The footer is at
     a Parquet file's end, so a truncated object has none.
@@ -187,8 +215,9 @@ def stored(
                 shard_name(footer.shard, footer.fingerprint),
                 footer.fingerprint,
             ):
-                found[footer.shard] = Stored(footer, *listed[name][1:])
-    return found
+                found[footer.shard] = StoredShard(footer, *listed[name][1:])
+    damaged = [name for name, (shard, _, _) in sorted(listed.items()) if shard not in found]
+    return Stored(found, damaged)
 
 
 def _listed(run: Location, fingerprint: str) -> dict[str, tuple[int, int, float]]:
@@ -319,8 +348,9 @@ class Edges:
             yield
         except Exception as error:  # Arrow's or a storage backend's own
             raise StoreError(
-                f"cannot read the edges {self._folder.url}/{name}: {error}. `mmg-ray run --verify` "
-                "on this run finds damaged shards and computes them again"
+                f"cannot read the edges {self._folder.url}/{name}: {error}. `mmg-ray run "
+                f"{self._folder.url.removesuffix('/' + FOLDER)} --verify` finds damaged shards and computes "
+                "them again"
             ) from error
 
     def strongest(self, k: int, by: str = "mi_nats") -> pa.Table:
