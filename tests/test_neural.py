@@ -10,55 +10,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from click.testing import CliRunner
+from neural_settings import SECONDS, refusal, settings, trains
 from scipy.stats import kstest
 
 from mmg_ray.cli import main
 from mmg_ray.config import EstimatorConfig, documented_yaml, load_as
 from mmg_ray.errors import ConfigError, DataError
 from mmg_ray.neural import lags
+from mmg_ray.neural.bins import counts, means
 from mmg_ray.neural.config import NeuralConfig
 from mmg_ray.neural.job import go, inputs, lagged
 from mmg_ray.neural.recordings import Series
-from mmg_ray.neural.samples import PHASE, RATE, counts, means
-
-SECONDS = 60.0
-
-
-def trains(seed: int = 0, n_units: int = 4) -> dict[str, np.ndarray]:
-    """Poisson trains of 10 Hz; unit b repeats a third of a's spikes 100 ms later."""
-    rng = np.random.default_rng(seed)
-    names = [chr(ord("a") + k) for k in range(n_units)]
-    found = {name: np.sort(rng.uniform(0, SECONDS, 600)) for name in names}
-    followed = found["a"][rng.random(600) < 1 / 3] + 0.1
-    found["b"] = np.sort(np.concatenate([found["b"], followed[followed < SECONDS]]))
-    return found
-
-
-def settings(path: Path, **sections: Any) -> NeuralConfig:
-    tree: dict[str, Any] = {
-        "data": {"path": str(path)},
-        "estimator": {"denoiser": "screen"},
-        "network": {"heatmap": False, "report": False, "steps": []},
-        "execute": {"executor": "serial"},
-        "output": {"url": str(path.parent / "run")},
-    }
-    for name, fields in sections.items():
-        tree[name] = tree.get(name, {}) | fields
-    return load_as(NeuralConfig, yaml.safe_dump(tree))
+from mmg_ray.neural.samples import PHASE, RATE
 
 
 def written(folder: Path, **arrays: np.ndarray) -> Path:
     path = folder / "spikes.npz"
     np.savez(path, **arrays)
     return path
-
-
-def refusal(cfg: NeuralConfig) -> str:
-    with pytest.raises((DataError, ConfigError)) as caught:
-        inputs(cfg)
-    return str(caught.value)
 
 
 def series_csv(folder: Path, values: np.ndarray, times: np.ndarray | None = None) -> Path:
@@ -347,7 +317,12 @@ def test_settings_that_do_not_fit_say_why(tmp_path: Path) -> None:
     assert "of 4 units" in refusal(settings(path, data={"conditions": [RATE]}))
     assert "leave out one" in refusal(settings(path, between={"areas": "a.csv", "stimulus": ["x"]}))
     assert "set lags.max_s" in refusal(settings(path, lags={"transfer": [1]}))
-    assert "ends before it begins" in refusal(settings(path, bins={"window_s": [1, 0]}))
+    assert "ends before it begins" in refusal(
+        settings(path, bins={"window_s": [1, 0], "align": "start"})
+    )
+    assert "window_s does nothing without bins.align" in refusal(
+        settings(path, bins={"window_s": [0, 2]})
+    )
     assert "fewer than estimator.min_samples" in refusal(settings(path, bins={"width_s": 10}))
     cfg = settings(path, lags={"max_s": 0.001})
     with pytest.raises(ConfigError, match="are 0 bins"):

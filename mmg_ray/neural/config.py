@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from functools import reduce
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from mmg_ray.config import Config, Texts
+from mmg_ray.config import Config, DataConfig, Texts
 from mmg_ray.jobs import FilesConfig
 
 _STRICT = ConfigDict(extra="forbid")
@@ -18,13 +19,23 @@ Lag = Annotated[int, Field(ge=1)]
 class RecordingConfig:
     """What is read of data.path, and what is beside it."""
 
-    layout: Literal["auto", "nwb", "spikes", "series", "neo"] = Field(
+    layout: str = Field(
         default="auto",
-        description="nwb; spikes: npz of spike times; series: a table, times x channels; neo: any file "
-        "that the package neo reads; auto: by ending and content",
+        description="nwb; spikes: npz of spike times; pynapple: what its objects save; phy: a folder of phy or "
+        "Kilosort; series: a table, times x channels; neo: any file that the package neo reads; auto: by "
+        "ending and content, neo excepted",
     )
     series: Texts = Field(
-        default=(), description="nwb: names of time series whose channels are variables, too"
+        default=(),
+        description="nwb: time series whose channels are variables, too, by path (Fluorescence/plane0, "
+        "processing/behavior/speed), by a name that is the only one, or by what holds them (Fluorescence)",
+    )
+    units: str | None = Field(
+        default=None, description="nwb: path of the table of units, where there are several"
+    )
+    quality: Texts = Field(
+        default=("good",),
+        description="phy: labels of the clusters that are used (group, else KSLabel); [] is every cluster",
     )
     rate_hz: float | None = Field(
         default=None, gt=0, description="series without times: samples a second; default 1"
@@ -33,10 +44,11 @@ class RecordingConfig:
         default=None,
         description="series: the column that holds seconds, in which gaps are looked for",
     )
-    time_unit_s: float = Field(
-        default=1.0,
+    time_unit_s: float | None = Field(
+        default=None,
         gt=0,
-        description="seconds in a unit of the file's times, 0.001 for milliseconds",
+        description="seconds in a unit of data.path's times, 0.001 for milliseconds; default 1, or 1 / "
+        "sample_rate of phy; set, it is not doubted. Tables beside the recording are in seconds",
     )
     unsorted: Literal["error", "sort"] = Field(
         default="error", description="spike times that go back: refuse the file, or sort them"
@@ -69,7 +81,9 @@ class BinsConfig:
         "a trial",
     )
     trials: str | None = Field(
-        default=None, description="table of trials, one a row; default those of the nwb file"
+        default=None,
+        description="table of trials, one a row (csv, tsv, an IntervalSet of pynapple), or the name of "
+        "intervals of the nwb file; default its trials",
     )
     window_s: tuple[float, float] = Field(
         default=(0.0, 1.0), description="trials: from and to, around the time that `align` names"
@@ -82,17 +96,17 @@ class BetweenConfig:
 
     areas: str | None = Field(
         default=None,
-        description="pairs are area x area: the column of the units table (nwb), or a table with "
-        "columns unit, area",
+        description="pairs are area x area: a column of the units or their electrodes (nwb), of "
+        "cluster_info.tsv (phy), or a csv or tsv with columns unit, area",
     )
     stimulus: Texts = Field(
         default=(),
-        description="pairs are stimulus x cell: time series of the nwb file, columns of stimulus_path, "
-        "or numbers of the trials table",
+        description="pairs are stimulus x cell: time series of the nwb file (as recording.series), columns of "
+        "stimulus_path, or numbers of the trials table",
     )
     stimulus_path: str | None = Field(
         default=None,
-        description="table of stimulus values: a column of seconds, `time`, and others",
+        description="stimulus values: a table with a column of seconds, `time`, and others, or a Tsd of pynapple",
     )
 
 
@@ -138,3 +152,12 @@ class NeuralConfig(Config):
     network: FilesConfig = Field(
         default_factory=FilesConfig, description="neural: what is made of the edges"
     )
+
+
+def changed(cfg: NeuralConfig, option: str) -> bool:
+    """Whether a field, `section.name`, differs from its default."""
+
+    def value(of: Any) -> Any:
+        return reduce(getattr, option.split("."), of)
+
+    return bool(value(cfg) != value(NeuralConfig(data=DataConfig(path=""))))

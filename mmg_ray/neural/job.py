@@ -30,8 +30,8 @@ from mmg_ray.execute import driver
 from mmg_ray.execute.progress import each
 from mmg_ray.network.significance import QValues
 from mmg_ray.neural import lags as of_lags
-from mmg_ray.neural.config import NeuralConfig
-from mmg_ray.neural.recordings import read
+from mmg_ray.neural.config import NeuralConfig, changed
+from mmg_ray.neural.readers import read
 from mmg_ray.neural.samples import Samples, samples
 from mmg_ray.report.page import figure, section, table
 from mmg_ray.report.svg import Chart, ticks
@@ -39,6 +39,20 @@ from mmg_ray.store.location import Location
 from mmg_ray.store.run import Run
 
 _SECTIONS = configuration.known_keys([])
+# fields that recordings have no use for, and fields that do nothing unless another is set
+_NO_USE = {
+    "data.groups": "between.areas makes the groups of a run",
+    "data.samples": "it chooses rows of tables; see recording.start_s and stop_s",
+    "data.subsample": "it draws samples at random, and those of a recording follow one another",
+    "data.subsample_seed": "it is of data.subsample, and samples of a recording are not drawn",
+}
+_NEEDS = {
+    "bins.trials": "bins.align",
+    "bins.window_s": "bins.align",
+    "lags.transfer": "lags.max_s",
+    "lags.max_q_value": "lags.max_s",
+    "lags.own": "lags.transfer",
+}
 _DRAWN, _POINTS = 6, 41  # curves of the report, and lags of one
 _SHOWN = 30  # rows of the report
 
@@ -53,7 +67,13 @@ class Lagged(NamedTuple):
 def inputs(cfg: NeuralConfig) -> Samples:
     """What a configuration would run. ConfigError or DataError, naming value, reason and way out."""
     _check(cfg)
-    return samples(read(cfg), cfg)
+    made = samples(read(cfg), cfg)
+    if cfg.estimator.nulls.kind == "permutation":
+        kind = _of_time(made, cfg.estimator).nulls.kind
+        made.notes.append(
+            f"nulls:   estimator.nulls.kind is {kind}: samples of a recording depend on one another"
+        )
+    return made
 
 
 def stored(made: Samples, cfg: NeuralConfig) -> Config:
@@ -183,25 +203,19 @@ def _untested(made: Samples, cfg: EstimatorConfig) -> EstimatorConfig:
 
 def _check(cfg: NeuralConfig) -> None:
     """ConfigError for what can be seen to be wrong before any work."""
-    if cfg.data.groups is not None:
-        raise ConfigError("between.areas makes the groups of a run, so leave out data.groups")
-    if cfg.data.samples:
-        raise ConfigError("data.samples chooses rows of tables; see recording.start_s and stop_s")
-    if cfg.data.subsample is not None:
-        raise ConfigError(
-            "data.subsample draws samples at random, and those of a recording follow on"
-        )
+    for option, reason in _NO_USE.items():
+        if changed(cfg, option):
+            raise ConfigError(f"{option} is of no use to recordings: {reason}")
+    for option, needed in _NEEDS.items():
+        if changed(cfg, option) and not changed(cfg, needed):
+            raise ConfigError(
+                f"{option} does nothing without {needed}; set {needed}, or leave it out"
+            )
     stimulus = bool(cfg.between.stimulus or cfg.between.stimulus_path)
     if stimulus and cfg.pairs != configuration.PairsConfig():
         raise ConfigError("between.stimulus says which pairs are estimated; leave out pairs")
     if stimulus and cfg.between.areas is not None:
         raise ConfigError("between.areas and between.stimulus are two runs; leave out one")
-    if cfg.lags.transfer and cfg.lags.max_s is None:
-        raise ConfigError("lags.transfer is asked of pairs that lags find; set lags.max_s")
-    if cfg.bins.trials is not None and cfg.bins.align is None:
-        raise ConfigError(
-            "bins.trials is a table of trials; say which column has their times: bins.align"
-        )
     if cfg.bins.window_s[0] >= cfg.bins.window_s[1]:
         raise ConfigError(f"bins.window_s {list(cfg.bins.window_s)} ends before it begins")
     cfg.network.check()

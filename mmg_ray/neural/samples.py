@@ -11,13 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from mmg_ray.errors import ConfigError, DataError
+from mmg_ray.neural import bins
 from mmg_ray.neural.config import NeuralConfig
-from mmg_ray.neural.recordings import Recording, Series
+from mmg_ray.neural.recordings import Recording, some
 from mmg_ray.store.sources import Table
 from mmg_ray.store.sources.select import nearest
 
-TIME, TRIAL, PHASE, RATE = "time_s", "trial", "time_in_trial_s", "population_rate"
-_SPIKE_BIN_S = 0.05
+TIME, PHASE, RATE = "time_s", "time_in_trial_s", "population_rate"
 _FEWEST_OF_RATE = 10  # units that a population rate needs: each is part of it
 
 
@@ -64,26 +64,29 @@ class Samples(NamedTuple):
 def samples(found: Recording, cfg: NeuralConfig) -> Samples:
     """Count and average. ConfigError or DataError, naming value, reason and way out."""
     notes, left_out = list(found.notes), list(found.left_out)
-    width = _width(found, cfg)
+    width = bins.width(found, cfg, notes)
     edges, labels = (
-        _trials(found, cfg, width, notes, left_out)
+        bins.trials(found, cfg, width, notes, left_out)
         if cfg.bins.align
-        else (_whole(found, cfg, width), {})
+        else (bins.whole(found, cfg, width, notes), {})
     )
     n_bins = edges.shape[1] - 1
     columns: dict[str, np.ndarray] = {}
+    unseen: dict[int, list[str]] = {}
     for name, times in found.spikes.items():
-        n = counts(times, edges)
+        n = bins.counts(times, edges)
         if name in found.observed:
-            n = np.where(_seen(found.observed[name], edges), n, np.nan)
-            if np.isnan(n).any():
-                notes.append(f"missing: {name} was not looked at in {np.isnan(n).sum():,} samples")
+            n = np.where(bins.recorded(found.observed[name], edges), n, np.nan)
+            if lost := int(np.isnan(n).sum()):
+                unseen.setdefault(lost, []).append(name)
         inside = np.nansum(n)
         if inside < cfg.recording.min_spikes:
             reason = "no spikes" if not len(times) else f"{inside:.0f} spikes in the samples"
             left_out.append((name, f"{reason}, recording.min_spikes is {cfg.recording.min_spikes}"))
         else:
             columns[name] = n.ravel()
+    for lost, units in unseen.items():
+        notes.append(f"missing: {some(units)} not recorded in {lost:,} samples")
     silent = [name for name, _ in left_out if name in found.spikes and name not in columns]
     if silent:
         notes.append(
@@ -93,7 +96,11 @@ def samples(found: Recording, cfg: NeuralConfig) -> Samples:
     rate = list(columns.values())
     for series in found.series:
         columns |= dict(
-            zip(series.names, means(series, edges).reshape(-1, len(series.names)).T, strict=True)
+            zip(
+                series.names,
+                bins.means(series, edges).reshape(-1, len(series.names)).T,
+                strict=True,
+            )
         )
     stimuli = _stimuli(found, cfg, edges, labels)
     if shared := sorted(stimuli.keys() & columns.keys()):
@@ -133,160 +140,32 @@ def samples(found: Recording, cfg: NeuralConfig) -> Samples:
     return Samples(table, len(edges), width, list(stimuli), areas, notes, left_out)
 
 
-def counts(times: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """(M, B) spikes from each edge, (M, B + 1), up to the next."""
-    found: np.ndarray = np.diff(np.searchsorted(times, edges), axis=1).astype(float)
-    return found
-
-
-def means(series: Series, edges: np.ndarray) -> np.ndarray:
-    """(M, B, C) of the values from each edge up to the next; NaN where there is none."""
-    present = np.isfinite(series.values)
-    zero = np.zeros((1, series.values.shape[1]))
-    centre = np.nan_to_num(np.nanmean(series.values, axis=0)) if present.any() else 0.0
-    total = np.concatenate([zero, np.where(present, series.values - centre, 0.0).cumsum(axis=0)])
-    n = np.concatenate([zero, present.cumsum(axis=0)])
-    at = np.searchsorted(series.times, edges)
-    n_in = n[at[:, 1:]] - n[at[:, :-1]]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found: np.ndarray = (total[at[:, 1:]] - total[at[:, :-1]]) / n_in + centre
-    return found
-
-
-def _width(found: Recording, cfg: NeuralConfig) -> float:
-    """Seconds of a bin. ConfigError where it is not to be told, or finer than a series."""
-    every = [*found.series, *found.stimuli]
-    steps = [s.step_s for s in every]
-    width = cfg.bins.width_s
-    if width is None:
-        if not found.spikes and max(steps) > 1.01 * min(steps):
-            raise ConfigError(
-                f"time series are sampled every {min(steps):g} to {max(steps):g} s; set bins.width_s"
-            )
-        width = max([_SPIKE_BIN_S, *steps]) if found.spikes else max(steps)
-    if steps and width < 0.99 * max(steps):
-        slow = every[int(np.argmax(steps))]
-        raise ConfigError(
-            f"bins.width_s = {width:g} is finer than the sampling of {slow.names[0]!r}, one value every "
-            f"{slow.step_s:g} s, so most samples would be missing; set it to {max(steps):g} or more"
-        )
-    return width
-
-
-def _whole(found: Recording, cfg: NeuralConfig, width: float) -> np.ndarray:
-    """(1, B + 1) edges over all that was recorded; a series' own samples are in the middle of bins."""
-    every = [*found.series, *found.stimuli]
-    begins = [s.times[0] - s.step_s / 2 for s in every]
-    ends = [s.times[-1] + s.step_s / 2 for s in every]
-    for name, times in found.spikes.items():
-        if name in found.observed and len(found.observed[name]):
-            begins.append(found.observed[name].min())
-            ends.append(found.observed[name].max())
-        elif len(times):
-            begins.append(times[0])
-            ends.append(np.nextafter(times[-1], np.inf))
-    if not begins:
-        raise DataError("no unit has a spike")
-    # with a series, only what it covers: before and after there would be nothing to pair
-    start = max(s.times[0] - s.step_s / 2 for s in every) if every else min(begins)
-    stop = min(s.times[-1] + s.step_s / 2 for s in every) if every else max(ends)
-    own = cfg.recording
-    start = start if own.start_s is None else max(start, own.start_s)
-    stop = stop if own.stop_s is None else min(stop, own.stop_s)
-    n_bins = int((stop - start) / width * (1 + 1e-9) + 1e-6)
-    if n_bins < cfg.estimator.min_samples:
-        raise DataError(
-            f"from {start:g} to {stop:g} s there are {max(n_bins, 0)} bins of {width:g} s, fewer than "
-            f"estimator.min_samples, {cfg.estimator.min_samples}; see bins.width_s, recording.start_s"
-        )
-    edges: np.ndarray = (start + width * np.arange(n_bins + 1))[None]
-    return edges
-
-
-def _trials(
-    found: Recording,
-    cfg: NeuralConfig,
-    width: float,
-    notes: list[str],
-    left_out: list[tuple[str, str]],
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """(M, B + 1) edges and the columns of the M trials that are used."""
-    align = str(cfg.bins.align)
-    if align not in found.trials:
-        raise ConfigError(
-            f"bins.align: {align!r} is no column of the trials{nearest(align, found.trials)}"
-        )
-    begin, end = cfg.bins.window_s
-    n_bins = int((end - begin) / width + 1e-6)
-    if n_bins < 1:
-        raise ConfigError(f"bins.window_s {begin:g} to {end:g} s holds no bin of {width:g} s")
-    at = np.asarray(found.trials[align], float)
-    order = np.argsort(at, kind="stable")
-    first, last = _covered(found, cfg)
-    inside = (at[order] + begin >= first - 1e-9) & (
-        at[order] + begin + n_bins * width <= last + 1e-9
-    )
-    for k in order[~inside]:
-        reason = "has no time" if not np.isfinite(at[k]) else "reaches beyond the recording"
-        left_out.append((f"trial {k}", reason))
-    if not inside.all():
-        notes.append(
-            f"trials:  {int((~inside).sum())} left out, without a time or beyond the recording"
-        )
-    order = order[inside]
-    if len(order) < 2:
-        raise DataError(f"{len(order)} trials are left of {len(at)}; see bins.align, bins.window_s")
-    if close := int((np.diff(at[order]) < n_bins * width).sum()):
-        notes.append(f"trials:  {close} begin before the one before them ends: samples repeat")
-    edges = at[order][:, None] + begin + width * np.arange(n_bins + 1)
-    return edges, {TRIAL: order, **{k: v[order] for k, v in found.trials.items()}}
-
-
-def _covered(found: Recording, cfg: NeuralConfig) -> tuple[float, float]:
-    every = [*found.series, *found.stimuli]
-    if every:
-        first = max(s.times[0] - s.step_s / 2 for s in every)
-        last = min(s.times[-1] + s.step_s / 2 for s in every)
-    else:  # when recording of spikes ended is not to be told from the last of them
-        first, last = -np.inf, np.inf
-    own = cfg.recording
-    return (
-        first if own.start_s is None else max(first, own.start_s),
-        last if own.stop_s is None else min(last, own.stop_s),
-    )
-
-
-def _seen(observed: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """(M, B) whether a bin lies inside one of (k, 2) intervals."""
-    low, high = edges[:, :-1, None], edges[:, 1:, None]
-    inside = (low >= observed[:, 0] - 1e-9) & (high <= observed[:, 1] + 1e-9)
-    return np.asarray(inside.any(axis=-1))
-
-
 def _stimuli(
     found: Recording, cfg: NeuralConfig, edges: np.ndarray, labels: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """The columns of stimuli, of the time series or of the trials."""
     columns: dict[str, np.ndarray] = {}
     for series in found.stimuli:
-        columns |= dict(
-            zip(series.names, means(series, edges).reshape(-1, len(series.names)).T, strict=True)
-        )
+        means = bins.means(series, edges).reshape(-1, len(series.names)).T
+        columns |= dict(zip(series.names, means, strict=True))
     if not cfg.between.stimulus:
         return columns
+    asked = {column: series.name for series in found.stimuli for column in series.names}
     chosen: dict[str, np.ndarray] = {}
     for name in cfg.between.stimulus:
-        own = {
-            c: v
-            for c, v in columns.items()
-            if c == name or (c.startswith(name) and c[len(name) :].isdigit())
-        }
-        if not own and name in labels:
-            if labels[name].dtype.kind not in "iuf":
+        own = {c: v for c, v in columns.items() if name in (c, asked[c])}
+        label = name.removeprefix("trials/")
+        if own and name in labels:
+            raise ConfigError(
+                f"between.stimulus: {name!r} is a series and a column of the trials; rename one, or name "
+                f"the column as trials/{name}"
+            )
+        if not own and label in labels:
+            if labels[label].dtype.kind not in "iuf":
                 raise ConfigError(
-                    f"between.stimulus: {name!r} of the trials is no number; use data.conditions"
+                    f"between.stimulus: {label!r} of the trials is no number; use data.conditions"
                 )
-            own = {name: np.repeat(labels[name].astype(float), edges.shape[1] - 1)}
+            own = {label: np.repeat(labels[label].astype(float), edges.shape[1] - 1)}
         if not own:
             raise ConfigError(
                 f"between.stimulus: no time series, column or number of the trials is called {name!r}"

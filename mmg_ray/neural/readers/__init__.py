@@ -1,0 +1,130 @@
+"""Formats of recordings: one small file each, and one entry in READERS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from mmg_ray.errors import ConfigError
+from mmg_ray.neural.checks import checked
+from mmg_ray.neural.config import NeuralConfig, changed
+from mmg_ray.neural.readers import beside
+from mmg_ray.neural.readers.neo import read_neo
+from mmg_ray.neural.readers.npz import arrays, holds_spikes, read_npz
+from mmg_ray.neural.readers.nwb import read_nwb
+from mmg_ray.neural.readers.phy import folder_of, read_phy
+from mmg_ray.neural.readers.pynapple import kind_of, read_pynapple
+from mmg_ray.neural.readers.table import read_series
+from mmg_ray.neural.recordings import Recording
+from mmg_ray.store.sources.select import nearest
+
+__all__ = ["READERS", "Reader", "read"]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A format of recordings: its reader, and the configuration's fields that not all readers use.
+
+    A field that is an option of some readers is refused where another one reads.
+    """
+
+    read: Callable[[NeuralConfig], Recording]
+    options: frozenset[str]
+
+
+_TABLE = {
+    f"data.{name}"
+    for name in (
+        "format",
+        "transpose",
+        "layer",
+        "key",
+        "index_column",
+        "metadata",
+        "duplicate_names",
+    )
+}
+_SPIKES = {"recording.unsorted", "recording.min_spikes"}
+_UNIT, _TURNED = "recording.time_unit_s", "recording.turned"
+
+READERS: dict[str, Reader] = {
+    "nwb": Reader(
+        read_nwb,
+        frozenset({"recording.series", "recording.units", _UNIT, _TURNED, *_SPIKES}),
+    ),
+    "spikes": Reader(read_npz, frozenset({_UNIT, *_SPIKES})),
+    "pynapple": Reader(read_pynapple, frozenset({_UNIT, _TURNED, *_SPIKES})),
+    "phy": Reader(read_phy, frozenset({"recording.quality", _UNIT, *_SPIKES})),
+    "series": Reader(
+        read_series,
+        frozenset({"recording.rate_hz", "recording.time_column", _UNIT, _TURNED, *_TABLE}),
+    ),
+    "neo": Reader(read_neo, frozenset({_TURNED, *_SPIKES})),
+}
+
+
+def read(cfg: NeuralConfig) -> Recording:
+    """The recording at data.path with what the configuration adds, in seconds.
+
+    ConfigError or DataError for what is wrong, and for a field that the format does not use.
+    """
+    layout, why = _layout(cfg)
+    refuse_unused(cfg, layout)
+    found = READERS[layout].read(cfg)
+    if not found.in_seconds:
+        unit_s = cfg.recording.time_unit_s
+        found.notes.append(
+            "times:   taken as seconds, recording.time_unit_s is not set"
+            if unit_s is None
+            else f"times:   of the file are in units of {unit_s:g} s"
+        )
+        found = found.scaled(unit_s or 1.0)
+    found = replace(found, notes=[f"layout:  {layout}, {why}", *found.notes])
+    if cfg.between.stimulus_path is not None:
+        found.stimuli.append(beside.stimuli(cfg.between.stimulus_path))
+    if cfg.bins.trials is not None and not found.trials:
+        found = replace(found, trials=beside.trials(cfg.bins.trials))
+    areas = cfg.between.areas
+    if areas is not None and beside.is_table(areas):
+        found = replace(found, areas=beside.areas(areas))
+    elif areas is not None and found.spikes and not found.areas:
+        raise ConfigError(
+            f"between.areas: {areas!r} is no column that this file of layout {layout} holds; name a csv or tsv "
+            "with columns unit, area"
+        )
+    return checked(found, cfg)
+
+
+def refuse_unused(cfg: NeuralConfig, layout: str) -> None:
+    """ConfigError for a field that is set and that only other formats use."""
+    every = set().union(*(reader.options for reader in READERS.values()))
+    for option in sorted(every - READERS[layout].options):
+        if changed(cfg, option):
+            users = ", ".join(k for k, reader in READERS.items() if option in reader.options)
+            raise ConfigError(
+                f"{option} is set, and recordings of layout {layout} do not use it (only {users} do); "
+                "leave it out"
+            )
+
+
+def _layout(cfg: NeuralConfig) -> tuple[str, str]:
+    """The key of READERS, and how it was found."""
+    wanted = cfg.recording.layout
+    if wanted != "auto":
+        if wanted not in READERS:
+            raise ConfigError(
+                f"recording.layout is {wanted!r}{nearest(wanted, READERS)} Known: auto, {', '.join(READERS)}"
+            )
+        return wanted, "by recording.layout"
+    path = cfg.data.path
+    if path.lower().endswith(".nwb"):
+        return "nwb", "by the ending of data.path"
+    if path.lower().endswith(".npz") and cfg.data.key is None:
+        with arrays(path) as found:
+            if kind := kind_of(found):
+                return "pynapple", f"a {kind}, by the array 'type'"
+            if holds_spikes(found):
+                return "spikes", "arrays of one axis"
+    if folder_of(path) is not None:
+        return "phy", "a folder with spike_times.npy"
+    return "series", "times x channels"

@@ -1,0 +1,125 @@
+"""Files of pynapple: what its objects save, an npz file each. Nothing of it is unpickled.
+
+Since version 0.9 the metadata of units and channels are a pickle, so that they cannot be used.
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from mmg_ray.errors import ConfigError, DataError
+from mmg_ray.neural.config import NeuralConfig
+from mmg_ray.neural.readers.npz import Arrays, arrays, by_unit, unit_name
+from mmg_ray.neural.recordings import Recording, Series
+
+_KINDS = ("Ts", "Tsd", "TsdFrame", "TsdTensor", "TsGroup", "IntervalSet")
+_OWN = {"type", "_metadata", "t", "d", "index", "keys", "columns", "start", "end"}
+
+
+def kind_of(found: Arrays) -> str | None:
+    """The class that wrote an npz file, None where it was not pynapple."""
+    if "type" not in found:
+        return None
+    values = found["type"].ravel()
+    kind = str(values[0]) if values.size and values.dtype.kind in "US" else ""
+    return kind if kind in _KINDS else None
+
+
+def read_pynapple(cfg: NeuralConfig) -> Recording:
+    """Spikes of Ts and TsGroup, series of Tsd, TsdFrame and TsdTensor; outside of time_support is a gap."""
+    with arrays(cfg.data.path) as found:
+        kind = kind_of(found)
+        if kind is None:
+            raise DataError(
+                f"{cfg.data.path} was not written by pynapple: its array 'type' names none of "
+                f"{', '.join(_KINDS)}; see recording.layout"
+            )
+        if kind == "IntervalSet":
+            raise DataError(
+                f"{cfg.data.path} is an IntervalSet: times without a recording. Set it as bins.trials, with "
+                "bins.align: start, and the recording as data.path"
+            )
+        notes = [f"kind:    {kind} of pynapple"]
+        epochs = np.stack([found["start"], found["end"]], axis=1).astype(float)
+        if len(epochs) > 1:
+            notes.append(
+                f"gaps:    time_support is {len(epochs)} epochs, {np.diff(epochs).sum():g} s in all; "
+                "samples that lie outside of them are missing"
+            )
+        columns = sorted(set(found) - _OWN)
+        area = cfg.between.areas if cfg.between.areas in columns else None
+        unused = [name for name in columns if name != area]
+        if unused:
+            notes.append(f"areas:   no use of columns {', '.join(unused)}")
+        if "_metadata" in found:
+            notes.append(
+                "areas:   what the object has of metadata is a pickle, which is never read; areas are taken of a "
+                "table with columns unit, area (between.areas)"
+            )
+        if kind not in ("Ts", "TsGroup"):
+            return Recording(series=[_series(found, kind, notes)], notes=notes)
+        if kind == "Ts":
+            spikes = {_stem(found.url): found["t"]}
+        else:
+            keys = found["keys"]
+            spikes = {unit_name(k): np.empty(0) for k in keys.tolist()}
+            spikes |= by_unit(found["t"], found["index"], f"{cfg.data.path}: t, index")
+            if "d" in found:
+                notes.append(
+                    "kind:    no use of the values d of its Tsd: their times alone are spikes"
+                )
+        areas = {}
+        if area is not None:
+            areas = dict(zip(spikes, map(str, found[area].tolist()), strict=True))
+        return Recording(
+            spikes=spikes, observed=dict.fromkeys(spikes, epochs), areas=areas, notes=notes
+        )
+
+
+def read_series(url: str) -> Series:
+    """The series of a Tsd, TsdFrame or TsdTensor that stands beside a recording."""
+    with arrays(url) as found:
+        kind = kind_of(found)
+        if kind not in ("Tsd", "TsdFrame", "TsdTensor"):
+            raise ConfigError(
+                f"between.stimulus_path: {url} is {kind or 'no file of pynapple'}, and a stimulus is a Tsd, "
+                "TsdFrame or TsdTensor, or a table with a column `time`"
+            )
+        return _series(found, kind, [])
+
+
+def read_epochs(url: str) -> dict[str, np.ndarray]:
+    """Columns start and end of an IntervalSet."""
+    with arrays(url) as found:
+        if kind_of(found) != "IntervalSet":
+            raise ConfigError(
+                f"bins.trials: {url} is {kind_of(found) or 'no file of pynapple'}, and trials are an "
+                "IntervalSet, or a csv or tsv table"
+            )
+        return {"start": found["start"].astype(float), "end": found["end"].astype(float)}
+
+
+def _series(found: Arrays, kind: str, notes: list[str]) -> Series:
+    values = np.asarray(found["d"], float)
+    stem = _stem(found.url)
+    if kind == "TsdFrame":
+        try:
+            columns = found["columns"].tolist()
+        except DataError:
+            columns = list(range(values.shape[1]))
+            notes.append(
+                f"names:   those of the columns are a pickle, which is never read: {stem}_0, {stem}_1, ... in "
+                "the file's order"
+            )
+        names = [c if isinstance(c, str) else f"{stem}_{c}" for c in columns]
+    else:
+        places = itertools.product(*map(range, values.shape[1:]))
+        names = ["_".join([stem, *map(str, place)]) for place in places]
+    return Series(found["t"].astype(float), values.reshape(len(values), -1), names)
+
+
+def _stem(url: str) -> str:
+    return PurePosixPath(url.split("::")[0]).stem
