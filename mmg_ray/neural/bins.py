@@ -8,14 +8,14 @@ import numpy as np
 
 from mmg_ray.errors import ConfigError, DataError
 from mmg_ray.neural.config import NeuralConfig
-from mmg_ray.neural.recordings import Recording, Series
+from mmg_ray.neural.recordings import MOST_VALUES, Recording, Series
 from mmg_ray.neural.time_units import span
 from mmg_ray.store.sources.select import nearest
 
 TRIAL = "trial"
 _SPIKE_BIN_S = 0.05
 _MOST_BINS = 20_000_000  # five and a half hours in bins of a millisecond
-_MOST_VALUES = 1 << 31  # samples x variables: 16 GiB
+_MANY_TRIALS, _LEAST_SPAN = 10, 0.01  # so many trials take more than this of a recording
 _LEAST_COVER = 0.1  # of what is cut into bins, that spikes span
 
 
@@ -60,7 +60,8 @@ def whole(found: Recording, cfg: NeuralConfig, width_s: float, notes: list[str])
     if n_bins < cfg.estimator.min_samples:
         raise DataError(
             f"from {start:g} to {stop:g} s there are {max(n_bins, 0)} bins of {width_s:g} s, fewer than "
-            f"estimator.min_samples, {cfg.estimator.min_samples}; see bins.width_s, recording.start_s"
+            f"estimator.min_samples, {cfg.estimator.min_samples}; see bins.width_s, recording.start_s, and "
+            "data.transpose if times are columns"
         )
     bound(1, n_bins, found, width_s)
     if every:
@@ -109,7 +110,7 @@ def trials(
     if len(order) < 2:
         raise DataError(f"{len(order)} trials are left of {len(at)}; see bins.align, bins.window_s")
     edges = at[order][:, None] + begin + width_s * np.arange(n_bins + 1)
-    _look_at_spikes(found, edges, notes)
+    _look_at_spikes(found, edges, cfg, notes)
     if close := int((np.diff(at[order]) < n_bins * width_s).sum()):
         notes.append(f"trials:  {close} begin before the one before them ends: samples repeat")
     return edges, {TRIAL: order, **{k: v[order] for k, v in found.trials.items()}}
@@ -120,10 +121,10 @@ def bound(n_segments: int, n_bins: int, found: Recording, width_s: float) -> Non
     n = n_segments * n_bins
     series = [*found.series, *found.stimuli]
     n_variables = len(found.spikes) + sum(len(s.names) for s in series)
-    if n > _MOST_BINS or n * n_variables > _MOST_VALUES:
+    if n > _MOST_BINS or n * n_variables > MOST_VALUES:
         raise ConfigError(
             f"{span(n * width_s)} in bins of {width_s:g} s are {n:,} samples of {n_variables:,} variables, more "
-            f"than {_MOST_BINS:,} samples or {_MOST_VALUES:,} values. If times are not in seconds, set "
+            f"than {_MOST_BINS:,} samples or {MOST_VALUES:,} values. If times are not in seconds, set "
             "recording.time_unit_s; else widen bins.width_s, or use less: recording.start_s and stop_s, "
             "data.variables"
         )
@@ -212,17 +213,22 @@ def _refuse_apart(used: tuple[float, float], found: Recording, cfg: NeuralConfig
         )
 
 
-def _look_at_spikes(found: Recording, edges: np.ndarray, notes: list[str]) -> None:
-    """DataError where most trials lie outside of all spikes; a note where some do."""
+def _look_at_spikes(
+    found: Recording, edges: np.ndarray, cfg: NeuralConfig, notes: list[str]
+) -> None:
+    """DataError where most trials lie outside of all spikes, or all in a moment; a note where some do."""
     fired = _span_of_spikes(found)
     if fired is None:
         return
     outside = int(((edges[:, -1] < fired[0]) | (edges[:, 0] > fired[1])).sum())
-    if outside > len(edges) / 2:
+    brief = len(edges) >= _MANY_TRIALS and np.ptp(edges[:, 0]) < _LEAST_SPAN * (fired[1] - fired[0])
+    chosen = cfg.recording.start_s is not None or cfg.recording.stop_s is not None
+    if outside > len(edges) / 2 or (brief and not chosen):
         raise DataError(
             f"{outside} of {len(edges)} trials lie outside of all spikes: trials from {edges[0, 0]:g} to "
             f"{edges[-1, -1]:g} s, spikes from {fired[0]:g} to {fired[1]:g} s. Their times differ in unit or "
-            "origin, it seems (recording.time_unit_s is of data.path; bins.trials is in seconds)"
+            "origin, it seems. recording.time_unit_s is of all times of data.path; bins.trials may be a table "
+            "in seconds. If they do not, say what is used: recording.start_s and stop_s"
         )
     if outside:
         notes.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -25,16 +26,20 @@ def checked(found: Recording, cfg: NeuralConfig) -> Recording:
     if not names:
         hint = "; ".join(found.notes) or "there are no spike trains"
         raise DataError(f"{cfg.data.path} has no units, and no series is asked for ({hint})")
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise DataError(f"several units or channels are called {repeated[0]!r}; rename them")
+    for what, of in (
+        ("units or channels", names),
+        ("stimuli", [n for s in found.stimuli for n in s.names]),
+    ):
+        counted = Counter(of)
+        if repeated := sorted(name for name, n in counted.items() if n > 1):
+            raise DataError(f"several {what} are called {repeated[0]!r}; rename them")
     kept = {names[k] for k in choose_variables(names, cfg.data.variables, cfg.data.exclude)}
     left_out = [(name, "data.variables, data.exclude") for name in names if name not in kept]
     if left_out:
         notes.append(f"chosen:  {len(kept)} of {len(names)} by data.variables and data.exclude")
     sure = found.in_seconds or own.time_unit_s is not None
     spikes = {
-        name: _train(name, times, own.unsorted == "sort", sure, notes)
+        name: _train(name, times, own.unsorted == "sort", notes)
         for name, times in found.spikes.items()
         if name in kept
     }
@@ -78,11 +83,18 @@ def _check_unit(found: Recording, sure: bool, notes: list[str]) -> None:
     if reason := doubt(found.spikes, length):
         if not sure:
             raise DataError(f"spike times: {reason}")
-        if found.in_seconds is False:
+        if not found.in_seconds:
             notes.append(f"doubt:   {reason}. It is set, so the job goes on")
+    for name, times in found.spikes.items():
+        rate = (len(times) - 1) / max(float(np.ptp(times)), 1e-300) if len(times) > 20 else 0.0
+        if rate > _FASTEST_HZ and not sure:
+            raise DataError(
+                f"unit {name!r}: {len(times)} spikes in {np.ptp(times):g} s are {rate:,.0f} a second; set "
+                "recording.time_unit_s if times are not in seconds, or to 1 if they are"
+            )
 
 
-def _train(name: str, times: np.ndarray, sort: bool, sure: bool, notes: list[str]) -> np.ndarray:
+def _train(name: str, times: np.ndarray, sort: bool, notes: list[str]) -> np.ndarray:
     """A unit's (n,) seconds, going up."""
     if not np.isfinite(times).all():
         raise DataError(
@@ -107,13 +119,6 @@ def _train(name: str, times: np.ndarray, sort: bool, sure: bool, notes: list[str
             )
         notes.append(f"sorted:  spike times of {name}, which went back {back.size} times")
         times = np.sort(times)
-    if len(times) > 20 and not sure:
-        rate = (len(times) - 1) / max(np.ptp(times), 1e-300)
-        if rate > _FASTEST_HZ:
-            raise DataError(
-                f"unit {name!r}: {len(times)} spikes in {np.ptp(times):g} s are {rate:,.0f} a second; set "
-                "recording.time_unit_s if times are not in seconds, or to 1 if they are"
-            )
     return times
 
 

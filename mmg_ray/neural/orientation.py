@@ -39,13 +39,13 @@ def wrong_way(values: np.ndarray) -> str | None:
 
 
 def _are_counts(values: np.ndarray) -> bool:
+    """Whether values are counts, or counts divided by the width of a bin: zeros and multiples of one number."""
     present = values[np.isfinite(values)]
-    return bool(
-        present.size
-        and (present >= 0).all()
-        and (present == np.floor(present)).all()
-        and (present == 0).any()
-    )
+    above = present[present > 0]
+    if not above.size or (present < 0).any() or above.size == present.size:
+        return False
+    multiples = above / above.min()
+    return bool(np.allclose(multiples, multiples.round(), rtol=1e-4, atol=0))
 
 
 def _unevenness(values: np.ndarray) -> float:

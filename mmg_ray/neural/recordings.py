@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+MOST_VALUES = 1 << 31  # times x channels, samples x variables: 16 GiB
 LONGEST_GAP = 1.5  # steps of a series' own sampling: more is a gap
 
 

@@ -287,6 +287,24 @@ def test_units_of_every_usual_kind(tmp_path: Path) -> None:
     assert "no use of processing/kilosort/units" in notes(made)
 
 
+def test_areas_of_channels_are_those_of_their_electrodes(tmp_path: Path) -> None:
+    def fill(file: Any, pynwb: Any) -> None:
+        device = file.create_device("probe")
+        group = file.create_electrode_group("shank0", "d", location="cortex", device=device)
+        for k in range(4):
+            file.add_electrode(group=group, location="V1" if k < 2 else "CA1")
+        region = file.create_electrode_table_region([3, 0, 1], "three of four")
+        data = np.random.default_rng(0).random((300, 3))
+        series = pynwb.ecephys.ElectricalSeries(name="lfp", data=data, electrodes=region, rate=10.0)
+        file.create_processing_module("ecephys", "d").add(
+            pynwb.ecephys.LFP(electrical_series=series)
+        )
+
+    path = nwb(tmp_path / "lfp.nwb", fill)
+    made = inputs(settings(path, recording={"series": ["LFP"]}, between={"areas": "location"}))
+    assert made.areas == {"lfp0": "CA1", "lfp1": "V1", "lfp2": "V1"}
+
+
 def test_repeated_ids_of_units_lose_none(tmp_path: Path) -> None:
     def fill(file: Any, _: Any) -> None:
         for times in trains().values():
@@ -317,19 +335,17 @@ def cells(unit_s: float, rates: tuple[float, ...] = (8, 8, 6), seconds: float = 
 
 @pytest.mark.parametrize(
     ("unit_s", "word"),
-    [(1e-3, "milliseconds"), (1e-6, "microseconds"), (1e-9, "nanoseconds"), (60.0, "minutes")],
+    [(1e-3, "milliseconds"), (1e-6, "microseconds"), (1e-9, "nanoseconds")],
 )
 @pytest.mark.parametrize("rate", [2, 8, 40])
 def test_times_that_are_no_seconds_are_refused(
     tmp_path: Path, unit_s: float, word: str, rate: float
 ) -> None:
-    if word == "minutes" and rate < 9:
-        pytest.skip("rates a minute of slow cells are rates a second of fast ones")
     path = tmp_path / "spikes.npz"
     np.savez(path, **cells(unit_s, (rate,) * 3))
     text = refusal(settings(path))
     assert "recording.time_unit_s" in text
-    assert word in text or word == "minutes"
+    assert word in text
     cfg = settings(path, recording={"time_unit_s": unit_s})
     made, run, _ = go(cfg)
     assert made.table.n_samples == pytest.approx(SECONDS / 0.05, abs=3)
@@ -338,6 +354,14 @@ def test_times_that_are_no_seconds_are_refused(
     # taken at its word: the user says that they are seconds
     said = settings(path, recording={"time_unit_s": 1}, bins={"width_s": 50 * 1e-3 / unit_s})
     assert "doubt:" in notes(inputs(said))
+
+
+def test_minutes_and_a_few_seconds_of_milliseconds(tmp_path: Path) -> None:
+    path = tmp_path / "spikes.npz"
+    np.savez(path, **cells(60, (40, 40, 40)))
+    assert "60" in refusal(settings(path)).partition("recording.time_unit_s")[2]
+    np.savez(path, **cells(1e-3, (40, 40, 40), seconds=10))
+    assert "milliseconds" in refusal(settings(path))
 
 
 @pytest.mark.parametrize("rate_hz", [30_000, 20_000, 1000, 100])
@@ -402,6 +426,8 @@ def test_times_of_two_files_that_do_not_meet(tmp_path: Path) -> None:
     sound.write_text("time,sound\n" + "".join(f"{10 * t},{t % 7}\n" for t in range(6000)))
     text = refusal(settings(path, between={"stimulus_path": str(sound)}))
     assert "spikes span" in text
+    trials.write_text("start\n" + "".join(f"{t / 1000}\n" for t in range(50)))
+    assert "bins.trials" in refusal(cfg)
     # the unit is the recording's alone: a stimulus in seconds stays in seconds
     np.savez(path, **cells(1e-3))
     sound.write_text("time,sound\n" + "".join(f"{t / 100},{t % 7}\n" for t in range(6000)))
@@ -438,13 +464,15 @@ def raster(kind: str, n_units: int = 20, n_bins: int = 4000) -> np.ndarray:
     rate = np.full((n_bins, n_units), 0.3)
     if kind != "alike":
         rate = rate * rng.lognormal(0, 1, n_units)
+    if kind == "hertz":
+        return rng.poisson(rate) / 0.03  # counts over the width of a bin
     if kind == "bursts":
         rate *= np.repeat(rng.lognormal(0, 0.5, n_bins // 50), 50)[:, None]
     counts = rng.poisson(rate)
     return np.minimum(counts, 1) if kind == "binary" else counts
 
 
-@pytest.mark.parametrize("kind", ["alike", "rates", "binary", "bursts"])
+@pytest.mark.parametrize("kind", ["alike", "rates", "binary", "bursts", "hertz"])
 @pytest.mark.parametrize("ending", ["npy", "npz", "csv"])
 def test_a_raster_that_lies_the_wrong_way_round(tmp_path: Path, kind: str, ending: str) -> None:
     path = tmp_path / f"raster.{ending}"
@@ -456,7 +484,7 @@ def test_a_raster_that_lies_the_wrong_way_round(tmp_path: Path, kind: str, endin
             np.savez(path, raster=values)
         else:
             names = ",".join(f"n{k}" for k in range(values.shape[1]))
-            np.savetxt(path, values, "%d", delimiter=",", header=names, comments="")
+            np.savetxt(path, values, "%.9g", delimiter=",", header=names, comments="")
 
     counts = raster(kind)
     write(counts)
@@ -469,12 +497,37 @@ def test_a_raster_that_lies_the_wrong_way_round(tmp_path: Path, kind: str, endin
     assert "data.transpose" in text
     if ending != "csv":
         turned = inputs(settings(path, data={"transpose": True}, **rate))
-        np.testing.assert_array_equal(turned.table.values, made.table.values)
+        np.testing.assert_allclose(turned.table.values, made.table.values)
     ignored = {
         "recording": {"turned": "ignore", "rate_hz": 50},
         "estimator": {"min_samples": 8},
     }
     assert inputs(settings(path, **ignored)).table.n_variables == 4000
+
+
+@pytest.mark.parametrize("name", ["time", "t_ms", "Timestamp", "row", ""])
+def test_a_column_of_times_is_no_channel(tmp_path: Path, name: str) -> None:
+    table = tmp_path / "lfp.csv"
+    values = np.random.default_rng(0).random((300, 2))
+    times = np.arange(300) * 0.5
+    header = f"a,{name or 'n'},b"
+    np.savetxt(
+        table, np.insert(values, 1, times, axis=1), delimiter=",", header=header, comments=""
+    )
+    text = refusal(settings(table))
+    assert "recording.time_column" in text
+    assert repr(name or "n") in text
+    assert inputs(settings(table, data={"exclude": [name or "n"]})).table.names == ["a", "b"]
+    wanted = settings(table, data={"variables": ["a", name or "n"]})
+    assert inputs(wanted).table.names == ["a", name or "n"]
+
+
+def test_a_table_of_spikes_is_no_series(tmp_path: Path) -> None:
+    table = tmp_path / "spikes.csv"
+    times = np.sort(np.concatenate(list(trains().values())))
+    owners = np.random.default_rng(0).integers(0, 4, len(times))
+    np.savetxt(table, np.stack([owners, times], 1), delimiter=",", header="unit,time", comments="")
+    assert "npz file of spike_times and spike_clusters" in refusal(settings(table))
 
 
 def test_few_channels_of_many_times_and_many_units_of_few_bins(tmp_path: Path) -> None:
@@ -596,6 +649,8 @@ def test_labels_of_clusters_choose_units(tmp_path: Path) -> None:
     assert made.table.names == ["unit0", "unit3", "unit8"]
     assert "3 of 4 units are good (KSLabel of cluster_KSLabel.tsv); left out: 1 mua" in notes(made)
     assert ("unit7", "is mua, recording.quality is good") in made.left_out
+    (folder / "cluster_groups.csv").write_text("cluster_id\tgroup\n0\tmua\n")  # as phy 1 did
+    assert inputs(settings(folder)).table.names == ["unit3", "unit8"]
     # what a person says goes before the sorter
     (folder / "cluster_group.tsv").write_text("cluster_id\tgroup\n0\tnoise\n3\tunsorted\n7\tgood\n")
     assert inputs(settings(folder)).table.names == ["unit3", "unit7", "unit8"]
@@ -636,6 +691,8 @@ def test_templates_rates_and_pairs_of_arrays(tmp_path: Path) -> None:
     assert inputs(settings(path)).table.names == ["a", "b", "c", "d"]
     np.savez(path, spike_times=times[:5], spike_clusters=owners)
     assert "each spike needs a time and a unit" in refusal(settings(path))
+    np.save(folder / "spike_times.npy", times / RATE_HZ)
+    assert "holds fractions" in refusal(settings(folder, recording={"time_unit_s": 1}))
 
 
 def test_npz_files_that_are_no_spike_times(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from mmg_ray.neural.readers.phy import folder_of, read_phy
 from mmg_ray.neural.readers.pynapple import kind_of, read_pynapple
 from mmg_ray.neural.readers.table import read_series
 from mmg_ray.neural.recordings import Recording
+from mmg_ray.store.sources.files import locate
 from mmg_ray.store.sources.select import nearest
 
 __all__ = ["READERS", "Reader", "read"]
@@ -73,11 +74,10 @@ def read(cfg: NeuralConfig) -> Recording:
     found = READERS[layout].read(cfg)
     if not found.in_seconds:
         unit_s = cfg.recording.time_unit_s
-        found.notes.append(
-            "times:   taken as seconds, recording.time_unit_s is not set"
-            if unit_s is None
-            else f"times:   of the file are in units of {unit_s:g} s"
-        )
+        if unit_s is not None:
+            found.notes.append(f"times:   of the file are in units of {unit_s:g} s")
+        elif found.spikes or not all(s.by_rate for s in found.series):
+            found.notes.append("times:   taken as seconds, recording.time_unit_s is not set")
         found = found.scaled(unit_s or 1.0)
     found = replace(found, notes=[f"layout:  {layout}, {why}", *found.notes])
     if cfg.between.stimulus_path is not None:
@@ -117,6 +117,7 @@ def _layout(cfg: NeuralConfig) -> tuple[str, str]:
             )
         return wanted, "by recording.layout"
     path = cfg.data.path
+    locate(path)
     if path.lower().endswith(".nwb"):
         return "nwb", "by the ending of data.path"
     if path.lower().endswith(".npz") and cfg.data.key is None:

@@ -11,7 +11,7 @@ from mmg_ray.errors import ConfigError, DataError
 from mmg_ray.neural.config import NeuralConfig
 from mmg_ray.neural.readers import beside
 from mmg_ray.neural.readers.paths import choose, matches, short_names
-from mmg_ray.neural.recordings import Recording, Series, channel_names
+from mmg_ray.neural.recordings import MOST_VALUES, Recording, Series, channel_names
 from mmg_ray.store.sources.files import locate, open_file, unreadable
 from mmg_ray.store.sources.select import nearest
 
@@ -90,6 +90,9 @@ def _recording(objects: dict[str, Any], cfg: NeuralConfig) -> Recording:
                 series[option].setdefault(path, _series(numbers[path], path, prefixes[path], name))
     _refuse_clashes(series)
     spikes, observed, areas = _spikes(objects, cfg, notes)
+    if (column := cfg.between.areas) is not None and not beside.is_table(column):
+        for path, one in series["recording.series"].items():
+            areas |= _areas_of_channels(numbers[path], one.names, column)
     return Recording(
         spikes=spikes,
         observed=observed,
@@ -105,6 +108,11 @@ def _recording(objects: dict[str, Any], cfg: NeuralConfig) -> Recording:
 
 
 def _series(found: Any, path: str, prefix: str, name: str) -> Series:
+    if found.data.size > MOST_VALUES:
+        raise DataError(
+            f"time series {path!r} holds {found.data.size:,} values (shape {found.data.shape}), more than fit; store "
+            "one of fewer channels or of a lower rate beside it"
+        )
     values = np.asarray(found.data[:], float) * found.conversion + (found.offset or 0.0)
     values = values.reshape(len(values), -1)
     by_rate = found.timestamps is None
@@ -208,6 +216,15 @@ def _areas(units: Any, column: str, notes: list[str]) -> list[str]:
     if several := sum(len(set(texts)) > 1 for texts in every):
         notes.append(f"areas:   {several} units have several values of {column}; the first counts")
     return [texts[0] if texts else "" for texts in every]
+
+
+def _areas_of_channels(series: Any, names: list[str], column: str) -> dict[str, str]:
+    """Of each channel the value of a column of its electrodes, or of its regions of interest."""
+    region = getattr(series, "electrodes", None) or getattr(series, "rois", None)
+    if region is None or column not in region.table.colnames or len(region.data) != len(names):
+        return {}
+    cells = (_texts(region.table[column][int(row)]) for row in region.data[:])
+    return {name: texts[0] for name, texts in zip(names, cells, strict=True) if texts}
 
 
 def _texts(value: Any) -> list[str]:

@@ -20,8 +20,13 @@ from mmg_ray.store.sources.select import nearest
 _TIMES, _CLUSTERS, _TEMPLATES = "spike_times.npy", "spike_clusters.npy", "spike_templates.npy"
 _PARAMS = "params.py"
 # a cluster's label: what a person said (group), else what the sorter did
-_LABELS = (("cluster_group.tsv", "group"), ("cluster_info.tsv", "group"),
-           ("cluster_KSLabel.tsv", "KSLabel"), ("cluster_info.tsv", "KSLabel"))  # fmt: skip
+_LABELS = (
+    ("cluster_group.tsv", "group"),
+    ("cluster_groups.csv", "group"),  # of the first versions of phy
+    ("cluster_info.tsv", "group"),
+    ("cluster_KSLabel.tsv", "KSLabel"),
+    ("cluster_info.tsv", "KSLabel"),
+)
 _UNLABELLED = ("", "nan", "unsorted")
 
 
@@ -50,8 +55,14 @@ def read_phy(cfg: NeuralConfig) -> Recording:
         notes.append(
             f"phy:     there is no {_CLUSTERS}, so units are the templates of {_TEMPLATES}"
         )
+    times = flat(_array(folder / _TIMES))
+    if (times != np.floor(times)).any():
+        raise DataError(
+            f"{folder.url}/{_TIMES} holds fractions, and sorters write whole samples; save the times with "
+            f"{owners} as spike_times and spike_clusters of an npz file"
+        )
     spikes = by_unit(
-        flat(_array(folder / _TIMES)) * step_s,
+        times * step_s,
         flat(_array(folder / owners)),
         f"{folder.url}: {_TIMES}, {owners}",
     )
@@ -161,7 +172,8 @@ def _column(folder: Location, file: str, column: str) -> dict[str, str]:
     if not (folder / file).exists():
         return {}
     text = (folder / file).read_bytes().decode("utf-8-sig")
-    rows = list(csv.DictReader(io.StringIO(text), delimiter="\t"))
+    delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
+    rows = list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
     ids = next((name for name in ("cluster_id", "id") if rows and name in rows[0]), None)
     if ids is None or column not in rows[0]:
         return {}
