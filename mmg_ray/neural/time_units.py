@@ -9,15 +9,13 @@ import numpy as np
 # what neurons do, and how long people record: rates in Hz, lengths in seconds
 _SLOWEST_HZ, _FASTEST_HZ = 0.01, 500.0
 _USUAL_HZ, _USUAL_S = 5.0, 1800.0
-_LONG = (
-    (3 * 3600.0, 0.1),
-    (86_400.0, 1.0),
-    (14 * 86_400.0, np.inf),
-)  # longer than, and slower than
+_HOUR, _DAY = 3600.0, 86_400.0
+# a recording longer than this whose median unit is slower than that
+_LONG = ((2 * _HOUR, 0.1), (3 * _HOUR, 0.2), (_DAY, 1.0), (14 * _DAY, np.inf))
 _FEWEST = 20  # spikes of a unit that has a rate
 _SHORTER = {"milliseconds": 1e-3, "microseconds": 1e-6, "nanoseconds": 1e-9}
 _SAMPLES = {"samples at 30 kHz": 1 / 30_000}
-_LONGER = {"minutes": 60.0, "hours": 3600.0, "days": 86_400.0}
+_LONGER = {"minutes": 60.0, "hours": _HOUR, "days": _DAY}
 
 
 def doubt(trains: Mapping[str, np.ndarray], length: float) -> str | None:
@@ -53,7 +51,7 @@ def doubt(trains: Mapping[str, np.ndarray], length: float) -> str | None:
 def span(seconds: float) -> str:
     """A length of time as a person would say it."""
     for unit, name in (
-        (365.25 * 86_400, "years"),
+        (365.25 * _DAY, "years"),
         (86_400.0, "days"),
         (3600.0, "h"),
         (60.0, "min"),
