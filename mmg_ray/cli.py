@@ -574,6 +574,8 @@ def estimate(file: str, x: str, y: str, overrides: tuple[str, ...]) -> None:
     path = json.dumps({"data": {"path": file, "variables": [x, y]}})  # JSON is YAML
     config = configuration.load(path, overrides)
     table = read_table(config.data)
+    for note in table.notes:
+        click.echo(note, err=True)
     if not {x, y} <= set(table.names):
         raise DataError(f"{x!r} and {y!r} must each be the name of one variable of {file}")
     a, b = (table.column(table.names.index(name)) for name in (x, y))

@@ -41,11 +41,40 @@ class DataConfig:
         default=None, description="h5ad: layer name, or 'raw'; default X. loom: layer name"
     )
     key: str | None = Field(
-        default=None, description="npz or zarr: name of the array inside the file"
+        default=None,
+        description="npz or zarr: name of the array inside the file; 10x h5 of several genomes: the genome",
+    )
+    feature_types: Texts = Field(
+        default=(),
+        description="10x, h5ad, zarr: kinds of features to keep, or '*'; default Gene Expression alone, "
+        "where a file has several kinds",
+    )
+    variable_names: str | None = Field(
+        default=None,
+        description="what names the variables. h5ad, zarr: column of var; loom: attribute of genes; 10x: id "
+        "or name. Default: the index; Gene; name",
+    )
+    sample_names: str | None = Field(
+        default=None,
+        description="what names the samples. h5ad, zarr: column of obs; loom: attribute of cells",
+    )
+    header: bool | None = Field(
+        default=None,
+        description="csv/tsv: whether the first row holds names; default by evidence, refused where it is open",
+    )
+    separator: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1,
+        description="csv/tsv: what separates the columns; default a comma or a tab",
+    )
+    decimal: Literal[".", ","] = Field(
+        default=".", description="csv/tsv: what separates the decimals of a number"
     )
     index_column: str | None = Field(
         default=None,
-        description="csv/tsv/parquet: column of sample names (found by itself when unnamed)",
+        description="csv/tsv/parquet: column of sample names; default the first one without a name, else "
+        "unique whole numbers under a name such as cell_id",
     )
     metadata: Texts = Field(
         default=(),

@@ -251,7 +251,12 @@ def test_a_block_of_missing_values_is_named_and_costs_only_its_pairs(tmp_path: P
     values = np.log1p(counts())
     values[10:40, 2:5] = np.nan
     adata(values).write_h5ad(path)
-    cfg = settings(path, estimator={"denoiser": "screen"}, network={"heatmap": False, "steps": []})
+    cfg = settings(
+        path,
+        cells={"normalise": "none"},
+        estimator={"denoiser": "screen"},
+        network={"heatmap": False, "steps": []},
+    )
     ((made, run, _),) = go(cfg)
     assert run is not None
     assert any(
@@ -264,7 +269,7 @@ def test_a_block_of_missing_values_is_named_and_costs_only_its_pairs(tmp_path: P
     assert "cell cell10 has a depth of nan (30 such cells)" in text
     values[:, 6] = np.nan
     adata(values).write_h5ad(path)
-    ((_, made),) = inputs(settings(path, genes={"min_cells": 1}))
+    ((_, made),) = inputs(settings(path, genes={"min_cells": 1}, cells={"normalise": "none"}))
     assert any(f"no value at all of {GENES[6]}" in note for note in made.notes)
     assert ("gene", GENES[6], "above 0 in 0") in made.left_out
 

@@ -108,6 +108,23 @@ def write_10x(path: Path, zipped: bool = True, prefix: str = "", genes: str = "f
         (path / name).write_bytes(gzip.compress(data) if zipped else data)
 
 
+def write_10x_h5(path: Path, group: str = "matrix", types: list[str] | None = None) -> None:
+    """Cell Ranger's HDF5 of today, or with the name of a genome as the group that of version 2."""
+    matrix = sparse.csr_matrix(counts())  # features x barcodes by column
+    with h5py.File(path, "w") as file:
+        place = file.create_group(group)
+        for part in ("data", "indices", "indptr"):
+            place[part] = getattr(matrix, part)
+        place["shape"], place["barcodes"] = np.array([V, N]), np.array(CELLS, dtype="S")
+        ids = [f"ENSG{k}" for k in range(V)]
+        if group != "matrix":
+            place["gene_names"], place["genes"] = np.array(NAMES, dtype="S"), np.array(ids, "S")
+            return
+        features = place.create_group("features")
+        features["name"], features["id"] = np.array(NAMES, dtype="S"), np.array(ids, "S")
+        features["feature_type"] = np.array(types or ["Gene Expression"] * V, dtype="S")
+
+
 # file name -> (writer, whether the file names variables, whether it names samples)
 WRITERS: dict[str, tuple[Callable[[Path], Any], bool, bool]] = {
     "t.csv": (lambda p: frame().to_csv(p), True, True),
@@ -124,13 +141,14 @@ WRITERS: dict[str, tuple[Callable[[Path], Any], bool, bool]] = {
     "sparse.h5ad": (lambda p: adata(sparse.csr_matrix(counts())).write_h5ad(p), True, True),
     "t.loom": (write_loom, True, True),
     "filtered_feature_bc_matrix": (write_10x, True, True),
+    "t.h5": (write_10x_h5, True, True),
     "array.zarr": (write_zarr_array, False, False),
     "group.zarr": (write_zarr_group, True, False),
     "anndata.zarr": (lambda p: adata(sparse.csc_matrix(counts())).write_zarr(p), True, True),
 }
 
 
-SPARSE = ("sparse.h5ad", "anndata.zarr", "t.loom", "filtered_feature_bc_matrix")
+SPARSE = ("t.h5", "sparse.h5ad", "anndata.zarr", "t.loom", "filtered_feature_bc_matrix")
 
 
 def dense(values: Any) -> np.ndarray:

@@ -46,7 +46,7 @@ from mmg_ray.store.prepared import Prepared, prepare
 from mmg_ray.store.reuse import Reuse
 from mmg_ray.store.run import Run
 from mmg_ray.store.shards import Footer
-from mmg_ray.store.sources import read_table, source_digest
+from mmg_ray.store.sources import Table, read_table, source_digest
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ def plan_run(
     """
     asked = _configure(what, overrides)
     _check(asked)
-    table = read_table(asked.config.data)
+    table = _read(asked.config)
     names, dims = outline(table, asked.config.data)
     plan = make_plan(asked.config, names, dims, table.n_samples)
     factor = calibrate(asked.config, table, plan, dims) if measure else None
@@ -195,7 +195,7 @@ def _begin(asked: _Asked) -> Manifest:
     # a first small object shows that the place can be written, before time is spent on the table
     claimed = manifest.claim(place, manifest.fingerprint(config, digests))
     try:
-        table = read_table(config.data)
+        table = _read(config)
         names, dims = outline(table, config.data)
         plan = make_plan(config, names, dims, table.n_samples)
         log.info("preparing %s variables x %s samples", f"{len(names):,}", f"{table.n_samples:,}")
@@ -206,6 +206,14 @@ def _begin(asked: _Asked) -> Manifest:
             with contextlib.suppress(StoreError):  # the reason for being here says more
                 (place / manifest.CLAIM).remove()
         raise
+
+
+def _read(config: Config) -> Table:
+    """The table, with what was decided in reading it in the log."""
+    table = read_table(config.data)
+    for note in table.notes:
+        log.info("%s", note)
+    return table
 
 
 def _finish(asked: _Asked, found: Manifest, drain: Drain, verify: bool) -> None:

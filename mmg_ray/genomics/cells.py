@@ -5,7 +5,7 @@ Tables are samples x genes (`mmg_ray.store.sources.Table`) and stay sparse up to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -69,6 +69,16 @@ def log_normalised(table: Table) -> Table:
     scaled = values.copy()
     scaled.data = np.log1p(scaled.data * scale[scaled.indices])
     return replace(table, values=scaled)
+
+
+def transformed(table: Table, function: Callable[[np.ndarray], np.ndarray]) -> Table:
+    """The table of function(x) of every value; function(0) is 0."""
+    values = table.values
+    if isinstance(values, np.ndarray):
+        return replace(table, values=function(values))
+    changed = values.copy()
+    changed.data = function(values.data)
+    return replace(table, values=changed)
 
 
 def labels(table: Table, columns: Sequence[str], option: str) -> tuple[list[str], np.ndarray]:
@@ -237,6 +247,11 @@ def regressed(table: Table, covariates: Sequence[str]) -> tuple[Table, str]:
 
 def _covariate(table: Table, name: str, option: str) -> np.ndarray:
     """(N,) float64 of a covariate of numbers, or text of one of categories; a few numbers are those."""
+    if name == DEPTH and DEPTH not in table.metadata:
+        raise DataError(
+            f"{option}: the depth of cells is known of counts, and these values are none (the line `read` "
+            "says why). Name a metadata column that holds it, or, if they are counts, set cells.normalise: log"
+        )
     if name not in table.metadata:
         raise DataError(f"{option}: {name!r} is no metadata column{nearest(name, table.metadata)}")
     column = np.asarray(table.metadata[name])

@@ -55,8 +55,8 @@ def _look(names: Sequence[str], pattern: re.Pattern[str]) -> int:
     return sum(pattern.fullmatch(name) is not None for name in names)
 
 
-def describe(table: Table) -> tuple[bool, list[str]]:
-    """Whether the values are counts, and what there is to say about them; a column at a time.
+def describe(table: Table) -> tuple[bool, bool, list[str]]:
+    """Whether all values are whole, some negative, and what there is to say; a column at a time.
 
     Raises DataError for negative values in what is otherwise counts: they are neither.
     """
@@ -94,7 +94,7 @@ def describe(table: Table) -> tuple[bool, list[str]]:
             notes.append(
                 f"missing: no value at all in {rows.size:,} cells ({_some(table.sample_names, rows)})"
             )
-    return counts, notes
+    return counts, negative > 0, notes
 
 
 def _some(names: Sequence[str] | None, places: Sequence[int] | np.ndarray) -> str:

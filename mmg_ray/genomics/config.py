@@ -36,7 +36,8 @@ class CellsConfig:
     )
     normalise: Literal["auto", "log", "none"] = Field(
         default="auto",
-        description="log: scale every cell to the median depth, take log(1 + x); auto: for counts only",
+        description="log: scale every cell to the median depth, take log(1 + x); auto: for counts, whole or "
+        "corrected, told by the values; refused where it is open",
     )
     within: Texts = Field(
         default=(),

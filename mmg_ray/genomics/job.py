@@ -31,6 +31,8 @@ from mmg_ray.genomics import cells as of_cells
 from mmg_ray.genomics import genes as of_genes
 from mmg_ray.genomics.checks import describe, refuse_turned
 from mmg_ray.genomics.config import GenomicsConfig
+from mmg_ray.genomics.depth import depth_of
+from mmg_ray.store.condition import require_known
 from mmg_ray.store.location import Location
 from mmg_ray.store.run import Run
 from mmg_ray.store.sources import Table, read_table
@@ -47,6 +49,7 @@ class Input(NamedTuple):
         sets: {set: genes}; empty for genes as they are.
         notes: what was found and done, a line each.
         left_out: (axis, name, reason) of every cell and gene that is not in the table.
+        conditions: {name: (N,)} of data.conditions that are no genes of the table.
     """
 
     table: Table
@@ -54,6 +57,7 @@ class Input(NamedTuple):
     sets: dict[str, list[str]]
     notes: list[str]
     left_out: list[tuple[str, str, str]]
+    conditions: dict[str, np.ndarray]
 
 
 def inputs(cfg: GenomicsConfig) -> Iterator[tuple[str, Input]]:
@@ -88,7 +92,7 @@ def inputs(cfg: GenomicsConfig) -> Iterator[tuple[str, Input]]:
                 f"each:    {cfg.cells.each} = {name}: no run, its {part.n_samples} cells are fewer than "
                 f"estimator.min_samples, {cfg.estimator.min_samples}"
             )
-            yield folder, Input(part, [], {}, [text], [])
+            yield folder, Input(part, [], {}, [text], [], {})
     if not enough:
         raise DataError(f"cells.each: no value of {cfg.cells.each!r} has enough cells")
 
@@ -96,10 +100,27 @@ def inputs(cfg: GenomicsConfig) -> Iterator[tuple[str, Input]]:
 def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Input:
     """From a table as it was read to the one that is run."""
     left_out: list[tuple[str, str, str]] = []
-    counts, found = describe(table)
-    kind = "counts" if counts else "values that are no counts"
+    whole, negative, found = describe(table)
+    depth = depth_of(table, whole, negative)
+    counts = bool(depth.counts) or cfg.cells.normalise == "log"
+    kind = (
+        "counts"
+        if whole
+        else "counts that are not whole"
+        if counts
+        else "values that are no counts"
+    )
     shape = f"{table.n_samples:,} cells x {table.n_variables:,} genes"
-    lines = [*notes, f"read:    {shape}, {kind}", *found]
+    why = "" if whole else f" ({depth.reason})"
+    lines = [*notes, *table.notes, f"read:    {shape}, {kind}{why}", *found]
+    if depth.counts is None and cfg.cells.normalise == "auto":
+        raise DataError(
+            f"it is open whether the values are counts, whose depth must be taken out ({depth.reason}). If "
+            "they are counts, corrected or estimated, set cells.normalise: log; if they are scaled already, "
+            "or something else, cells.normalise: none"
+        )
+    if depth.undo is not None and cfg.cells.normalise != "none":
+        table = of_cells.transformed(table, depth.undo)
     # cells
     n_genes = of_cells.n_expressed(table)
     keep = n_genes >= cfg.cells.min_genes
@@ -142,6 +163,7 @@ def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Inp
                 "pools:   metacells are made of cells that are alike, so p-values and standard errors "
                 "say too much: rank edges by MI"
             )
+    require_known(table, cfg.data.conditions)
     if log:
         table = of_cells.log_normalised(table)
         lines.append("scaled:  every cell to the median depth, log(1 + x)")
@@ -192,6 +214,7 @@ def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Inp
             f"{'' if cfg.genes.sets is None else ', genes.sets'}. Lower it; "
             "if nearly every gene was lost, look whether data.transpose is right"
         )
+    conditions = _conditions(table, cfg)
     names = [table.names[v] for v in chosen]
     lost = sorted(set(regulators) - set(names))
     regulators = [gene for gene in regulators if gene in set(names)]
@@ -210,7 +233,18 @@ def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Inp
         table, note = of_cells.regressed(table, cfg.cells.regress)
         lines.append(note)
     lines.append(f"run:     {table.n_samples:,} samples x {table.n_variables:,} genes")
-    return Input(table, regulators, sets, lines, left_out)
+    if cfg.data.conditions:
+        lines.append(f"given:   {', '.join(cfg.data.conditions)}")
+    conditions = {name: c for name, c in conditions.items() if name not in table.names}
+    return Input(table, regulators, sets, lines, left_out, conditions)
+
+
+def _conditions(table: Table, cfg: GenomicsConfig) -> dict[str, np.ndarray]:
+    """The columns of data.conditions: genes as they are normalised, whether they take part or not."""
+    return {
+        name: table.column(table.names.index(name)) if name in table.names else table.metadata[name]
+        for name in cfg.data.conditions
+    }
 
 
 def stored(made: Input, cfg: GenomicsConfig, url: str) -> Config:
@@ -218,7 +252,7 @@ def stored(made: Input, cfg: GenomicsConfig, url: str) -> Config:
     place = Location(url)
     if isinstance(place.fs, LocalFileSystem):
         place = Location(place.path)
-    data = _h5ad(made.table)
+    data = _h5ad(made.table, made.conditions)
     path = place / f"input/expression-{hashlib.sha256(data).hexdigest()[:12]}.h5ad"
     if not path.exists():
         path.write_bytes(data)
@@ -232,7 +266,12 @@ def stored(made: Input, cfg: GenomicsConfig, url: str) -> Config:
         table.write_bytes(text)
         groups = table.url
     tree = {k: v for k, v in configuration.to_dict(cfg).items() if k in _SECTIONS}
-    tree["data"] = {"path": path.url, "groups": groups, "missing": cfg.data.missing}
+    tree["data"] = {
+        "path": path.url,
+        "groups": groups,
+        "conditions": cfg.data.conditions,
+        "missing": cfg.data.missing,
+    }
     if made.regulators:
         tree["pairs"] = {"mode": "bipartite", "sources": made.regulators}
     tree["output"] = {"url": url}
@@ -267,8 +306,11 @@ def _check(cfg: GenomicsConfig) -> None:
             f"genes.{both[0]} says which pairs are estimated, so leave out "
             f"{'genes.sets' if len(both) > 1 else 'the section pairs'}"
         )
-    if cfg.genes.sets is not None and cfg.data.groups is not None:
-        raise ConfigError("genes.sets makes the groups of a run, so leave out data.groups")
+    if cfg.data.groups is not None:
+        raise ConfigError(
+            "data.groups: groups of genes are given as genes.sets, a GMT file, which leaves out genes that "
+            "are not there or in several sets; leave out data.groups"
+        )
     if cfg.cells.pseudobulk and cfg.cells.metacells:
         raise ConfigError("cells.pseudobulk and cells.metacells both pool cells; leave out one")
     if cfg.cells.within and cfg.cells.regress:
@@ -283,10 +325,16 @@ def _overlap_line(n_wanted: int, n_found: int, absent: Sequence[str]) -> str:
     return line
 
 
-def _h5ad(table: Table) -> bytes:
+def _h5ad(table: Table, conditions: dict[str, np.ndarray]) -> bytes:
     """The same table gives the same bytes."""
     names = table.sample_names or [str(n) for n in range(table.n_samples)]
-    obs = pd.DataFrame(index=pd.Index(names, dtype=object))
+    columns = {
+        name: values
+        if values.dtype.kind in "iuf"
+        else pd.Categorical([None if pd.isna(value) else str(value) for value in values])
+        for name, values in conditions.items()
+    }
+    obs = pd.DataFrame(columns, index=pd.Index(names, dtype=object))
     adata = anndata.AnnData(
         table.values, obs=obs, var=pd.DataFrame(index=pd.Index(table.names, dtype=object))
     )

@@ -9,6 +9,7 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -20,12 +21,15 @@ from mmg_ray.store.location import Location
 from mmg_ray.store.sources import Table
 from mmg_ray.store.sources.select import nearest
 
+_MOST_LABELS = 12  # so many whole numbers, given as text, are labels
+
 
 def write_condition(table: Table, names: Sequence[str], place: Location) -> Digest:
     """Write the columns of `names`; the digest of the bytes. DataError for an unknown name.
 
     Variables of the table and metadata of numbers have an order, other metadata are labels.
     """
+    require_known(table, names)
     columns = {name: _column(table, name) for name in names}
     schema = pa.schema(
         [
@@ -38,6 +42,18 @@ def write_condition(table: Table, names: Sequence[str], place: Location) -> Dige
     data = buffer.getvalue()
     place.write_bytes(data)
     return Digest.of(data)
+
+
+def require_known(table: Table, names: Sequence[str]) -> None:
+    """DataError for a name that is neither a variable of the table nor metadata of its samples."""
+    for name in names:
+        if name not in table.names and name not in table.metadata:
+            raise DataError(
+                f"data.conditions: {name!r} is neither a variable that is kept nor a metadata column"
+                f"{nearest(name, [*table.metadata, *table.names])} A text column of a csv, tsv or parquet "
+                "file needs to be listed in data.metadata; of pooled cells, only what is alike within a "
+                "pool is known"
+            )
 
 
 def read_condition(data: bytes, digest: str) -> Condition:
@@ -55,14 +71,26 @@ def _column(table: Table, name: str) -> tuple[np.ndarray, bool]:
     """Codes of one column, and whether they are labels."""
     if name in table.names:
         return ordinal_codes(table.column(table.names.index(name))), False
-    if name not in table.metadata:
-        known = [*table.metadata, *table.names]
-        raise DataError(
-            f"data.conditions: {name!r} is neither a variable that is kept nor a metadata column"
-            f"{nearest(name, known)} A text column of a csv, tsv or parquet file needs to be "
-            "listed in data.metadata"
-        )
     values = table.metadata[name]
+    numbers = _numbers(values)
+    return (label_codes(values), True) if numbers is None else (ordinal_codes(numbers), False)
+
+
+def _numbers(values: np.ndarray) -> np.ndarray | None:
+    """(N,) float64 of metadata that are numbers, as text too; None for labels: a few whole ones are those.
+
+    Metadata of a csv file are text, so that 007 stays 007: years of age and a batch look the same.
+    """
     if values.dtype.kind in "iuf":
-        return ordinal_codes(values), False
-    return label_codes(values), True
+        return values
+    if values.dtype.kind != "O" and values.dtype.kind not in "US":
+        return None
+    if any(isinstance(value, bool | np.bool_) for value in values):
+        return None
+    try:
+        numbers = np.array([np.nan if pd.isna(v) or v == "" else float(v) for v in values])
+    except (TypeError, ValueError):
+        return None
+    present = np.unique(numbers[np.isfinite(numbers)])
+    few = len(present) <= _MOST_LABELS and bool((present == np.floor(present)).all())
+    return None if few else numbers

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from mmg_ray.config import DataConfig
 from mmg_ray.errors import DataError
 from mmg_ray.store.location import Location
 from mmg_ray.store.sources.delimited import read_csv, read_tsv
+from mmg_ray.store.sources.features import keep_types
 from mmg_ray.store.sources.files import digest, locate
 from mmg_ray.store.sources.h5ad import read_h5ad
 from mmg_ray.store.sources.loom import read_loom
@@ -26,6 +27,7 @@ from mmg_ray.store.sources.select import (
     unique_names,
 )
 from mmg_ray.store.sources.table import Contents, Table
+from mmg_ray.store.sources.tenx_h5 import read_10x_h5
 from mmg_ray.store.sources.zarr_folder import read_zarr
 
 __all__ = ["SOURCES", "Source", "Table", "read_table", "source_digest"]
@@ -43,29 +45,43 @@ class Source:
     options: frozenset[str] = frozenset()
 
 
-_COLUMNAR = frozenset({"index_column", "metadata"})
+_TRANSPOSE = frozenset({"transpose"})
+_COLUMNAR = _TRANSPOSE | {"index_column", "metadata"}
+_DELIMITED = _COLUMNAR | {"header", "separator", "decimal"}
+_NAMED = _TRANSPOSE | {"layer", "variable_names", "sample_names"}
 
 SOURCES: dict[str, Source] = {
-    "csv": Source(read_csv, (".csv", ".csv.gz"), _COLUMNAR),
-    "tsv": Source(read_tsv, (".tsv", ".tsv.gz"), _COLUMNAR),
+    "csv": Source(read_csv, (".csv", ".csv.gz"), _DELIMITED),
+    "tsv": Source(read_tsv, (".tsv", ".tsv.gz"), _DELIMITED),
     "parquet": Source(read_parquet, (".parquet",), _COLUMNAR),
-    "npy": Source(read_npy, (".npy",)),
-    "npz": Source(read_npz, (".npz",), frozenset({"key"})),
-    "h5ad": Source(read_h5ad, (".h5ad",), frozenset({"layer"})),
-    "loom": Source(read_loom, (".loom",), frozenset({"layer"})),
-    "mtx": Source(read_mtx, (".mtx", ".mtx.gz", "_bc_matrix")),
-    "zarr": Source(read_zarr, (".zarr",), frozenset({"key", "layer"})),
+    "npy": Source(read_npy, (".npy",), _TRANSPOSE),
+    "npz": Source(read_npz, (".npz",), _TRANSPOSE | {"key"}),
+    "h5ad": Source(read_h5ad, (".h5ad",), _NAMED | {"feature_types"}),
+    "loom": Source(read_loom, (".loom",), _NAMED),
+    "mtx": Source(
+        read_mtx,
+        (".mtx", ".mtx.gz", "_bc_matrix"),
+        _TRANSPOSE | {"feature_types", "variable_names"},
+    ),
+    "zarr": Source(read_zarr, (".zarr",), _NAMED | {"key", "feature_types"}),
+    "10x_h5": Source(read_10x_h5, (".h5",), frozenset({"key", "feature_types", "variable_names"})),
 }
+_DEFAULTS = DataConfig(path="")
+_OPTIONS = sorted(frozenset[str]().union(*(source.options for source in SOURCES.values())))
 
 
-def read_table(cfg: DataConfig) -> Table:
+def read_table(cfg: DataConfig, settled: Collection[str] = ()) -> Table:
     """The samples x variables table that `cfg` describes, with its variables and samples chosen.
+
+    Args:
+        settled: names of columns of a csv, tsv or parquet file whose meaning the caller knows: they
+            are read as variables, whatever they look like.
 
     Raises DataError, naming the value, the reason and the way out, for anything that keeps the
     file from being such a table.
     """
     source = _source(cfg)
-    contents = source.read(locate(cfg.path), cfg)
+    contents = source.read(locate(cfg.path), replace(cfg, variables=(*cfg.variables, *settled)))
     for n, axis in ((contents.n_samples, "samples"), (len(contents.names), "variables")):
         if n == 0:
             raise DataError(
@@ -73,6 +89,10 @@ def read_table(cfg: DataConfig) -> Table:
                 f"{len(contents.names)} variables); check the file, and data.transpose"
             )
     keep = choose_variables(contents.names, cfg.variables, cfg.exclude)
+    keep, notes = keep_types(contents, keep, cfg)
+    for v in keep.tolist():
+        if v in contents.doubts:
+            raise DataError(contents.doubts[v])
     names = unique_names(
         [contents.names[v] for v in keep],
         keep.tolist(),
@@ -88,6 +108,7 @@ def read_table(cfg: DataConfig) -> Table:
         names=names,
         sample_names=None if sample_names is None else [sample_names[n] for n in rows],
         metadata={name: column[rows] for name, column in contents.metadata.items()},
+        notes=[*contents.notes, *notes],
     )
     if cfg.missing == "error":
         _refuse_missing(table)
@@ -122,8 +143,8 @@ def _source(cfg: DataConfig) -> Source:
             f"data.format is {name!r}{nearest(name, SOURCES)} Known: auto, {', '.join(SOURCES)}"
         )
     source = SOURCES[name]
-    for option in ("layer", "key", "index_column", "metadata"):
-        if getattr(cfg, option) and option not in source.options:
+    for option in _OPTIONS:
+        if getattr(cfg, option) != getattr(_DEFAULTS, option) and option not in source.options:
             users = ", ".join(other for other, s in SOURCES.items() if option in s.options)
             raise DataError(
                 f"data.{option} is {getattr(cfg, option)!r}, but format {name} does not use it "

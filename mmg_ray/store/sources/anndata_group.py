@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from anndata.io import read_elem
-from scipy import sparse
 
 from mmg_ray.config import DataConfig
 from mmg_ray.errors import DataError
+from mmg_ray.store.sources.hdf5 import compressed
 from mmg_ray.store.sources.select import nearest
 from mmg_ray.store.sources.table import Contents, array_contents
 
 RAW = "raw"
+FEATURE_TYPES = "feature_types"  # the column of var that 10x's kinds of features are in
 
 
 def element_paths(group: Any, cfg: DataConfig, url: str) -> tuple[str, str]:
@@ -45,18 +47,52 @@ def group_contents(group: Any, cfg: DataConfig, url: str) -> Contents:
                 f"{url} was written by anndata before 0.7; open it with anndata.read_h5ad and "
                 "write it again"
             )
-    values = read_elem(group[matrix])
+    values = _matrix(group[matrix], matrix, url)
     obs, var = read_elem(group["obs"]), read_elem(group[var_path])
-    if not isinstance(values, np.ndarray) and not sparse.issparse(values):
-        raise DataError(
-            f"{matrix} of {url} is of type {type(values).__name__}, not a dense or sparse matrix; "
-            "set data.layer"
-        )
     samples, variables = (var, obs) if cfg.transpose else (obs, var)
+    names, note = _names(variables, cfg.variable_names, "data.variable_names", url)
+    sample_names, other = _names(samples, cfg.sample_names, "data.sample_names", url)
+    types = variables[FEATURE_TYPES].astype(str).tolist() if FEATURE_TYPES in variables else None
     return array_contents(
         values.T if cfg.transpose else values,
         url,
-        names=[str(name) for name in variables.index],
-        sample_names=[str(name) for name in samples.index],
+        names=names,
+        sample_names=sample_names,
         metadata={str(name): samples[name].to_numpy() for name in samples.columns},
+        feature_types=types,
+        notes=[*note, *other],
+    )
+
+
+def _matrix(node: Any, path: str, url: str) -> Any:
+    kind = node.attrs.get("encoding-type", "array")
+    if kind in ("csr_matrix", "csc_matrix"):
+        n_rows, n_columns = (int(n) for n in node.attrs["shape"])
+        return compressed(node, (n_rows, n_columns), kind == "csr_matrix", f"{path} of {url}")
+    if hasattr(node, "keys"):
+        raise DataError(
+            f"{path} of {url} is of type {kind}, not a dense or sparse matrix; set data.layer"
+        )
+    return np.asarray(node[...])
+
+
+def _names(
+    table: pd.DataFrame, column: str | None, option: str, url: str
+) -> tuple[list[str], list[str]]:
+    """The index, or a column where it has a name and the index where it has none; and a note."""
+    index = [str(name) for name in table.index]
+    if column is None:
+        return index, []
+    if column not in table:
+        raise DataError(
+            f"{option}: {url} has no column {column!r}{nearest(column, map(str, table.columns))}"
+        )
+    named = [
+        "" if absent else str(name).strip()
+        for name, absent in zip(table[column], table[column].isna(), strict=True)
+    ]
+    n_absent = named.count("")
+    note = f"names:   {n_absent:,} of {len(named):,} have none in {column!r} ({option}) and keep that of the index"
+    return [name or other for name, other in zip(named, index, strict=True)], [note] * bool(
+        n_absent
     )

@@ -6,13 +6,12 @@ from typing import Any
 
 import h5py
 import numpy as np
-from fsspec.implementations.local import LocalFileSystem
 from scipy import sparse
 
 from mmg_ray.config import DataConfig
 from mmg_ray.errors import DataError
 from mmg_ray.store.location import Location
-from mmg_ray.store.sources.files import open_file, unreadable
+from mmg_ray.store.sources.hdf5 import open_hdf5, read_text
 from mmg_ray.store.sources.select import nearest
 from mmg_ray.store.sources.table import Contents, array_contents, require_numeric
 
@@ -27,13 +26,8 @@ def read_loom(location: Location, cfg: DataConfig) -> Contents:
 
     DataError for a file that is no loom, an unknown layer, or genes and cells without names.
     """
-    with open_file(location) as file:
-        source = location.path if isinstance(location.fs, LocalFileSystem) else file
-        try:
-            with h5py.File(source, "r") as group:
-                return _contents(group, cfg, location.url)
-        except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
-            raise unreadable(location, "loom", error) from None
+    with open_hdf5(location, "loom") as group:
+        return _contents(group, cfg, location.url)
 
 
 def _contents(group: h5py.File, cfg: DataConfig, url: str) -> Contents:
@@ -51,8 +45,8 @@ def _contents(group: h5py.File, cfg: DataConfig, url: str) -> Contents:
     return array_contents(
         values.tocsc() if cfg.transpose else values.T,
         url,
-        names=_names(genes, _GENES, "genes", url),
-        sample_names=_names(cells, _CELLS, "cells", url),
+        names=_names(genes, cfg.variable_names, _GENES, "variable_names", url),
+        sample_names=_names(cells, cfg.sample_names, _CELLS, "sample_names", url),
         metadata=cells,
     )
 
@@ -62,21 +56,31 @@ def _attributes(group: h5py.Group) -> dict[str, np.ndarray]:
     found = {}
     for name, member in group.items():
         if isinstance(member, h5py.Dataset) and member.ndim == 1:
-            text = h5py.check_string_dtype(member.dtype) is not None or member.dtype.kind == "S"
-            found[name] = member.asstr()[:] if text else member[:]
+            found[name] = (
+                member[:] if member.dtype.kind in "biuf" else np.array(read_text(member), object)
+            )
     return found
 
 
 def _names(
-    attributes: dict[str, np.ndarray], known: tuple[str, ...], what: str, url: str
+    attributes: dict[str, np.ndarray],
+    wanted: str | None,
+    known: tuple[str, ...],
+    option: str,
+    url: str,
 ) -> list[str]:
-    for name in known:
+    if wanted is not None and wanted not in attributes:
+        raise DataError(
+            f"data.{option}: {url} has no attribute {wanted!r}{nearest(wanted, attributes)}"
+        )
+    for name in (wanted,) if wanted is not None else known:
         if name in attributes:
             return [str(value) for value in attributes[name]]
+    what = "genes" if option == "variable_names" else "cells"
     raise DataError(
         f"{url} does not name its {what}: none of the attributes {', '.join(known)} is there "
-        f"(it has {', '.join(attributes) or 'none'}); write one, or set data.transpose: true if the "
-        "file holds cells x genes"
+        f"(it has {', '.join(attributes) or 'none'}); set data.{option} to one of these, or "
+        "data.transpose: true if the file holds cells x genes"
     )
 
 

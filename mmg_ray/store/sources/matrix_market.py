@@ -15,6 +15,7 @@ from mmg_ray.errors import DataError
 from mmg_ray.store.location import Location
 from mmg_ray.store.sources.files import open_file, unreadable
 from mmg_ray.store.sources.table import Contents, array_contents
+from mmg_ray.store.sources.tenx_h5 import name_field
 
 _MATRIX = (".mtx", ".mtx.gz")
 _FEATURES = ("features.tsv", "features.tsv.gz", "genes.tsv", "genes.tsv.gz")
@@ -24,8 +25,8 @@ _BARCODES = ("barcodes.tsv", "barcodes.tsv.gz")
 def read_mtx(location: Location, cfg: DataConfig) -> Contents:
     """The folder's matrix: genes x barcodes in the file, so barcodes are the samples; sparse.
 
-    Variables are named by the second column of the features (symbols), or by the only one. Files may
-    have a prefix, as archives add. `data.transpose` says that the matrix holds barcodes x genes.
+    Variables are named by the second column of the features (symbols), or by the first: with
+    data.variable_names: id, or where it is the only one. The third is their type. Files may have a prefix, as archives add. `data.transpose` says that the matrix holds barcodes x genes.
     """
     if not location.fs.isdir(location.path):
         raise DataError(
@@ -39,7 +40,11 @@ def read_mtx(location: Location, cfg: DataConfig) -> Contents:
         values = csc_matrix(mmread(io.BytesIO(_bytes(matrix))))
     except (ValueError, OverflowError, TypeError, OSError) as error:
         raise unreadable(matrix, "Matrix Market", error) from None
-    genes = [row[1] if len(row) > 1 else row[0] for row in _rows(features)]
+    place = 1 if name_field(cfg) == "name" else 0
+    rows = _rows(features)
+    genes = [row[min(place, len(row) - 1)] for row in rows]
+    # files of Seurat and others may have other third columns: a type has a name of letters
+    types = [row[2] if len(row) > 2 else "" for row in rows]
     cells = [row[0] for row in _rows(barcodes)]
     values = values if cfg.transpose else values.T
     if values.shape != (len(cells), len(genes)):
@@ -54,7 +59,13 @@ def read_mtx(location: Location, cfg: DataConfig) -> Contents:
                 else "; the files are of different data"
             )
         )
-    return array_contents(values, location.url, names=genes, sample_names=cells)
+    return array_contents(
+        values,
+        location.url,
+        names=genes,
+        sample_names=cells,
+        feature_types=types if all(types) else None,
+    )
 
 
 def _only(folder: Location, endings: tuple[str, ...]) -> Location:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from mmg_ray.config import DataConfig
 from mmg_ray.errors import DataError
 from mmg_ray.store.location import Location
 from mmg_ray.store.sources.files import open_file, unreadable
+from mmg_ray.store.sources.hdf5 import compressed
 from mmg_ray.store.sources.select import nearest
 from mmg_ray.store.sources.table import Contents, array_contents
 
 NAMES_KEY = "names"
+_SPARSE = frozenset({"format", "shape", "data"})  # what scipy.sparse.save_npz writes, and more
 _BROKEN = (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
@@ -30,12 +34,20 @@ def read_npy(location: Location, cfg: DataConfig) -> Contents:
 
 
 def read_npz(location: Location, cfg: DataConfig) -> Contents:
-    """The array data.key, or the only one beside an optional array `names` of variable names."""
+    """The array data.key, or the only one beside an optional array `names` of variable names.
+
+    A file of scipy.sparse.save_npz is one sparse matrix.
+    """
     with open_file(location) as file:
         _require_magic(file.read(2), b"PK", location, "npz")
         file.seek(0)
         try:
             with np.load(file, allow_pickle=False) as archive:
+                if set(archive.files) >= _SPARSE and cfg.key is None:
+                    matrix = _sparse(archive, location.url)
+                    return array_contents(
+                        matrix.T if cfg.transpose else matrix, location.url, names=None
+                    )
                 key = choose_key(archive.files, cfg.key, location.url)
                 values = archive[key]
                 names = archive[NAMES_KEY] if NAMES_KEY in archive.files else None
@@ -46,6 +58,25 @@ def read_npz(location: Location, cfg: DataConfig) -> Contents:
         location.url,
         names=None if names is None else as_names(names),
     )
+
+
+def _sparse(archive: Any, url: str) -> sparse.spmatrix:
+    """The matrix that scipy wrote, its indices checked. DataError for its rarer formats."""
+    kind = archive["format"].item()
+    kind = kind.decode() if isinstance(kind, bytes) else str(kind)
+    if kind not in ("csr", "csc", "coo"):
+        raise DataError(
+            f"{url} is a sparse matrix of format {kind!r}; csr, csc and coo are read: save x.tocsr()"
+        )
+    n_rows, n_columns = (int(n) for n in archive["shape"])
+    if kind != "coo":
+        return compressed(archive, (n_rows, n_columns), kind == "csr", url)
+    try:
+        return sparse.coo_matrix(
+            (archive["data"], (archive["row"], archive["col"])), shape=(n_rows, n_columns)
+        )
+    except ValueError as error:
+        raise DataError(f"{url} is a damaged sparse matrix: {error}; save it again") from None
 
 
 def choose_key(keys: list[str], wanted: str | None, url: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -24,12 +24,14 @@ class Table:
         names: the V variables, unique.
         sample_names: the N samples, or None where the file names none.
         metadata: (N,) columns that describe samples.
+        notes: what was decided or left out in reading, a line each.
     """
 
     values: Values
     names: list[str]
     sample_names: list[str] | None = None
     metadata: dict[str, np.ndarray] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def n_samples(self) -> int:
@@ -55,6 +57,12 @@ class Contents:
 
     `take(positions)` gives (N, len(positions)) values; only the variables that are kept are
     converted, so a column of text that the configuration excludes does no harm.
+
+    Attributes:
+        feature_types: kind of each variable, such as Gene Expression, where the file says.
+        doubts: {position: what to say} of variables that may not be any; refused unless the
+            configuration names or excludes them.
+        notes: what was decided, a line each.
     """
 
     names: list[str]
@@ -62,6 +70,9 @@ class Contents:
     take: Callable[[np.ndarray], Values]
     sample_names: list[str] | None = None
     metadata: dict[str, np.ndarray] = field(default_factory=dict)
+    feature_types: list[str] | None = None
+    doubts: dict[int, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def default_names(n_variables: int) -> list[str]:
@@ -76,6 +87,8 @@ def array_contents(
     names: list[str] | None,
     sample_names: list[str] | None = None,
     metadata: dict[str, np.ndarray] | None = None,
+    feature_types: list[str] | None = None,
+    notes: Sequence[str] = (),
 ) -> Contents:
     """Contents of a (samples, variables) array. Raises DataError unless it is 2-D and numeric."""
     require_numeric(values.dtype, url)
@@ -90,6 +103,13 @@ def array_contents(
             f"{url} names {len(names)} variables, but its array has {n_variables} columns "
             f"(shape {values.shape}); if it holds variables x samples, set data.transpose: true"
         )
+    described = {"sample names": sample_names, **(metadata or {})}
+    for what, column in described.items():
+        if column is not None and len(column) != n_samples:
+            raise DataError(
+                f"{url} has {len(column)} values of {what}, but its array has {n_samples} samples (shape "
+                f"{values.shape}); the file is damaged or put together from two"
+            )
 
     def take(positions: np.ndarray) -> Values:
         if isinstance(values, np.ndarray):
@@ -104,6 +124,8 @@ def array_contents(
         take=take,
         sample_names=sample_names,
         metadata=metadata or {},
+        feature_types=feature_types,
+        notes=list(notes),
     )
 
 
