@@ -16,6 +16,7 @@ from mmg_ray.neural.readers.phy import folder_of, read_phy
 from mmg_ray.neural.readers.pynapple import kind_of, read_pynapple
 from mmg_ray.neural.readers.table import read_series
 from mmg_ray.neural.recordings import Recording
+from mmg_ray.store.sources import OPTIONS
 from mmg_ray.store.sources.files import locate
 from mmg_ray.store.sources.select import nearest
 
@@ -33,18 +34,7 @@ class Reader:
     options: frozenset[str]
 
 
-_TABLE = {
-    f"data.{name}"
-    for name in (
-        "format",
-        "transpose",
-        "layer",
-        "key",
-        "index_column",
-        "metadata",
-        "duplicate_names",
-    )
-}
+_TABLE = {f"data.{name}" for name in (*OPTIONS, "format", "duplicate_names")}
 _SPIKES = {"recording.unsorted", "recording.min_spikes"}
 _UNIT, _TURNED = "recording.time_unit_s", "recording.turned"
 

@@ -30,7 +30,7 @@ from mmg_ray.store.sources.table import Contents, Table
 from mmg_ray.store.sources.tenx_h5 import read_10x_h5
 from mmg_ray.store.sources.zarr_folder import read_zarr
 
-__all__ = ["SOURCES", "Source", "Table", "read_table", "source_digest"]
+__all__ = ["OPTIONS", "SOURCES", "Source", "Table", "read_table", "source_digest"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ SOURCES: dict[str, Source] = {
     "10x_h5": Source(read_10x_h5, (".h5",), frozenset({"key", "feature_types", "variable_names"})),
 }
 _DEFAULTS = DataConfig(path="")
-_OPTIONS = sorted(frozenset[str]().union(*(source.options for source in SOURCES.values())))
+# fields of DataConfig that not every format uses
+OPTIONS = sorted(frozenset[str]().union(*(source.options for source in SOURCES.values())))
 
 
 def read_table(cfg: DataConfig, settled: Collection[str] = ()) -> Table:
@@ -143,7 +144,7 @@ def _source(cfg: DataConfig) -> Source:
             f"data.format is {name!r}{nearest(name, SOURCES)} Known: auto, {', '.join(SOURCES)}"
         )
     source = SOURCES[name]
-    for option in _OPTIONS:
+    for option in OPTIONS:
         if getattr(cfg, option) != getattr(_DEFAULTS, option) and option not in source.options:
             users = ", ".join(other for other, s in SOURCES.items() if option in s.options)
             raise DataError(
