@@ -16,6 +16,7 @@ TRIAL = "trial"
 _SPIKE_BIN_S = 0.05
 _MOST_BINS = 20_000_000  # five and a half hours in bins of a millisecond
 _MANY_TRIALS, _LEAST_SPAN = 10, 0.01  # so many trials take more than this of a recording
+_MOST_USES = 10  # of a sample, by trials that overlap
 _LEAST_COVER = 0.1  # of what is cut into bins, that spikes span
 
 
@@ -111,6 +112,11 @@ def trials(
         raise DataError(f"{len(order)} trials are left of {len(at)}; see bins.align, bins.window_s")
     edges = at[order][:, None] + begin + width_s * np.arange(n_bins + 1)
     _look_at_spikes(found, edges, cfg, notes)
+    if (apart := float(np.median(np.diff(at[order])))) * _MOST_USES < n_bins * width_s:
+        raise ConfigError(
+            f"bins.window_s: {begin:g} to {end:g} s around trials that are {apart:g} s apart would use every sample "
+            f"more than {_MOST_USES} times; it is in seconds, as the times of trials are"
+        )
     if close := int((np.diff(at[order]) < n_bins * width_s).sum()):
         notes.append(f"trials:  {close} begin before the one before them ends: samples repeat")
     return edges, {TRIAL: order, **{k: v[order] for k, v in found.trials.items()}}

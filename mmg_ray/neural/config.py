@@ -82,7 +82,7 @@ class BinsConfig:
     )
     trials: str | None = Field(
         default=None,
-        description="table of trials, one a row (csv, tsv, an IntervalSet of pynapple), or the name of "
+        description="table of trials, one a row (csv, tsv, an IntervalSet or Ts of pynapple), or the name of "
         "intervals of the nwb file; default its trials",
     )
     window_s: tuple[float, float] = Field(

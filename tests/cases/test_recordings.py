@@ -576,6 +576,40 @@ def test_a_group_of_spikes(tmp_path: Path, nap: Any) -> None:
     )
     assert made.n_segments == 20
     assert "bins.trials" in refusal(settings(epochs))
+    nap.Ts(np.arange(20.0)).save(str(epochs))
+    events = settings(path, bins={"trials": str(epochs), "align": "t", "window_s": [0, 0.5]})
+    np.testing.assert_array_equal(inputs(events).table.values, made.table.values)
+
+
+def test_files_of_pynapple_before_it_said_what_they_are(tmp_path: Path, nap: Any) -> None:
+    """Versions up to 0.3 wrote the same arrays without `type`, and metadata as arrays."""
+    path = tmp_path / "old.npz"
+
+    def strip(**more: np.ndarray) -> None:
+        with np.load(path, allow_pickle=True) as new:
+            kept = {k: new[k] for k in new.files if k not in ("type", "_metadata")}
+        np.savez(path, **kept, **more)
+
+    nap.TsGroup({k: nap.Ts(t) for k, t in enumerate(trains().values())}).save(str(path))
+    new = inputs(settings(path))
+    strip()
+    np.testing.assert_array_equal(inputs(settings(path)).table.values, new.table.values)
+    strip(
+        type=np.array(["TsGroup"]),
+        location=np.array(["V1", "V1", "CA1", "CA1"]),
+        depth=np.arange(4),
+    )
+    made = inputs(settings(path, between={"areas": "location"}))
+    assert made.areas == dict(zip(UNITS, ["V1", "V1", "CA1", "CA1"], strict=True))
+    assert "no use of columns depth" in notes(made)
+    for kind in (nap.Ts, nap.Tsd):
+        times = np.arange(300) * 0.1
+        (kind(times) if kind is nap.Ts else kind(times, times)).save(str(path))
+        strip()
+        assert "1 variables are left" in refusal(settings(path))
+    nap.IntervalSet([0, 5], [1, 6]).save(str(path))
+    strip()
+    assert "IntervalSet" in refusal(settings(path))
 
 
 @pytest.mark.parametrize("columns", [None, ["x", "y", "z"]])
@@ -649,6 +683,9 @@ def test_labels_of_clusters_choose_units(tmp_path: Path) -> None:
     assert made.table.names == ["unit0", "unit3", "unit8"]
     assert "3 of 4 units are good (KSLabel of cluster_KSLabel.tsv); left out: 1 mua" in notes(made)
     assert ("unit7", "is mua, recording.quality is good") in made.left_out
+    (folder / "cluster_KSLabel.tsv").rename(folder / "cluster_group.tsv")  # a copy that it makes
+    assert inputs(settings(folder)).table.names == ["unit0", "unit3", "unit8"]
+    (folder / "cluster_group.tsv").rename(folder / "cluster_KSLabel.tsv")
     (folder / "cluster_groups.csv").write_text("cluster_id\tgroup\n0\tmua\n")  # as phy 1 did
     assert inputs(settings(folder)).table.names == ["unit3", "unit8"]
     # what a person says goes before the sorter
@@ -693,6 +730,17 @@ def test_templates_rates_and_pairs_of_arrays(tmp_path: Path) -> None:
     assert "each spike needs a time and a unit" in refusal(settings(path))
     np.save(folder / "spike_times.npy", times / RATE_HZ)
     assert "holds fractions" in refusal(settings(folder, recording={"time_unit_s": 1}))
+
+
+def test_a_window_in_milliseconds_and_single_values(tmp_path: Path) -> None:
+    path, table = tmp_path / "spikes.npz", tmp_path / "trials.csv"
+    np.savez(path, **trains(), fs=30_000.0)
+    made = inputs(settings(path))
+    assert made.table.names == ["a", "b", "c", "d"]
+    assert "no use of single values fs" in notes(made)
+    table.write_text("start\n" + "".join(f"{t}\n" for t in range(50)))
+    trial = {"trials": str(table), "align": "start"}
+    assert "bins.window_s" in refusal(settings(path, bins=trial | {"window_s": [-200, 800]}))
 
 
 def test_npz_files_that_are_no_spike_times(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def _layout(cfg: NeuralConfig) -> tuple[str, str]:
     if path.lower().endswith(".npz") and cfg.data.key is None:
         with arrays(path) as found:
             if kind := kind_of(found):
-                return "pynapple", f"a {kind}, by the array 'type'"
+                return "pynapple", f"a {kind}"
             if holds_spikes(found):
                 return "spikes", "arrays of one axis"
     if folder_of(path) is not None:

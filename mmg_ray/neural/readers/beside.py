@@ -31,7 +31,7 @@ def stimuli(url: str) -> Series:
 
 
 def trials(url: str) -> dict[str, np.ndarray]:
-    """The columns of a csv or tsv, or of an IntervalSet that pynapple wrote."""
+    """The columns of a csv or tsv, or of an IntervalSet or a Ts that pynapple wrote."""
     return pynapple.read_epochs(url) if url.endswith(".npz") else _columns(url)
 
 

@@ -87,7 +87,10 @@ def read_npz(cfg: NeuralConfig) -> Recording:
     with arrays(cfg.data.path) as found:
         names = pair(found)
         if names is None:
-            return Recording(spikes={name: _times(found, name) for name in found})
+            single = [name for name in found if found[name].ndim == 0]
+            notes = [f"npz:     no use of single values {', '.join(single)}"] if single else []
+            spikes = {name: _times(found, name) for name in found if name not in single}
+            return Recording(spikes=spikes, notes=notes)
         times, owners = names
         spikes = by_unit(
             _times(found, times), flat(found[owners]), f"{cfg.data.path}: {times}, {owners}"

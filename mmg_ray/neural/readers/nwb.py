@@ -10,12 +10,13 @@ import numpy as np
 from mmg_ray.errors import ConfigError, DataError
 from mmg_ray.neural.config import NeuralConfig
 from mmg_ray.neural.readers import beside
+from mmg_ray.neural.readers.nwb_trials import trials_of
 from mmg_ray.neural.readers.paths import choose, matches, short_names
 from mmg_ray.neural.recordings import MOST_VALUES, Recording, Series, channel_names
 from mmg_ray.store.sources.files import locate, open_file, unreadable
 from mmg_ray.store.sources.select import nearest
 
-_UNITS, _TRIALS = "units", "intervals/trials"
+_UNITS = "units"
 
 
 def read_nwb(cfg: NeuralConfig) -> Recording:
@@ -58,7 +59,7 @@ def _recording(objects: dict[str, Any], cfg: NeuralConfig) -> Recording:
     others = sorted(every.keys() - numbers.keys())
     if others:
         notes.append(f"nwb:     no series of numbers: {', '.join(others)}")
-    trials = _trials(objects, cfg, notes)
+    trials = trials_of(objects, cfg, notes)
     chosen: dict[str, dict[str, list[str]]] = {"recording.series": {}, "between.stimulus": {}}
     for name in cfg.recording.series:
         if not matches(list(numbers), name) and (unusable := matches(others, name)):
@@ -235,69 +236,3 @@ def _texts(value: Any) -> list[str]:
         return [""]
     value = value.decode() if isinstance(value, bytes) else value
     return [str(getattr(value, "name", value))]
-
-
-# --- trials
-
-
-def _trials(objects: dict[str, Any], cfg: NeuralConfig, notes: list[str]) -> dict[str, np.ndarray]:
-    """Columns of the table of trials, or of the intervals that bins.trials names; {} for a file of its own."""
-    from pynwb.epoch import TimeIntervals
-
-    tables = {path: o for path, o in objects.items() if isinstance(o, TimeIntervals)}
-    name = cfg.bins.trials
-    if name is not None:
-        if not matches(list(tables), name):
-            return {}
-        paths = choose(list(tables), name, "bins.trials", "table of intervals")
-    elif _TRIALS in tables:
-        paths = [_TRIALS]
-    else:
-        paths = list(tables) if cfg.bins.align is not None else []
-    if len(paths) > 1:
-        raise ConfigError(
-            f"bins.trials: there are several tables of intervals, {', '.join(paths)}; name one"
-        )
-    if unused := sorted(tables.keys() - set(paths)):
-        notes.append(f"trials:  no use of {', '.join(unused)}; bins.trials chooses")
-    if not paths:
-        return {}
-    columns, unusable = _columns(tables[paths[0]])
-    notes.append(f"trials:  {len(tables[paths[0]].id)} of {paths[0]}: {', '.join(columns)}")
-    if unusable:
-        listed = ", ".join(f"{column} ({reason})" for column, reason in unusable.items())
-        notes.append(f"trials:  no use of columns {listed}")
-    return columns
-
-
-def _columns(table: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The columns of one value a row, and why others are of no use. One column costs no other."""
-    columns: dict[str, np.ndarray] = {}
-    unusable: dict[str, str] = {}
-    for name in table.colnames:
-        try:
-            columns[name] = _flat(table[name])
-        except (ValueError, TypeError, OSError, KeyError, IndexError) as error:
-            unusable[name] = str(error)
-    return columns, unusable
-
-
-def _flat(column: Any) -> np.ndarray:
-    """(n,) numbers, truth values or texts. ValueError, with the reason, for others."""
-    from hdmf.common import DynamicTableRegion, VectorIndex
-    from hdmf.common.table import EnumData
-
-    if isinstance(column, VectorIndex):
-        raise ValueError("several values a row")
-    if isinstance(column, DynamicTableRegion):
-        raise ValueError("rows of another table")
-    values = np.asarray(column.data[:])
-    if values.ndim != 1:
-        raise ValueError(f"of shape {values.shape}")
-    if isinstance(column, EnumData):
-        return np.asarray(column.elements.data[:]).astype(str)[values]
-    if values.dtype.kind in "biufU":
-        return values
-    if values.dtype.kind in "SO" and all(isinstance(v, str | bytes) for v in values.tolist()):
-        return np.array([v.decode() if isinstance(v, bytes) else v for v in values.tolist()], str)
-    raise ValueError(f"of {values.dtype}")

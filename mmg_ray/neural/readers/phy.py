@@ -25,6 +25,7 @@ _LABELS = (
     ("cluster_groups.csv", "group"),  # of the first versions of phy
     ("cluster_info.tsv", "group"),
     ("cluster_KSLabel.tsv", "KSLabel"),
+    ("cluster_group.tsv", "KSLabel"),  # a copy that Kilosort writes
     ("cluster_info.tsv", "KSLabel"),
 )
 _UNLABELLED = ("", "nan", "unsorted")

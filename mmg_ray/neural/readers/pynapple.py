@@ -20,12 +20,21 @@ _OWN = {"type", "_metadata", "t", "d", "index", "keys", "columns", "start", "end
 
 
 def kind_of(found: Arrays) -> str | None:
-    """The class that wrote an npz file, None where it was not pynapple."""
-    if "type" not in found:
+    """The class that wrote an npz file, None where it was not pynapple; the first versions do not say."""
+    names = set(found)
+    if "type" in names:
+        values = found["type"].ravel()
+        kind = str(values[0]) if values.size and values.dtype.kind in "US" else ""
+        return kind if kind in _KINDS else None
+    if not {"start", "end"} <= names <= _OWN:
         return None
-    values = found["type"].ravel()
-    kind = str(values[0]) if values.size and values.dtype.kind in "US" else ""
-    return kind if kind in _KINDS else None
+    if "t" not in names:
+        return "IntervalSet"
+    if "index" in names:
+        return "TsGroup"
+    if "columns" in names:
+        return "TsdFrame"
+    return "TsdTensor" if "d" in names else "Ts"  # a Tsd is a tensor of no further axes
 
 
 def read_pynapple(cfg: NeuralConfig) -> Recording:
@@ -34,8 +43,8 @@ def read_pynapple(cfg: NeuralConfig) -> Recording:
         kind = kind_of(found)
         if kind is None:
             raise DataError(
-                f"{cfg.data.path} was not written by pynapple: its array 'type' names none of "
-                f"{', '.join(_KINDS)}; see recording.layout"
+                f"{cfg.data.path} was not written by pynapple: it is none of {', '.join(_KINDS)}; see "
+                "recording.layout"
             )
         if kind == "IntervalSet":
             raise DataError(
@@ -92,14 +101,16 @@ def read_series(url: str) -> Series:
 
 
 def read_epochs(url: str) -> dict[str, np.ndarray]:
-    """Columns start and end of an IntervalSet."""
+    """Columns start and end of an IntervalSet, or t of a Ts."""
     with arrays(url) as found:
-        if kind_of(found) != "IntervalSet":
+        kind = kind_of(found)
+        columns = {"IntervalSet": ("start", "end"), "Ts": ("t",)}.get(kind or "")
+        if columns is None:
             raise ConfigError(
-                f"bins.trials: {url} is {kind_of(found) or 'no file of pynapple'}, and trials are an "
-                "IntervalSet, or a csv or tsv table"
+                f"bins.trials: {url} is {kind or 'no file of pynapple'}, and trials are an IntervalSet, a Ts, "
+                "or a csv or tsv table"
             )
-        return {"start": found["start"].astype(float), "end": found["end"].astype(float)}
+        return {name: found[name].astype(float) for name in columns}
 
 
 def _series(found: Arrays, kind: str, notes: list[str]) -> Series:
