@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import html
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
+from mmg_ray.arrays import (
+    Column,
+    Kind,
+    Samples,
+    aligned,
+    read,
+    refuse_numbers_as_text,
+    require_numbers,
+)
 from mmg_ray.config import EstimatorConfig, NullConfig
 from mmg_ray.errors import DataError
 from mmg_ray.estimator import nulls
-from mmg_ray.estimator.conditional_ranks import Condition, label_codes
+from mmg_ray.estimator.conditional_ranks import Condition, label_codes, warnings_of
 from mmg_ray.estimator.denoisers import denoiser as denoiser_named
-from mmg_ray.estimator.given import Given, estimate_given
+from mmg_ray.estimator.given import Given, estimate_given, estimate_labels
 from mmg_ray.estimator.marginals import MISSING, ordinal_codes
 from mmg_ray.estimator.sides import Sides, stack
 from mmg_ray.estimator.spline.denoiser import gap_curve
@@ -29,6 +39,8 @@ from mmg_ray.plan.tiles import Plan
 from mmg_ray.schema import PairEstimate, PairEstimates, Receipt, Status, Variable
 from mmg_ray.store.shards import edge_table
 from mmg_ray.store.sources.table import default_names
+
+log = logging.getLogger(__name__)
 
 
 def estimate_mi(
@@ -43,10 +55,15 @@ def estimate_mi(
     """Mutual information of two variables, in nats; given a third one, I(X; Y | C).
 
     Args:
-        x: (n,) samples of a scalar variable or (n, p) of a vector; missing values are NaN.
-        y: (n,) or (n, q), the same samples in the same order.
-        condition: what is known beside them: (n,) or (n, r) numbers, (n,) labels (text or
-            booleans), or several such columns as a dict or a DataFrame.
+        x: (n,) samples of a scalar variable or (n, p) of a vector: numbers, or labels (text, pandas
+            categories), whose order does not matter. Arrays, masked or sparse ones, Series,
+            DataFrames, tensors, xarray, Arrow or polars tables. Missing are NaN, None, NA, NaT, masked and,
+            with a warning, infinite values.
+        y: (n,) or (n, q), the same samples. What has sample labels (an index) is matched by
+            label and refused if the labels differ; anything else goes by position.
+        condition: what is known beside them: (n,) or (n, r) numbers, (n,) labels (text, booleans or
+            categories), or several such columns as a dict or a DataFrame. One that has one value,
+            or repeats another, says nothing and is left out with a warning.
         denoiser: a name from `DENOISERS`, over the configuration's ("auto").
         seed: of every random number, over the configuration's (0); the same seed gives the same
             result to the bit.
@@ -57,7 +74,8 @@ def estimate_mi(
         orthogonal forms, and ``status``; ``mi_nats`` is None unless the status is ok.
 
     Raises:
-        DataError: the arrays are not numeric, not 1-D or 2-D, or of different lengths.
+        DataError: the arrays hold neither numbers nor labels, are not 1-D or 2-D, or are not of the
+            same samples; a condition without a value, or with a label of its own for every sample.
 
     Examples:
         >>> import numpy as np, mmg_ray
@@ -66,16 +84,22 @@ def estimate_mi(
         >>> round(r.mi_nats, 2), r.status.value
         (0.56, 'ok')
     """
-    a, b = _samples(x, "x"), _samples(y, "y")
-    if len(a) != len(b):
-        raise DataError(f"x has {len(a)} samples and y has {len(b)}; pass the same samples of both")
-    # named by content: the streams, and so the result, do not depend on which one comes first
-    named = {name: _variable(_codes(values)) for name, values in (("x", a), ("y", b))}
-    if named["x"].name == named["y"].name:  # equal variables have their ties broken apart, too
-        named["y"] = replace(named["y"], name=f"{named['y'].name}, again")
-    variables = dict(enumerate(named.values()))
+    tables = _together(x=x, y=y, condition=condition)
     settings = _config(config, denoiser, seed)
-    (result,) = _estimator(condition, len(a), settings)(variables, [(0, 1)])
+    given = _given(tables.pop("condition", None), settings)
+    columns = {name: list(table.read()) for name, table in tables.items()}
+    if any(_is_one_label(found) for found in columns.values()):
+        named = _named(
+            {k: _codes_of(found, tables[k], as_groups=False) for k, found in columns.items()}
+        )
+        variables = dict(enumerate(named.values()))
+        nothing = Given.nothing(tables["x"].n, settings.seed)
+        in_table = estimate_labels(variables, (0, 1), given or nothing, settings)
+        if in_table is not None:
+            return in_table[0]
+    named = _named({k: _codes_of(found, tables[k]) for k, found in columns.items()})
+    variables = dict(enumerate(named.values()))
+    (result,) = estimate_given(variables, [(0, 1)], given, settings, device_of("auto"))
     for name, variable in named.items():
         result = replace(result, message=result.message.replace(variable.name, name))
     return result
@@ -115,20 +139,18 @@ def transfer_entropy(
         >>> round(mmg_ray.transfer_entropy(x, y).mi_nats, 1)
         0.4
     """
-    a, b = _samples(x, "x"), _samples(y, "y")
-    if len(a) != len(b):
-        raise DataError(f"x has {len(a)} samples and y has {len(b)}; pass series of the same times")
+    tables = _together(x=x, y=y, condition=condition)
+    a, b = tables["x"].numbers(), tables["y"].numbers()
     back = _lags(lags, "lags", len(a))
     own = (
         tuple(range(1, max(back) + 1)) if own_lags is None else _lags(own_lags, "own_lags", len(a))
     )
     start = max(*back, *own)
-    known = {"past": _lagged(b, own, start)}
-    if condition is not None:
-        named = hasattr(condition, "columns") or isinstance(condition, Mapping)
-        for name in condition if named else [0]:
-            column = np.asarray(condition[name] if named else condition)
-            known[f"condition {name}"] = column[start:] if len(column) == len(a) else column
+    known: dict[str, Any] = {"past": _lagged(b, own, start)}
+    if "condition" in tables:
+        others = tables["condition"]
+        for k, column in enumerate(others.read()):
+            known[others.called(k)] = column._replace(values=column.values[start:])
     return estimate_mi(
         _lagged(a, back, start),
         b[start:],
@@ -188,11 +210,9 @@ def independence_test(
         >>> mmg_ray.independence_test(x, y + 0.3 * x).p_value < 0.001
         True
     """
-    a, b = _samples(x, "x"), _samples(y, "y")
-    if len(a) != len(b):
-        raise DataError(f"x has {len(a)} samples and y has {len(b)}; pass the same samples of both")
-    both = np.isfinite(a).all(axis=1) & np.isfinite(b).all(axis=1)
-    left, right = (Sides(seed).of(_variable(_codes(values[both]))) for values in (a, b))
+    codes = [_codes_of(list(table.read()), table) for table in _together(x=x, y=y).values()]
+    both = (np.concatenate(codes, axis=1) != MISSING).all(axis=1)
+    left, right = (Sides(seed).of(_variable(_dense(side[both]))) for side in codes)
     if not (left.varies and right.varies):
         raise DataError(f"in the {int(both.sum())} complete samples x or y is constant")
     cfg = NullConfig(kind=kind, max_permutations=max_permutations, block_samples=block_samples)
@@ -223,13 +243,13 @@ def mmse_gap(x: Any, y: Any, logsnr: Any = None, *, seed: int = 0) -> tuple[np.n
         >>> round(float(np.trapezoid(gap, logsnr)) / 2, 1)  # of an exact MI of 0.43 nats
         0.4
     """
-    a, b = _samples(x, "x"), _samples(y, "y")
+    a, b = (table.numbers() for table in _together(x=x, y=y).values())
     if a.shape != b.shape or a.shape[1] != 1:
         raise DataError(f"mmse_gap takes two (n,) arrays; got shapes {a.shape} and {b.shape}")
     both = np.isfinite(a[:, 0]) & np.isfinite(b[:, 0])
     sides = Sides(seed)
     target, source = (
-        sides.of(_variable(_codes(values[both]), name)) for name, values in (("x", a), ("y", b))
+        sides.of(_variable(_dense(values[both]), name)) for name, values in (("x", a), ("y", b))
     )
     cfg = EstimatorConfig(seed=seed)
     if target.n < cfg.min_samples or not (target.varies and source.varies):
@@ -320,6 +340,7 @@ def mi_matrix(
     data: Any,
     names: Sequence[str] | None = None,
     *,
+    layer: str | None = None,
     condition: Any = None,
     denoiser: str | None = None,
     seed: int | None = None,
@@ -329,15 +350,16 @@ def mi_matrix(
     """Mutual information of all pairs of columns.
 
     Args:
-        data: (n, V) samples x variables, an array or a pandas DataFrame; missing values are NaN
-            and cost only the pairs they are in.
-        names: (V,) unique names; default the DataFrame's columns, or v0, v1, ...
+        data: (n, V) samples x variables of numbers: an AnnData object, or anything that `estimate_mi`
+            takes as x; missing values cost only the pairs they are in.
+        names: (V,) unique names; default those of the columns, or v0, v1, ...
+        layer: of an AnnData object, instead of X.
         condition: as in `estimate_mi`: every pair is estimated given it.
         denoiser, seed, config: as in `estimate_mi`.
         show_progress: a bar on a terminal, log lines elsewhere.
 
     Raises:
-        DataError: the table is not numeric, not 2-D, or its names are not unique.
+        DataError: a column is not of numbers, the table is not 2-D, or its names are not unique.
 
     Examples:
         >>> import numpy as np, mmg_ray
@@ -348,18 +370,26 @@ def mi_matrix(
         >>> bool(m.p_value[0, 1] > 0.01), bool(m.p_value[0, 2] < 1e-6)
         (True, True)
     """
-    if names is None and hasattr(data, "columns"):
-        names = [str(name) for name in data.columns]
-    values = _samples(data, "data")
-    names = default_names(values.shape[1]) if names is None else list(names)
-    if len(names) != values.shape[1] or len(set(names)) != len(names):
+    tables = {"data": read(data, "data", layer)}
+    if condition is not None:
+        tables["condition"] = read(condition, "condition")
+    table, *others = aligned(list(tables.values()))
+    if names is None:
+        names = table.names or default_names(len(table.columns))
+    names = list(names)
+    if len(names) != len(table.columns) or len(set(names)) != len(names):
+        twice = [name for name, count in Counter(names).items() if count > 1][:3]
         raise DataError(
-            f"{values.shape[1]} columns need as many different names; got {len(names)}, "
-            f"{len(set(names))} of them different"
+            f"{len(table.columns)} columns need as many different names; got {len(names)}, "
+            f"{len(set(names))} of them different{f'; repeated: {twice}' if twice else ''}"
         )
     settings = _config(config, denoiser, seed)
-    variables = {k: _variable(_codes(values[:, k, None]), name) for k, name in enumerate(names)}
-    estimate = _estimator(condition, len(values), settings)
+    variables = {}
+    for k, column in enumerate(table.read()):
+        require_numbers(column, table.called(k))
+        variables[k] = _variable(ordinal_codes(column.values)[:, None], names[k])
+    given = _given(others[0] if others else None, settings)
+    device = device_of("auto")
     size = denoiser_named(settings.denoiser).tile_variables
     pairs = all_pairs(len(names))
     n_tiles = len(pairs.tiles(size)[0])
@@ -369,7 +399,7 @@ def mi_matrix(
     tally = Tally(plan.n_shards, plan.n_pairs)
     with progress(tally) if show_progress else nullcontext(lambda: None) as show:
         for tile, rows in enumerate(tile_pairs):
-            found.append(estimate(variables, rows))
+            found.append(estimate_given(variables, rows, given, settings, device))
             tally.add(Receipt(tile, len(rows), int((~found[-1].ok).sum())))
             show()
     i, j = np.concatenate([np.empty((0, 2), dtype=np.int64), *tile_pairs]).T
@@ -411,34 +441,31 @@ class MMGEstimator:
         return float("nan") if result is None or result.mi_nats is None else result.mi_nats
 
 
-def _estimator(
-    condition: Any, n_samples: int, cfg: EstimatorConfig
-) -> Callable[..., PairEstimates]:
-    """What estimates pairs of variables: (variables, pairs) -> their estimates, given the condition."""
-    given = None if condition is None else Given(_condition(condition, n_samples), cfg.seed)
-    return partial(estimate_given, given=given, cfg=cfg, device=device_of("auto"))
+def _together(**values: Any) -> dict[str, Samples]:
+    """What was passed under these names, unless it is None, with the samples in one order."""
+    tables = [read(value, name) for name, value in values.items() if value is not None]
+    return {table.what: table for table in aligned(tables)}
 
 
-def _condition(values: Any, n_samples: int) -> Condition:
-    """Numbers and labels as the estimator takes them; named by content, as variables are."""
-    named = hasattr(values, "columns") or isinstance(values, Mapping)
-    numbers: list[np.ndarray] = []
-    labels: list[np.ndarray] = []
-    for column in [values[name] for name in values] if named else [values]:
-        array = np.asarray(column)
-        if array.ndim not in (1, 2) or len(array) != n_samples:
-            raise DataError(
-                f"condition has shape {array.shape}; it must be ({n_samples},) or ({n_samples}, r): "
-                "the samples of x and y in the same order"
-            )
-        array = array.reshape(n_samples, -1)
-        if array.dtype.kind in "OUSb":
-            labels += [label_codes(v) for v in array.T]
+def _given(table: Samples | None, cfg: EstimatorConfig) -> Given | None:
+    """What pairs are estimated given; named by content, as variables are. None without a condition."""
+    if table is None:
+        return None
+    numbers: dict[str, np.ndarray] = {}
+    labels: dict[str, np.ndarray] = {}
+    for k, column in enumerate(table.read()):
+        name = table.called(k)
+        if column.kind.is_label:
+            labels[name] = label_codes(column.values, name)
         else:
-            numbers += list(_codes(_samples(array, "condition")).T)
-    found = Condition.of("", n_samples, numbers, labels)
-    content = found.codes.tobytes() + found.categories.tobytes()
-    return found._replace(name=hashlib.blake2b(content, digest_size=16).hexdigest())
+            kind = labels if column.kind is Kind.BOOLEAN else numbers
+            kind[name] = ordinal_codes(column.values)
+    condition = Condition.of("", table.n, list(numbers.values()), list(labels.values()))
+    for warning in warnings_of(condition, [*numbers], [*labels]):
+        log.warning("%s", warning)
+    content = condition.codes.tobytes() + condition.categories.tobytes()
+    name = hashlib.blake2b(content, digest_size=16).hexdigest()
+    return Given(condition._replace(name=name), cfg.seed)
 
 
 def _config(
@@ -452,25 +479,53 @@ def _config(
     )
 
 
-def _samples(values: Any, name: str) -> np.ndarray:
-    """(n, p) float64; DataError for what is not a table of numbers."""
-    try:
-        if np.iscomplexobj(values):
-            raise TypeError("it is complex")
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{name} is not numeric: {error}. Encode or drop text columns") from None
-    if array.ndim not in (1, 2):
-        raise DataError(f"{name} has shape {array.shape}; it must be (samples,) or (samples, p)")
-    if array.size == 0:
-        raise DataError(
-            f"{name} has shape {array.shape}: there are no samples or no variables in it"
-        )
-    return array.reshape(len(array), -1)
+def _codes_of(columns: Sequence[Column], table: Samples, *, as_groups: bool = True) -> np.ndarray:
+    """(n, p) columns -> (n, D) ordinal codes; labels without an order as one indicator each."""
+    found = []
+    for k, column in enumerate(columns):
+        if not column.kind.is_label:
+            found.append(ordinal_codes(column.values)[:, None])
+            continue
+        refuse_numbers_as_text(column, table.called(k))
+        codes = _by_frequency(label_codes(column.values, table.called(k)))
+        levels = np.arange(codes.max(initial=0) + 1)
+        if as_groups and len(levels) > 2:
+            indicators = (codes[:, None] == levels[1:]).astype(np.int32)
+            found.append(np.where(codes[:, None] == MISSING, MISSING, indicators))
+        else:
+            found.append(codes[:, None])
+    return np.concatenate(found, axis=1)
 
 
-def _codes(values: np.ndarray) -> np.ndarray:
-    """(n, p) values -> (n, p) ordinal codes."""
+def _by_frequency(codes: np.ndarray) -> np.ndarray:
+    """(n,) codes of labels, the most frequent first, then as they come: whatever the labels are called."""
+    known = codes != MISSING
+    _, first, counts = np.unique(codes[known], return_index=True, return_counts=True)
+    place = np.empty(len(counts) + 1, dtype=np.int32)
+    place[np.lexsort([first, -counts])] = np.arange(len(counts))
+    place[-1] = MISSING  # where code -1 looks
+    found: np.ndarray = place[codes]
+    return found
+
+
+def _is_one_label(columns: Sequence[Column]) -> bool:
+    """Whether a variable is one column of labels, which may have a contingency table."""
+    return len(columns) == 1 and columns[0].kind.is_label
+
+
+def _named(codes: Mapping[str, np.ndarray]) -> dict[str, Variable]:
+    """Variables x and y of these codes.
+
+    They are named by content: the streams, and so the result, do not depend on which one comes first.
+    """
+    named = {name: _variable(found) for name, found in codes.items()}
+    if named["x"].name == named["y"].name:  # equal variables have their ties broken apart, too
+        named["y"] = replace(named["y"], name=f"{named['y'].name}, again")
+    return named
+
+
+def _dense(values: np.ndarray) -> np.ndarray:
+    """(n, p) values or codes -> (n, p) ordinal codes of those that there are."""
     return np.stack([ordinal_codes(column) for column in values.T], axis=1)
 
 

@@ -170,6 +170,7 @@ def run_command(
         seconds,
     )  # torch takes seconds to import: `status` does without
     from mmg_ray.execute.driver import run
+    from mmg_ray.jobs import require_no_failures
 
     stop_after_s = None if stop_after is None else seconds(stop_after)
     done = run(config_or_url, overrides, stop_after_s=stop_after_s, verify=verify)
@@ -179,6 +180,7 @@ def run_command(
     console.print(_edge_table(done.strongest(_SHOWN_AFTER_RUN), "Strongest edges"))
     click.echo(f"results: {done.url}")
     click.echo(f"more:    mmg-ray edges {done.url} --csv edges.csv")
+    require_no_failures(done)
 
 
 @main.command()

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from mmg_ray.config import Texts
-from mmg_ray.errors import ConfigError, DataError, MMGError, StoreError
+from mmg_ray.errors import ConfigError, DataError, MMGError, RunError, StoreError
 from mmg_ray.network.steps import parse
 from mmg_ray.store.exports import FORMATS, write
 from mmg_ray.store.location import Location
@@ -72,6 +72,16 @@ class FilesConfig:
             write_report(run, f"{run.url}/report.html", self.steps or None, sections=sections)
             said.append(f"wrote:   {run.url}/report.html")
         return said
+
+
+def require_no_failures(run: Run) -> None:
+    """RunError where the estimator failed on pairs of a run: whenever it is looked at, not at first only."""
+    failed = run.status().pairs_failed
+    if failed:
+        raise RunError(
+            f"{failed:,} pairs of {run.url} failed; the others are stored. The rows' messages say why: "
+            f"mmg-ray edges {run.url} --csv edges.csv. Please report them"
+        )
 
 
 def packaged(package: str, name: str) -> str:

@@ -48,8 +48,9 @@ def test_mi_is_that_of_the_table() -> None:
     y = np.where(rng.random(500) < 0.3, x, rng.random(500) < 0.1).astype(int)
     args = (np.array([(x & y).sum()]), np.array([x.sum()]), np.array([y.sum()]), 500)
     mi, se = detection.mutual_information(*args)
-    expected = table.mutual_information(x, y)
-    assert (mi[0], se[0]) == pytest.approx(expected)
+    expected = table.mutual_information(x, y)  # which takes off more than the first order
+    assert mi[0] == pytest.approx(expected.mi, abs=0.3 * expected.se)
+    assert se[0] == pytest.approx(expected.se, rel=0.1)
 
 
 def test_genes_of_few_cells_are_found_together() -> None:

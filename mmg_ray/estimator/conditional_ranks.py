@@ -65,6 +65,14 @@ class Condition(NamedTuple):
         """The condition over the samples where `rows` (N,) is true."""
         return self._replace(codes=self.codes[rows], categories=self.categories[rows])
 
+    def informative(self) -> Condition:
+        """Without columns that say nothing: of one value, or as an earlier one says."""
+        numbers, labels = (
+            [k for k, why in enumerate(says_nothing(list(c.T), ordered=ordered)) if not why]
+            for c, ordered in ((self.codes, True), (self.categories, False))
+        )
+        return self._replace(codes=self.codes[:, numbers], categories=self.categories[:, labels])
+
     def columns(self) -> np.ndarray:
         """(N, F) codes of all of it as coordinates of a vector: a category is an indicator column each."""
         indicators = [
@@ -74,19 +82,75 @@ class Condition(NamedTuple):
         return np.concatenate([self.codes, *indicators], axis=1)
 
 
-def label_codes(labels: np.ndarray) -> np.ndarray:
+def warnings_of(condition: Condition, numbers: Sequence[str], labels: Sequence[str]) -> list[str]:
+    """What a user should know of a condition, a sentence each, given the names of its columns.
+
+    Raises DataError where no sample has all of it.
+    """
+    names = [*numbers, *labels]
+    present = condition.present
+    if not present.any():
+        missing = [
+            name
+            for name, column in zip(
+                names, [*condition.codes.T, *condition.categories.T], strict=True
+            )
+            if (column == marginals.MISSING).all()
+        ]
+        raise DataError(
+            f"{', '.join(missing) or 'the condition'} has no value in any sample"
+            f"{'' if missing else ' together with the others'}; leave it out"
+        )
+    known = condition.at(present)
+    reasons = [
+        *says_nothing(list(known.codes.T), ordered=True),
+        *says_nothing(list(known.categories.T), ordered=False),
+    ]
+    return [
+        f"{name} {why}, so it is no condition"
+        for name, why in zip(names, reasons, strict=True)
+        if why
+    ]
+
+
+def says_nothing(columns: Sequence[np.ndarray], *, ordered: bool) -> list[str]:
+    """Of columns (N,) of codes, why each tells nothing as a condition beside those before it, "" if it does.
+
+    A column of one value says nothing, nor does a copy: the same order or its reverse, of labels
+    (`ordered` false) the same groups under any names.
+    """
+    reasons, seen = [], set()
+    for column in columns:
+        known = column != marginals.MISSING
+        _, first, codes = np.unique(column[known], return_index=True, return_inverse=True)
+        # turned so that the value that comes first is in the lower half, or groups as they come
+        last = len(first) - 1
+        names = np.argsort(np.argsort(first))
+        if ordered:
+            names = np.arange(last + 1)
+            turn = codes.size and (2 * codes[codes * 2 != last][:1] > last).any()
+            names = names[::-1] if turn else names
+        key = (known.tobytes(), names[codes].tobytes())
+        reasons.append("has one value" if last < 1 else "repeats another" if key in seen else "")
+        seen.add(key)
+    return reasons
+
+
+def label_codes(labels: np.ndarray, name: str = "the condition") -> np.ndarray:
     """(n,) texts, booleans or anything with a text -> (n,) int32 codes; None, "" and nan are missing.
 
-    Raises DataError where nearly every sample has a label of its own.
+    Raises DataError, which calls it `name`, where nearly every sample has a label of its own.
     """
     texts = np.array(["" if label is None else str(label) for label in labels])
     absent = np.isin(texts, ["", "nan", "NaN", "None", "<NA>"])
     codes = np.full(len(texts), marginals.MISSING, dtype=np.int32)
     values, codes[~absent] = np.unique(texts[~absent], return_inverse=True)
-    if len(values) > max(_MAX_CATEGORIES, len(texts) // 20):
+    n = int((~absent).sum())
+    if len(values) > max(_MAX_CATEGORIES, n // 20) or 2 <= n < 2 * len(values):
         raise DataError(
-            f"the condition has {len(values)} different labels for {len(texts)} samples, such as "
-            f"{values[0]!r}; if they are numbers, pass them as numbers"
+            f"{name} has {len(values)} different labels for {n} samples, such as {values[0]!r}: so few "
+            "samples of each show nothing. Leave it out, join labels, or, if they are numbers, pass them as "
+            "numbers"
         )
     return codes
 

@@ -38,12 +38,12 @@ class Given:
     """A condition and the variables less what it says of them, each made once and kept.
 
     Attributes:
-        condition: over the samples where all of it is known, the only ones that count.
+        condition: what it says, over the samples where all of it is known, the only ones that count.
     """
 
     def __init__(self, condition: Condition, seed: int) -> None:
         self._present = condition.present
-        self.condition = condition.at(self._present)
+        self.condition = condition.at(self._present).informative()
         self._columns = self.condition.columns()
         self._seed = seed
         self._smoothers: dict[str, Smoother] = {}
@@ -55,8 +55,20 @@ class Given:
             self._made[variable.name] = self._make(variable)
         return self._made[variable.name]
 
+    @classmethod
+    def nothing(cls, n_samples: int, seed: int) -> Given:
+        """No condition, as a condition that says nothing."""
+        return cls(Condition.of("", n_samples, [], []), seed)
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether it has one value in the samples that count: these are then all there is to it."""
+        return self._columns.shape[1] == 0
+
     def _make(self, variable: Variable) -> Variable:
         codes = variable.codes[self._present]
+        if self.says_nothing:
+            return replace(variable, codes=codes)
         complete = (codes != marginals.MISSING).all(axis=1)
         needed = 2 * self._columns.shape[1] + 8
         if variable.status is not Status.OK or complete.sum() < needed:
@@ -101,7 +113,9 @@ class Given:
         if not all(table.few(column[:, None]) for column in known.T):
             return None
         x, y = (np.unique(c[rows, 0], return_inverse=True)[1] for c in codes)
-        strata = np.unique(known, axis=0, return_inverse=True)[1].ravel()
+        strata = np.zeros(len(known), dtype=np.int64)
+        if known.shape[1]:
+            strata = np.unique(known, axis=0, return_inverse=True)[1].ravel()
         sizes = [int(v.max(initial=0)) + 1 for v in (x, y, strata)]
         return (x, y, strata) if table.fits(sizes[0], sizes[1], len(x), sizes[2]) else None
 
@@ -125,10 +139,13 @@ class Given:
         x, y = (_polynomials(v.codes[rows, 0]) for v in (a, b))
         products = (x[:, :, None] * y[:, None, :]).reshape(n, -1)
         products -= products.mean(0)
-        numbers = [_polynomials(column[rows]) for column in self.condition.codes.T]
+        condition = self.condition.at(rows).informative()
+        if not condition.columns().shape[1]:
+            return 1.0
+        numbers = [_polynomials(column) for column in condition.codes.T]
         levels = [
-            (column[rows, None] == np.unique(column[rows])[1:]).astype(np.float64)
-            for column in self.condition.categories.T
+            (column[:, None] == np.unique(column)[1:]).astype(np.float64)
+            for column in condition.categories.T
         ]
         functions = np.concatenate([np.empty((n, 0)), *numbers, *levels], axis=1)
         functions -= functions.mean(0)
@@ -161,6 +178,8 @@ def estimate_given(
     left = {index: given(v) for index, v in variables.items()}
     scalar = np.array([left[i].dim == left[j].dim == 1 for i, j in pairs.tolist()], dtype=bool)
     chosen = denoiser(cfg.denoiser)
+    if given.says_nothing:
+        return estimate_tile(left, pairs, cfg, device)
     if not chosen.vectors:  # closed forms of scalars do not take a condition beside the ranks
         return estimate_tile(left, pairs, cfg, device)
     # groups: here for what can be refused, all else is overwritten
@@ -178,6 +197,29 @@ def estimate_given(
         rows = rows[~tabled[rows]]
         rows = np.array([r for r in rows if not scalar[r] or _changes(given, left, pairs[r])], int)
     return _knowing(found, rows, left, pairs, given, cfg, device)
+
+
+def estimate_labels(
+    variables: Mapping[int, Variable],
+    pair: tuple[int, int],
+    given: Given,
+    cfg: EstimatorConfig,
+) -> PairEstimates | None:
+    """I(X; Y | C) where codes of X, Y or both have no order; None where their table would not be small.
+
+    Neither estimate nor p-value depends on the order of the codes; there is no Spearman correlation.
+    """
+    tables = (
+        cfg.denoiser == "auto" and cfg.nulls.kind == "permutation" and cfg.nulls.max_permutations
+    )
+    if not tables or given.in_strata(*(variables[index] for index in pair)) is None:
+        return None
+    pairs = np.array([pair])
+    found = estimate_tile(
+        {index: given(v) for index, v in variables.items()}, pairs, replace(cfg, denoiser="screen")
+    )
+    found, _ = _tabulate(found, variables, pairs, given, cfg)
+    return replace(found, spearman=np.full(1, np.nan))
 
 
 def _tabulate(

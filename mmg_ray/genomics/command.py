@@ -37,7 +37,7 @@ def main(config: str | None, overrides: tuple[str, ...], show_config: bool, look
     from mmg_ray.genomics import pbmc
     from mmg_ray.genomics.config import GenomicsConfig
     from mmg_ray.genomics.job import go, inputs
-    from mmg_ray.jobs import read_config
+    from mmg_ray.jobs import read_config, require_no_failures
 
     if show_config:
         click.echo(configuration.documented_yaml(GenomicsConfig), nl=False)
@@ -52,8 +52,12 @@ def main(config: str | None, overrides: tuple[str, ...], show_config: bool, look
         for _, made in inputs(cfg):
             click.echo("\n".join(made.notes))
         return
+    runs = []
     for _, run, written in go(cfg, click.echo):
         if run is None:
             continue
+        runs.append(run)
         click.echo("\n".join(pbmc.summary(run)))
         click.echo("\n".join([*written, f"results: {run.url}"]))
+    for run in runs:  # at the end: one kind of cell must not stop the others
+        require_no_failures(run)

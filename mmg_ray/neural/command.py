@@ -42,7 +42,7 @@ def main(
     from mmg_ray import (
         config as configuration,
     )  # torch takes seconds to import: --help does without
-    from mmg_ray.jobs import read_config
+    from mmg_ray.jobs import read_config, require_no_failures
     from mmg_ray.neural.config import NeuralConfig
     from mmg_ray.neural.job import go, inputs
 
@@ -62,3 +62,4 @@ def main(
     if config is None and example == "fmri":
         click.echo(examples.mirrored(run))
     click.echo("\n".join([*written, f"results: {run.url}"]))
+    require_no_failures(run)

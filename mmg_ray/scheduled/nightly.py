@@ -64,6 +64,7 @@ def nightly(
 ) -> Summary:
     """Do the run of a day, or see that it is not needed; the summary is stored beside its results."""
     from mmg_ray.execute import driver  # torch takes seconds to import: --help does without
+    from mmg_ray.jobs import require_no_failures
     from mmg_ray.store.run import open_run
 
     began = time.monotonic()
@@ -77,7 +78,7 @@ def nightly(
         return Summary("skipped", url, 0, fingerprint, day, time.monotonic() - began)
     result = Summary("complete", (place / day).url, 0, fingerprint, day, 0.0)
     try:
-        driver.run(cfg, stop_after_s=stop_after_s)
+        require_no_failures(driver.run(cfg, stop_after_s=stop_after_s))
     except MMGError as error:
         result.exit_code, result.message = error.exit_code, str(error)
         result.state = "stopped" if result.exit_code == RESUME else "failed"

@@ -6,7 +6,8 @@ A Parquet file of one column each: an int32 code of every sample, -1 where missi
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,12 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmg_ray.errors import DataError
-from mmg_ray.estimator.conditional_ranks import Condition, label_codes
+from mmg_ray.estimator.conditional_ranks import Condition, label_codes, warnings_of
 from mmg_ray.estimator.marginals import ordinal_codes
 from mmg_ray.store.digests import Digest
 from mmg_ray.store.location import Location
 from mmg_ray.store.sources import Table
 from mmg_ray.store.sources.select import nearest
+
+log = logging.getLogger(__name__)
 
 _MOST_LABELS = 12  # so many whole numbers, given as text, are labels
 
@@ -31,6 +34,7 @@ def write_condition(table: Table, names: Sequence[str], place: Location) -> Dige
     """
     require_known(table, names)
     columns = {name: _column(table, name) for name in names}
+    _warn(columns, table.n_samples)
     schema = pa.schema(
         [
             pa.field(name, pa.int32(), metadata={"kind": "label" if label else "number"})
@@ -67,13 +71,26 @@ def read_condition(data: bytes, digest: str) -> Condition:
     return Condition.of(digest, stored.num_rows, numbers, labels)
 
 
+def _warn(columns: Mapping[str, tuple[np.ndarray, bool]], n_samples: int) -> None:
+    """Say which columns are no condition; DataError where no sample has all of them."""
+    kinds: tuple[dict[str, np.ndarray], ...] = ({}, {})
+    for name, (codes, is_label) in columns.items():
+        kinds[is_label][f"data.conditions: {name!r}"] = codes
+    numbers, labels = kinds
+    condition = Condition.of("", n_samples, list(numbers.values()), list(labels.values()))
+    for warning in warnings_of(condition, [*numbers], [*labels]):
+        log.warning("%s", warning)
+
+
 def _column(table: Table, name: str) -> tuple[np.ndarray, bool]:
     """Codes of one column, and whether they are labels."""
     if name in table.names:
         return ordinal_codes(table.column(table.names.index(name))), False
     values = table.metadata[name]
     numbers = _numbers(values)
-    return (label_codes(values), True) if numbers is None else (ordinal_codes(numbers), False)
+    if numbers is None:
+        return label_codes(values, f"data.conditions: {name!r}"), True
+    return ordinal_codes(numbers), False
 
 
 def _numbers(values: np.ndarray) -> np.ndarray | None:

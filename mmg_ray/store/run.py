@@ -19,7 +19,7 @@ from mmg_ray.network.steps import apply
 from mmg_ray.network.steps.fdr import with_q_values
 from mmg_ray.network.stream import Batch, EdgeStream
 from mmg_ray.plan.pairs import SourcePairs
-from mmg_ray.schema import Status
+from mmg_ray.schema import FAILURES, Status
 from mmg_ray.store import integrity, manifest, matrix, pulse, shards
 from mmg_ray.store.location import Location
 from mmg_ray.store.prepared import Prepared
@@ -82,6 +82,11 @@ class RunStatus:
     def pairs_not_ok(self) -> int:
         """Pairs done that have no value."""
         return self.pairs_done - self.statuses.get(Status.OK, 0)
+
+    @property
+    def pairs_failed(self) -> int:
+        """Pairs that the estimator failed on, where any other status is of the data."""
+        return sum(self.statuses.get(status, 0) for status in FAILURES)
 
 
 class Run:
