@@ -135,7 +135,8 @@ class _Expected(NamedTuple):
     """Sums over the cells of a table of given margins under independence.
 
     Attributes:
-        sum: mean of sum g(n_ij). variance: of it. squares: mean of sum n_ij (log ratio)^2.
+        sum: mean of sum g(n_ij). variance: of it, cells taken one by one, so up to twice too large where
+            most are rare. squares: mean of sum n_ij (log ratio)^2.
     """
 
     sum: float

@@ -134,9 +134,10 @@ def test_the_sum_expected_of_independent_pairs_is_exact():
         rows, columns = np.array(rows), np.array(columns)
         expected = table._under_independence(rows, columns, int(rows.sum()))
         drawn = stats.random_table(rows, columns).rvs(20_000, random_state=1)
-        sums = table._functions(rows.sum()).g[drawn].sum((1, 2))
+        sums = table._functions(int(rows.sum())).g[drawn].sum((1, 2))
         assert expected.sum == pytest.approx(sums.mean(), abs=4 * sums.std() / np.sqrt(20_000))
-        assert expected.variance == pytest.approx(sums.var(), rel=0.3)
+        # cells are not independent: on the safe side for the rarest of them
+        assert 0.9 * sums.var() < expected.variance < 2 * sums.var()
 
 
 def test_mostly_one_value_beside_a_label():
