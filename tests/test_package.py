@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.metadata
 import re
 import sys
@@ -25,7 +26,7 @@ def test_every_import_is_declared() -> None:
     extras = PROJECT["optional-dependencies"]
     users = [name for extra, names in extras.items() if extra != "dev" for name in names]
     declared = {_normal(name) for name in [*PROJECT["dependencies"], *users]}
-    distributions = importlib.metadata.packages_distributions()
+    distributions = _distributions()
     for module, file in _imports():
         found = {_normal(name) for name in distributions.get(module, [])}
         assert found, f"{file} imports {module}, which is not installed here"
@@ -35,7 +36,7 @@ def test_every_import_is_declared() -> None:
 def test_what_is_needed_is_imported_first_and_extras_where_they_are_used() -> None:
     """A bare installation imports every module: what an extra brings is imported inside functions."""
     required = {_normal(name) for name in PROJECT["dependencies"]}
-    distributions = importlib.metadata.packages_distributions()
+    distributions = _distributions()
     for module, file in _imports(top_level_only=True):
         assert {_normal(name) for name in distributions[module]} & required, (module, str(file))
 
@@ -69,6 +70,12 @@ def test_the_changelog_has_a_section_for_what_comes() -> None:
 def test_recipes_name_this_version(recipe: Path) -> None:
     for version in re.findall(r"mmg-ray:([\d.]+)", recipe.read_text()):
         assert version == PROJECT["version"]
+
+
+@functools.cache
+def _distributions() -> dict[str, list[str]]:
+    """Top-level modules that are installed here, and what brought each."""
+    return dict(importlib.metadata.packages_distributions())
 
 
 def _imports(top_level_only: bool = False) -> Iterator[tuple[str, Path]]:
