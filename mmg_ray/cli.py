@@ -21,8 +21,8 @@ from mmg_ray import config as configuration
 from mmg_ray.errors import DataError, MMGError, StoreError
 from mmg_ray.execute.progress import duration, speed
 from mmg_ray.schema import Status
+from mmg_ray.store.heartbeat import State
 from mmg_ray.store.kept import RANKINGS
-from mmg_ray.store.pulse import State
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -239,15 +239,17 @@ def status(url: str, watch: bool) -> None:
     """
     run = open_run(url)
     s = run.status()
-    while watch and not s.complete and s.pulse is not None and s.pulse.alive:
+    alive = not s.complete and run.at_work()
+    while watch and alive:
         click.clear()
-        _print_status(run, s)
+        _print_status(run, s, alive)
         time.sleep(_WATCH_S)
         s = run.status()
-    _print_status(run, s)
+        alive = not s.complete and run.at_work()
+    _print_status(run, s, alive)
 
 
-def _print_status(run: Run, s: RunStatus) -> None:
+def _print_status(run: Run, s: RunStatus, alive: bool) -> None:
     m = run.manifest
     _print_rows(
         {
@@ -261,11 +263,11 @@ def _print_status(run: Run, s: RunStatus) -> None:
             "pairs": f"{s.pairs_done:,} of {s.n_pairs:,}",
             "edges stored": f"{s.pairs_stored:,}",
             "matrix": _matrix_state(s),
-            **_work_rows(s),
+            **_work_rows(s, alive),
         }
     )
     _print_statuses(_console(), s)
-    if not s.complete and not (s.pulse and s.pulse.alive):
+    if not s.complete and not alive:
         click.echo(f"go on with: mmg-ray run {run.url}")
 
 
@@ -608,23 +610,22 @@ def config_command() -> None:
     click.echo(configuration.documented_yaml(), nl=False)
 
 
-def _work_rows(s: RunStatus) -> dict[str, str]:
+def _work_rows(s: RunStatus, alive: bool) -> dict[str, str]:
     """Who works on it, how fast, and what is in the way."""
     rows: dict[str, str] = {}
     if not s.complete:
-        alive = s.pulse is not None and s.pulse.alive
         age = None if s.last_s is None else max(0.0, time.time() - s.last_s)
         last = "" if age is None else f", last shard {duration(age)} ago"
-        ended = "not running" if s.pulse is None or alive else _ENDED[s.pulse.state]
+        ended = "not running" if s.heartbeat is None or alive else _ENDED[s.heartbeat.state]
         rows["driver"] = ("running" if alive else ended) + last
         if s.pairs_per_s:
             left = (s.n_pairs - s.pairs_done) / s.pairs_per_s
             rows["rate"] = f"{speed(s.pairs_per_s)}, about {duration(left)} of work left"
-    if s.pulse is not None and s.pulse.failed:
-        rows["failed"] = f"{s.pulse.failed:,} shards; first, {s.pulse.first_error}"
-    if s.pulse is not None and s.pulse.alive and (slow := s.pulse.stragglers()):
+    if s.heartbeat is not None and s.heartbeat.failed:
+        rows["failed"] = f"{s.heartbeat.failed:,} shards; first, {s.heartbeat.first_error}"
+    if s.heartbeat is not None and alive and (slow := s.heartbeat.stragglers()):
         shown = ", ".join(f"shard {shard} ({duration(t)})" for shard, t in list(slow.items())[:5])
-        rows["stragglers"] = f"{shown}; usual is {duration(s.pulse.typical_s or 0)}"
+        rows["stragglers"] = f"{shown}; usual is {duration(s.heartbeat.typical_s or 0)}"
     return rows
 
 

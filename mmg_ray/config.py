@@ -12,13 +12,21 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.dataclasses import dataclass
 
 from mmg_ray.errors import ConfigError
+from mmg_ray.plain_yaml import parse
+from mmg_ray.url_secrets import require_no_secret
 
-_STRICT = ConfigDict(extra="forbid")
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 def _as_texts(value: Any) -> Any:
@@ -27,12 +35,24 @@ def _as_texts(value: Any) -> Any:
     return tuple(str(v) if isinstance(v, int | float) else v for v in items)
 
 
+_MAX_SEED = 2**63 - 1
+
 Texts = Annotated[tuple[str, ...], BeforeValidator(_as_texts)]
+
+
+def _is_url(url: str) -> str:
+    if not url.strip() or any(ord(character) < 32 or ord(character) == 127 for character in url):
+        raise ValueError("no URL or path: it is empty or has control characters")
+    require_no_secret(url)  # it would be stored with the run
+    return url
+
+
+Url = Annotated[str, AfterValidator(_is_url)]
 
 
 @dataclass(frozen=True, config=_STRICT)
 class DataConfig:
-    path: str = Field(description="input file or folder; any fsspec URL")
+    path: Url = Field(description="input file or folder; any fsspec URL")
     format: str = Field(default="auto", description="auto (by file ending), or a name from SOURCES")
     transpose: bool = Field(
         default=False, description="true when the file holds variables x samples"
@@ -91,8 +111,8 @@ class DataConfig:
         lt=1,
         description="share of the samples to draw at random, without replacement, for a consensus of runs",
     )
-    subsample_seed: int = Field(default=0, ge=0, description="subsample: which draw")
-    groups: str | None = Field(
+    subsample_seed: int = Field(default=0, ge=0, le=_MAX_SEED, description="subsample: which draw")
+    groups: Url | None = Field(
         default=None,
         description="table with columns variable, group: members form one vector variable",
     )
@@ -114,10 +134,10 @@ class PairsConfig:
         default="all", description="all pairs, sources x all, or the pairs of a table"
     )
     sources: Texts = Field(default=(), description="bipartite: names or * patterns of the sources")
-    sources_file: str | None = Field(
+    sources_file: Url | None = Field(
         default=None, description="bipartite: text file with one source name a line"
     )
-    path: str | None = Field(default=None, description="list: table with columns source, target")
+    path: Url | None = Field(default=None, description="list: table with columns source, target")
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -127,7 +147,7 @@ class SNRConfig:
         description="density of the noise levels; logistic is the MMG paper's rule",
     )
     n_draws: int = Field(
-        default=16, ge=1, description="noise levels per sample in the final integral"
+        default=16, ge=1, le=4096, description="noise levels per sample in the final integral"
     )
     logsnr_max: float = Field(
         default=10.0,
@@ -135,7 +155,7 @@ class SNRConfig:
         le=20,
         description="top of the learned range at least; its tail is added",
     )
-    n_bins: int = Field(default=16, ge=4, description="bins of the adaptive density")
+    n_bins: int = Field(default=16, ge=4, le=4096, description="bins of the adaptive density")
     floor: float = Field(
         default=0.25, gt=0, le=1, description="share of the draws spread over the whole range"
     )
@@ -144,13 +164,18 @@ class SNRConfig:
 @dataclass(frozen=True, config=_STRICT)
 class NetworkConfig:
     width: int | None = Field(
-        default=None, ge=4, description="units per hidden layer; default 32, and 64 with a group"
+        default=None,
+        ge=4,
+        le=4096,
+        description="units per hidden layer; default 32, and 64 with a group",
     )
-    n_layers: int = Field(default=3, ge=1, description="hidden layers")
-    n_steps: int = Field(default=1500, ge=1, description="optimiser steps")
-    batch_size: int = Field(default=256, ge=8, description="samples per step and pair")
-    learning_rate: float = Field(default=1e-2, gt=0, description="peak of the cosine schedule")
-    weight_decay: float = Field(default=1e-2, ge=0, description="decoupled weight decay")
+    n_layers: int = Field(default=3, ge=1, le=64, description="hidden layers")
+    n_steps: int = Field(default=1500, ge=1, le=10**6, description="optimiser steps")
+    batch_size: int = Field(default=256, ge=8, le=10**6, description="samples per step and pair")
+    learning_rate: float = Field(
+        default=1e-2, gt=0, le=10, description="peak of the cosine schedule"
+    )
+    weight_decay: float = Field(default=1e-2, ge=0, le=100, description="decoupled weight decay")
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -186,12 +211,14 @@ class NullConfig:
     max_permutations: int = Field(
         default=9999,
         ge=0,
+        le=10**8,
         description="most that one pair may get, which bounds its p-value below by 1 / (1 + this); "
         "0 makes no such test",
     )
     block_samples: int | None = Field(
         default=None,
         ge=1,
+        le=2**31 - 1,
         description="block: samples of a block, or of a trial; default ten correlation times",
     )
 
@@ -202,9 +229,12 @@ class EstimatorConfig:
         default="auto",
         description="auto (a cascade: screen, table, splines; neural for groups), screen, spline, neural or gaussian",
     )
-    seed: int = Field(default=0, ge=0, description="key of every random stream")
+    seed: int = Field(default=0, ge=0, le=_MAX_SEED, description="key of every random stream")
     min_samples: int = Field(
-        default=30, ge=8, description="pairs with fewer complete samples get a status, not a number"
+        default=30,
+        ge=8,
+        le=2**31 - 1,
+        description="pairs with fewer complete samples get a status, not a number",
     )
     cascade: CascadeConfig = Field(
         default_factory=CascadeConfig, description="how deep denoiser: auto takes a pair"
@@ -224,10 +254,15 @@ class EstimatorConfig:
 @dataclass(frozen=True, config=_STRICT)
 class PlanConfig:
     tile_variables: int | None = Field(
-        default=None, ge=1, description="variables per side of a tile; default by denoiser"
+        default=None,
+        ge=1,
+        le=2**16,
+        description="variables per side of a tile; default by denoiser",
     )
-    shard_s: float = Field(default=30.0, gt=0, description="projected seconds of work per shard")
-    reuse: str | None = Field(
+    shard_s: float = Field(
+        default=30.0, gt=0, le=10**6, description="projected seconds of work per shard"
+    )
+    reuse: Url | None = Field(
         default=None,
         description="URL of a complete run: pairs of variables that have not changed since are taken from it",
     )
@@ -244,6 +279,7 @@ class EdgesConfig:
     top_k: int | None = Field(
         default=None,
         ge=1,
+        le=2**31 - 1,
         description="each shard stores its k most significant and its k strongest pairs only, "
         "so those of the whole run are among them; default all",
     )
@@ -267,24 +303,33 @@ class ExecuteConfig:
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="auto uses the GPU that a task has been given"
     )
-    num_cpus: float = Field(default=1.0, gt=0, description="Ray: CPUs reserved by a task")
-    num_gpus: float = Field(default=0.0, ge=0, description="Ray: share of a GPU reserved by a task")
+    num_cpus: float = Field(default=1.0, gt=0, le=4096, description="Ray: CPUs reserved by a task")
+    num_gpus: float = Field(
+        default=0.0, ge=0, le=64, description="Ray: share of a GPU reserved by a task"
+    )
     max_in_flight: int | None = Field(
-        default=None, ge=1, description="shards submitted at once; default twice what fits"
+        default=None,
+        ge=1,
+        le=10**6,
+        description="shards submitted at once; default twice what fits",
     )
     max_retries: int = Field(
-        default=3, ge=0, description="attempts after a lost worker or node (never after a bad pair)"
+        default=3,
+        ge=0,
+        le=1000,
+        description="attempts after a lost worker or node (never after a bad pair)",
     )
     drain_s: float = Field(
         default=20.0,
         ge=0,
+        le=86400,
         description="seconds that shards in flight get to finish on SIGTERM or --stop-after",
     )
 
 
 @dataclass(frozen=True, config=_STRICT)
 class OutputConfig:
-    url: str = Field(default="runs/run", description="where the run is stored; any fsspec URL")
+    url: Url = Field(default="runs/run", description="where the run is stored; any fsspec URL")
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -333,10 +378,8 @@ def load(text: str, overrides: Iterable[str] = ()) -> Config:
 
 def load_as(kind: type[AnyConfig], text: str, overrides: Iterable[str] = ()) -> AnyConfig:
     """The same for a dataclass that adds sections to Config, as pipelines do."""
-    try:
-        tree = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"the configuration is not valid YAML: {error}") from None
+    tree = parse(text, "the configuration")
+    tree = {} if tree is None else tree
     if not isinstance(tree, dict):
         raise ConfigError(
             f"the configuration must be a mapping of sections, got {type(tree).__name__}; "
@@ -362,9 +405,9 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def _set(tree: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
-    if not separator or not key:
-        raise ConfigError(f"--set {override!r}: write it as section.key=value")
-    *sections, leaf = key.split(".")
+    *sections, leaf = (part.strip() for part in key.split("."))
+    if not separator or not all([*sections, leaf]):
+        raise ConfigError(f"--set {override!r:.200}: write it as section.key=value")
     node = tree
     for section in sections:
         if node.get(section) is None:  # absent, or an empty section in the file
@@ -373,11 +416,9 @@ def _set(tree: dict[str, Any], override: str) -> None:
         if not isinstance(node, dict):
             raise ConfigError(f"--set {override!r}: {section!r} holds a value, not a section")
     try:
-        node[leaf] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(
-            f"--set {override!r}: the value is not valid YAML ({error}); a list is [a, b]"
-        ) from None
+        node[leaf] = parse(text, "the value")
+    except ConfigError as error:
+        raise ConfigError(f"--set {override:.200}: {error}; a list is [a, b]") from None
 
 
 def _explain(error: ValidationError, kind: type[Config]) -> str:
@@ -393,7 +434,14 @@ def _explain_one(item: Mapping[str, Any], kind: type[Config]) -> str:
         return f"unknown key '{key}': did you mean '{near[0]}'? Known here: {', '.join(known)}"
     if item["type"] == "missing":
         return f"'{key}' is required and was not given"
-    return f"'{key}' is {item['input']!r}: {item['msg']}"
+    value = item["input"]
+    # what is no number or text where one is asked for may be anything, credentials for example
+    shown = (
+        f"{value!r:.200}"
+        if isinstance(value, str | int | float | None)
+        else f"a {type(value).__name__}"
+    )
+    return f"'{key}' is {shown}: {item['msg']}"
 
 
 def known_keys(path: Iterable[str], kind: type[Config] = Config) -> list[str]:

@@ -106,4 +106,4 @@ def read_config(config: str) -> str:
     """The text of a configuration, at any URL; StoreError where there is none."""
     if not Location(config).exists():
         raise StoreError(f"there is no configuration at {config}; --show-config prints one")
-    return Location(config).read_bytes().decode()
+    return Location(config).read_text()

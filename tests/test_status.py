@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +17,12 @@ from mmg_ray import config
 from mmg_ray.cli import main
 from mmg_ray.errors import StoreError
 from mmg_ray.execute import driver
-from mmg_ray.store import pulse
+from mmg_ray.store import heartbeat
+from mmg_ray.store.heartbeat import State
 from mmg_ray.store.location import Location
-from mmg_ray.store.pulse import Pulse, State
+from mmg_ray.store.process import Process, this_process
+
+ELSEWHERE = Process("another machine", 1, "1")
 
 
 @pytest.fixture
@@ -45,7 +51,7 @@ def shown(place: Location, *options: str) -> str:
 
 
 def sign(place: Location, **fields) -> None:
-    pulse.write(place, Pulse(**{**vars(pulse.new("another")), "pid": os.getppid(), **fields}))
+    heartbeat.write(place, replace(heartbeat.first("another", 1), **fields))
 
 
 def test_a_run_at_work(place: Location) -> None:
@@ -61,8 +67,9 @@ def test_a_run_at_work(place: Location) -> None:
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"updated": time.time() - 1000}, "dead"),
-        ({"pid": 2**22 + 1}, "dead"),
+        ({"updated": 0.0, "process": ELSEWHERE}, "dead"),
+        ({"process": replace(this_process(), pid=2**22 + 1)}, "dead"),
+        ({"process": replace(this_process(), started="1")}, "dead"),
         ({"state": State.STOPPED}, "stopped as asked"),
         ({"state": State.FAILED}, "ended with failures"),
     ],
@@ -74,24 +81,46 @@ def test_a_run_that_nobody_works_on(place: Location, fields: dict, says: str) ->
     assert "go on with: mmg-ray run" in text
 
 
-def test_a_driver_that_is_at_work_keeps_the_run(
-    place: Location, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("hours", [-3, 0, 3])
+def test_a_driver_on_a_host_with_another_clock_is_seen_at_work(
+    place: Location, monkeypatch: pytest.MonkeyPatch, hours: float
 ) -> None:
-    monkeypatch.setattr(pulse, "INTERVAL_S", 0.05)
-    sign(place)
-    read, beats = pulse.read, []
+    monkeypatch.setattr(heartbeat, "INTERVAL_S", 0.2)
+    over = threading.Event()
 
-    def beating(run: Location) -> Pulse | None:
-        beats.append(0)
-        sign(place, updated=time.time() + 0.001 * len(beats))
-        return read(run)
+    def beat(count: int) -> None:
+        sign(place, count=count, updated=time.time() + 3600 * hours, process=ELSEWHERE)
 
-    monkeypatch.setattr(pulse, "read", beating)
-    with pytest.raises(StoreError, match="another driver is at work"):
-        driver.run(place.url)
+    def work() -> None:
+        for count in itertools.count(1):
+            beat(count)
+            if over.wait(0.1):
+                return
+
+    beat(0)
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        assert "driver running" in shown(place)
+        with pytest.raises(StoreError, match="another driver is at work"):
+            driver.run(place.url)
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("hours", [-3, 0, 3])
+def test_a_driver_that_is_silent_is_dead_whatever_its_clock(
+    place: Location, monkeypatch: pytest.MonkeyPatch, hours: float
+) -> None:
+    monkeypatch.setattr(heartbeat, "INTERVAL_S", 0.1)
+    monkeypatch.setattr(heartbeat, "SILENT_S", 0.5)
+    sign(place, updated=time.time() + 3600 * hours, process=ELSEWHERE)
+    assert "driver dead" in shown(place) or hours == 0
+    assert driver.run(place.url).status().complete
 
 
 def test_a_sign_that_cannot_be_read_is_none(place: Location) -> None:
-    (place / pulse.PULSE).write_bytes(b"{")
-    assert pulse.read(place) is None
+    (place / heartbeat.HEARTBEAT).write_bytes(b"{")
+    assert heartbeat.read(place) is None
     assert "driver not running" in shown(place)

@@ -22,6 +22,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGTERM, signal.SIGALRM)
+_LONGEST_S = 366 * 86400.0
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "min": 60.0, "s": 1.0, "": 1.0}
 
 
@@ -74,6 +75,11 @@ def draining(stop_after_s: float | None, drain_s: float) -> Iterator[Drain]:
 
     Only the main thread of a process gets signals: elsewhere nothing is taken over.
     """
+    if stop_after_s is not None and not 0 < stop_after_s <= _LONGEST_S:
+        raise ConfigError(
+            f"stop_after is {stop_after_s:g} s; it must be more than 0 and at most 366 d. Without it a "
+            "run goes on until it is complete"
+        )
     drain = Drain(drain_s)
     if threading.current_thread() is not threading.main_thread():
         if stop_after_s is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,11 +12,12 @@ from fsspec.implementations.local import LocalFileSystem
 
 from mmg_ray import config as configuration
 from mmg_ray.config import Config
-from mmg_ray.errors import ConfigError, Drained, MMGError, RunError, StoreError
+from mmg_ray.errors import ConfigError, DataError, Drained, MMGError, RunError, StoreError
 from mmg_ray.estimator.denoisers import denoiser
 from mmg_ray.execute.drain import Abandoned, Drain, draining
+from mmg_ray.execute.driver_lock import DriverLock, driving
 from mmg_ray.execute.executor import open_executor
-from mmg_ray.execute.heart import Heart, beating, taken
+from mmg_ray.execute.numerics import numerical_environment
 from mmg_ray.execute.outcome import Executor
 from mmg_ray.execute.planning import (
     PlanSummary,
@@ -39,7 +39,7 @@ from mmg_ray.execute.task import (
     run_shard,
 )
 from mmg_ray.plan.cost import TASK_BYTES
-from mmg_ray.store import integrity, manifest, matrix, selection, shards
+from mmg_ray.store import environments, integrity, manifest, matrix, selection, shards
 from mmg_ray.store.location import Location
 from mmg_ray.store.manifest import Manifest
 from mmg_ray.store.prepared import Prepared, prepare
@@ -81,8 +81,7 @@ def run(
     _check(asked)
     with draining(stop_after_s, asked.config.execute.drain_s) as drain:
         try:
-            found = _resume(asked) if manifest.exists(asked.place) else _begin(asked)
-            _finish(asked, found, drain, verify)
+            _drive(asked, drain, verify)
         except (Abandoned, KeyboardInterrupt):
             if not drain.abandoned:  # Ray turns whatever a signal raises into this
                 raise
@@ -137,7 +136,7 @@ def _configure(what: Config | str | os.PathLike[str], overrides: Iterable[str]) 
     else:
         given = Location(os.fspath(what))
         if given.name.endswith((".yaml", ".yml")):
-            text = given.read_bytes().decode()
+            text = given.read_text()
         elif manifest.exists(given):
             found = manifest.read(given)
             # where it lies now, not where it was begun
@@ -186,26 +185,26 @@ def _digests(config: Config) -> dict[str, str]:
     }
 
 
-def _begin(asked: _Asked) -> Manifest:
-    """Read and prepare the data, plan, and freeze both."""
+def _begin(asked: _Asked, digests: dict[str, str]) -> Manifest:
+    """Read and prepare the data, plan, and freeze both. DataError if the input is not what it was."""
     config, place = asked.config, asked.place
     if config.plan.reuse is not None:
         Reuse(config).require_complete()
-    digests = _digests(config)
-    # a first small object shows that the place can be written, before time is spent on the table
-    claimed = manifest.claim(place, manifest.fingerprint(config, digests))
-    try:
-        table = _read(config)
-        names, dims = outline(table, config.data)
-        plan = make_plan(config, names, dims, table.n_samples)
-        log.info("preparing %s variables x %s samples", f"{len(names):,}", f"{table.n_samples:,}")
-        prepared = prepare(table, config.data, place)
-        return manifest.write(place, config, digests, plan, table.n_samples, prepared)
-    except BaseException:
-        if claimed:
-            with contextlib.suppress(StoreError):  # the reason for being here says more
-                (place / manifest.CLAIM).remove()
-        raise
+    table = _read(config)
+    names, dims = outline(table, config.data)
+    plan = make_plan(config, names, dims, table.n_samples)
+    log.info("preparing %s variables x %s samples", f"{len(names):,}", f"{table.n_samples:,}")
+    prepared = prepare(table, config.data, place)
+    changed = [name for name, digest in _digests(config).items() if digest != digests[name]]
+    if changed:
+        raise DataError(
+            f"{config.data.path}, or a file that belongs to it, was replaced or written to while it was "
+            f"read (the {' and the '.join(changed)} changed), so nothing was begun. Wait until it is "
+            "whole, and start again"
+        )
+    return manifest.write(
+        place, config, digests, plan, table.n_samples, prepared, numerical_environment()
+    )
 
 
 def _read(config: Config) -> Table:
@@ -216,23 +215,24 @@ def _read(config: Config) -> Table:
     return table
 
 
-def _finish(asked: _Asked, found: Manifest, drain: Drain, verify: bool) -> None:
-    """Whatever of the shards and the matrix is missing, or damaged."""
+def _drive(asked: _Asked, drain: Drain, verify: bool) -> None:
+    """Whatever of a run is missing or damaged; nothing is written if nothing is."""
     place = asked.place
-    state = _State.of(asked, found)
-    for path in sorted(set(state.wrong)):
-        if not (integrity.is_input(path) or integrity.is_matrix(path)):
-            _say_file(asked, path, state.wrong.pop(path))
-    if state.complete and not verify:
+    found = _resume(asked) if manifest.exists(place) else None
+    if found is not None and not verify and _State.of(asked, found).complete:
         log.info("%s is complete", place.url)
         return
-    with beating(place, drain) as heart:
-        try:
-            _work(asked, found, state, drain, heart, verify)
-        except BaseException:
-            if heart.lost:
-                raise taken(place) from None
-            raise
+    digests = {} if found is not None else _digests(asked.config)  # no input, nothing is written
+    with driving(place, drain) as lock:
+        if found is None:  # another driver may have begun it meanwhile
+            found = _resume(asked) if manifest.exists(place) else _begin(asked, digests)
+        if drain.requested:
+            raise _drained(asked)
+        state = _State.of(asked, found)
+        if verify or not state.complete:
+            _work(asked, found, state, drain, lock, verify)
+        else:  # by the driver that was waited for
+            log.info("%s is complete", place.url)
 
 
 class _State:
@@ -255,6 +255,9 @@ class _State:
         """As far as listings, footers and small reads can tell."""
         state = cls(asked, found, shards.finished(asked.place, found.fingerprint))
         state.wrong = integrity.glance(asked.place, found)
+        for path in sorted(set(state.wrong)):
+            if not (integrity.is_input(path) or integrity.is_matrix(path)):
+                _say_file(asked, path, state.wrong.pop(path))
         return state
 
     def forget(self, shard: int) -> Footer:
@@ -279,7 +282,7 @@ class _State:
 
 
 def _work(
-    asked: _Asked, found: Manifest, state: _State, drain: Drain, heart: Heart, verify: bool
+    asked: _Asked, found: Manifest, state: _State, drain: Drain, lock: DriverLock, verify: bool
 ) -> None:
     place, fingerprint = asked.place, found.fingerprint
     tally = Tally(found.n_shards, found.n_pairs)
@@ -290,6 +293,7 @@ def _work(
     )
     if state.done:
         log.info("going on: %s", tally.line())
+        _warn_of_mixture(asked, here=True)
     device = task_device(asked.config.execute)
 
     def tasks(wanted: Iterable[int]) -> list[ShardTask]:
@@ -308,13 +312,35 @@ def _work(
             raise _drained(asked)
         todo = tasks(shard for shard in range(found.n_shards) if shard not in state.done)
         if todo:
-            _estimate(executor, todo, tally, state.done, drain, heart)
+            _estimate(executor, todo, tally, state.done, drain, lock)
+            _warn_of_mixture(asked, here=False)
         if drain.requested and tally.shards < found.n_shards:
             raise _drained(asked)
         if state.lacks_matrix:
             _assemble(executor.on_cpu(), place, found, state, drain)
             if drain.requested and state.lacks_matrix:
                 raise _drained(asked)
+
+
+def _warn_of_mixture(asked: _Asked, here: bool) -> None:
+    """Say where shards of a run come from unlike CPUs or libraries; `here`: those to come, too."""
+    place, execute = asked.place, asked.config.execute
+    on_this_machine = execute.executor == "serial" or execute.address == "local"
+    if not here and on_this_machine:
+        return  # said at the start
+    found = environments.recorded(place)
+    different = environments.differences(
+        [*found, numerical_environment()] if found and on_this_machine else found
+    )
+    if different:
+        log.warning(
+            "the shards of %s come from unlike CPUs or versions of libraries (%s): values "
+            "may differ in their last digits from those that one of them alone would give. For the "
+            "same bits install the same versions everywhere, and set ATEN_CPU_CAPABILITY and "
+            "OPENBLAS_CORETYPE to what all CPUs have (docs/cluster.md)",
+            place.url,
+            "; ".join(different),
+        )
 
 
 def _prepare_again(asked: _Asked, found: Manifest, wrong: dict[str, str]) -> None:
@@ -404,20 +430,20 @@ def _estimate(
     tally: Tally,
     done: dict[int, str],
     drain: Drain,
-    heart: Heart,
+    lock: DriverLock,
 ) -> None:
     """Run the shards that are missing, and note their digests; RunError at the end if some failed."""
     first_error, any_done = "", False
 
     def handed_out() -> Iterator[ShardTask]:
         for item in drain.until(tasks):
-            heart.handed_out(item.shard)
+            lock.handed_out(item.shard)
             yield item
 
     with progress(tally) as show:
         show()
         for outcome in executor.map(run_shard, handed_out()):
-            heart.came_back(outcome.item.shard, outcome.error)
+            lock.came_back(outcome.item.shard, outcome.error)
             if outcome.result is not None:
                 tally.add(outcome.result)
                 done[outcome.item.shard] = outcome.result.digest

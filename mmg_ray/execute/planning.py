@@ -15,7 +15,8 @@ from mmg_ray.errors import ConfigError
 from mmg_ray.estimator import nulls
 from mmg_ray.estimator.denoisers import denoiser
 from mmg_ray.estimator.given import estimate_given
-from mmg_ray.execute.task import device_of, given_of, one_thread
+from mmg_ray.execute.numerics import library_threads
+from mmg_ray.execute.task import device_of, given_of
 from mmg_ray.plan.cost import Projection, Workload, project, tile_seconds
 from mmg_ray.plan.tiles import Plan, cut_shards
 from mmg_ray.schema import Cost
@@ -99,7 +100,7 @@ def calibrate(config: Config, table: Table, plan: Plan, dims: np.ndarray) -> flo
     of_pair = workload(config, dims, table.n_samples).seconds(gpu_share(config.execute))
     device = device_of(task_device(config.execute))
     measured = expected = 0.0
-    with tempfile.TemporaryDirectory(prefix="mmg_ray-") as folder, one_thread():
+    with tempfile.TemporaryDirectory(prefix="mmg_ray-") as folder, library_threads():
         prepare(table, config.data, Location(folder))
         prepared = Prepared.open(Location(folder))
         given = given_of(prepared, config.estimator)

@@ -6,8 +6,7 @@ pure function of (prepared data, configuration, shard id), so it may run anywher
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,10 +17,11 @@ from mmg_ray.config import Config, EstimatorConfig
 from mmg_ray.errors import MMGError, StoreError
 from mmg_ray.estimator.given import Given, estimate_given
 from mmg_ray.estimator.marginals import MISSING
+from mmg_ray.execute.numerics import library_threads, numerical_environment
 from mmg_ray.execute.outcome import describe
 from mmg_ray.plan.tiles import Plan
 from mmg_ray.schema import PairEstimate, PairEstimates, Receipt, Status, Variable
-from mmg_ray.store import digests, manifest, matrix, shards
+from mmg_ray.store import digests, environments, manifest, matrix, shards
 from mmg_ray.store.digests import Digests
 from mmg_ray.store.kept import KeptRows
 from mmg_ray.store.location import Location
@@ -63,11 +63,12 @@ def run_shard(task: ShardTask) -> Receipt:
     storage cannot be read or written.
     """
     run, config, plan, prepared = _opened(task.url, task.fingerprint)
+    _record_environment(task.url, task.fingerprint)
     device = device_of(task.device)
     kept = KeptRows(config.edges)
     held: dict[int, Variable] = {}
     reuse = None if config.plan.reuse is None else Reuse(config)
-    with one_thread():
+    with library_threads():
         given = given_of(prepared, config.estimator)
         for tile in plan.shard_tiles(task.shard):
             pairs = plan.tile_pairs(tile)
@@ -111,6 +112,12 @@ def _opened(url: str, fingerprint: str) -> tuple[Location, Config, Plan, Prepare
         )
     plan = manifest.read_plan(run, found.plan_digest)
     return run, found.resolved(), plan, Prepared.open(run, found.prepared_digest)
+
+
+@lru_cache(maxsize=1)
+def _record_environment(url: str, _fingerprint: str) -> None:
+    """Once a worker: with what the shards it computes are computed."""
+    environments.record(Location(url), numerical_environment())
 
 
 def _load(
@@ -190,14 +197,3 @@ def device_of(name: str) -> str:
     if name != "auto":
         return name
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One torch thread: sums are then added in one order, whatever the machine and its load."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -288,7 +288,7 @@ def _run_section(found: Findings) -> str:
         if s.pairs_per_s
         else "not known",
         "shards": f"{s.shards_done:,}, {found.stored_bytes / 1e6:,.1f} MB of edges",
-        "shards that failed": f"{s.pulse.failed:,}" if s.pulse else "not known",
+        "shards that failed": f"{s.heartbeat.failed:,}" if s.heartbeat else "not known",
         "mmg_ray": m.version,
         "fingerprint": m.fingerprint,
         "report made": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -69,7 +69,7 @@ def nightly(
 
     began = time.monotonic()
     place = Location(base)
-    text = Location(config).read_bytes().decode()
+    text = Location(config).read_text()
     cfg = configuration.load(text, [*settings, f"output.url={(place / day).url}"])
     fingerprint = driver.fingerprint_of(cfg)
     last = _latest(place)

@@ -11,6 +11,8 @@ import errno
 import json
 import os
 import re
+import secrets
+import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -19,15 +21,14 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from mmg_ray.errors import StoreError
+from mmg_ray.plain_yaml import decode
+from mmg_ray.url_secrets import require_no_secret
 
 _CONFLICTS = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
-# what s3fs makes of "not implemented", and local disks without hard links
-_UNSUPPORTED = (errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EMLINK)
-# user:password@host, or a parameter of a signed URL
-_SECRET = re.compile(
-    r"://[^/@]*:[^/@]*@|[?&][^=&]*(signature|credential|token|secret|password|api_?key|\bsig)=",
-    re.IGNORECASE,
-)
+# what s3fs makes of "not implemented"
+_UNSUPPORTED = (errno.ENOSYS, errno.EOPNOTSUPP)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SETTLE_S = 1.0  # of a store without conditional writes: longer than a write of a few bytes takes
 
 
 class Location:
@@ -37,18 +38,20 @@ class Location:
     """
 
     def __init__(self, url: str) -> None:
-        _require_no_secret(url)
-        self.url = url.rstrip("/")
+        require_no_secret(url)
+        if not url.strip() or _CONTROL.search(url):
+            raise StoreError(f"{url!r} is no URL or path: it is empty or has control characters")
+        self.url = _trimmed(url)
         try:
             self.fs, self.path = fsspec.core.url_to_fs(self.url)
-        except (ValueError, ImportError) as error:
+        except (ValueError, ImportError, TypeError) as error:
             raise StoreError(f"cannot open {url!r}: {error}") from None
 
     def __reduce__(self) -> tuple[type, tuple[str]]:
         return (Location, (self.url,))
 
     def __truediv__(self, name: str) -> Location:
-        return Location(f"{self.url}/{name}")
+        return Location(f"{self.url}{'' if self.url.endswith('/') else '/'}{name}")
 
     def __repr__(self) -> str:
         return f"Location({self.url!r})"
@@ -65,6 +68,10 @@ class Location:
         with self._errors("read"):
             data: bytes = self.fs.cat_file(self.path)
             return data
+
+    def read_text(self) -> str:
+        """A configuration or a list of names; ConfigError where it is not text."""
+        return decode(self.read_bytes(), self.url)
 
     def read_json(self, way_out: str = "Restore it, or start the run at another URL") -> Any:
         """What it says; StoreError with a way out where it is no JSON."""
@@ -90,7 +97,8 @@ class Location:
     def create_json(self, value: Any) -> bool:
         """Write it unless something is there; False if so. Of several at once exactly one succeeds.
 
-        A store without conditional writes takes the last writer: the caller must read it again.
+        Of values that are to be told apart each must be another. A store without conditional writes
+        keeps the last of those that are written within a second.
         """
         with self._errors("write"):
             try:
@@ -108,7 +116,8 @@ class Location:
         if self.exists():
             return False
         self.write_json(value)
-        return True
+        time.sleep(_SETTLE_S)
+        return bool(self.read_json() == value)
 
     def remove(self) -> None:
         """Delete the object; nothing happens where there is none."""
@@ -130,7 +139,7 @@ class Location:
                 # an object store's listing is cached by fsspec; another process may have written
                 self.fs.invalidate_cache(self.path)
                 found = self.fs.ls(self.path, detail=True)
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 return {}
         return {
             str(entry["name"]).rstrip("/").rsplit("/", 1)[-1]: (
@@ -175,14 +184,23 @@ class Location:
 
     def _create_local(self, data: bytes) -> None:
         with self._temporary(data) as temporary:
-            os.link(temporary, self.path)  # the one call that refuses and is atomic
+            try:
+                os.link(temporary, self.path)  # the one call that refuses and is atomic
+            except FileExistsError:
+                raise
+            except (OSError, AttributeError):  # no hard links here: errors differ by file system
+                # refuses, too; what is read in the moment before it is written is empty
+                with open(self.path, "xb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
 
     @contextlib.contextmanager
     def _temporary(self, data: bytes) -> Iterator[str]:
         """A file beside this place that is whole and on the disk; gone afterwards."""
         os.makedirs(os.path.dirname(self.path), exist_ok=True)
-        # the pid keeps two writers of one object apart; the last replace wins, both wrote the same
-        temporary = f"{self.path}.{os.getpid()}.tmp"
+        # random: two writers of one object may have the same pid on two hosts or in two containers
+        temporary = f"{self.path}.{secrets.token_hex(8)}.tmp"
         try:
             with open(temporary, "wb") as file:
                 file.write(data)
@@ -208,13 +226,10 @@ class Location:
             raise StoreError(f"cannot {verb} {self.url}: {error}") from error
 
 
-def _require_no_secret(url: str) -> None:
-    if "://" in url and _SECRET.search(url):
-        raise StoreError(
-            f"a URL of {url.partition('://')[0]}:// holds a password, token or signature, and URLs are "
-            "stored with the run and logged. Leave it out, and give it in the environment, in fsspec's "
-            "configuration (~/.config/fsspec/conf.json) or in ~/.netrc; or fetch the file first"
-        )
+def _trimmed(url: str) -> str:
+    """Without slashes at the end, except those that it cannot be without: / and scheme://."""
+    trimmed = url.rstrip("/")
+    return url if not trimmed or (trimmed.endswith(":") and "://" in url) else trimmed
 
 
 def _json(value: Any) -> bytes:

@@ -1,8 +1,6 @@
 """What a run is: its configuration, the data it belongs to and its plan; written once.
 
-`started.json` claims the place for a fingerprint while the data are prepared, so that of two first
-starts with different configurations one wins. `plan.npz` holds the plan, `manifest.json` everything
-else. The manifest is written last, before the first shard: a run without one has not begun and is
+`plan.npz` holds the plan, `manifest.json` everything else. The manifest is written last, before the first shard: a run without one has not begun and is
 prepared anew. It holds digests of the plan, of the prepared variables and of itself.
 """
 
@@ -14,7 +12,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,7 +28,6 @@ from mmg_ray.store.location import Location
 
 MANIFEST = "manifest.json"
 PLAN = "plan.npz"
-CLAIM = "started.json"
 
 # Raised whenever the same configuration and data would give other numbers or another layout.
 RESULTS_FORMAT = 5
@@ -54,6 +51,8 @@ class Manifest:
         pairs_digest: of the file that lists pairs or sources; empty without one.
         plan_digest, prepared_digest: of the files that hold them.
         version: of mmg_ray.
+        environment: versions of the numerical libraries and the CPU's features, of the driver that
+            began it; `environments` has those of the workers.
         created: UTC time, ISO 8601.
     """
 
@@ -72,6 +71,7 @@ class Manifest:
     n_shards: int
     tile_variables: int
     created: str
+    environment: dict[str, str] = field(default_factory=dict)
 
     def resolved(self) -> Config:
         """The stored configuration as an object."""
@@ -114,24 +114,6 @@ def read_plan(run: Location, digest: str) -> Plan:
         )
 
 
-def claim(run: Location, fingerprint: str) -> bool:
-    """Say that a run of this fingerprint is being prepared here; False if that was said before.
-
-    FingerprintError where a run of another one is being prepared.
-    """
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    place = run / CLAIM
-    created = place.create_json({"fingerprint": fingerprint, "started": started})
-    there = place.read_json()  # a store without conditional writes keeps the last of several
-    if not isinstance(there, dict) or there.get("fingerprint") != fingerprint:
-        since = there.get("started") if isinstance(there, dict) else "an unknown time"
-        raise FingerprintError(
-            f"a run of another configuration or other data is being prepared at {run.url} since "
-            f"{since}. Choose another output.url, or, if that start has died, delete {place.url}"
-        )
-    return created
-
-
 def write(
     run: Location,
     config: Config,
@@ -139,6 +121,7 @@ def write(
     plan: Plan,
     n_samples: int,
     prepared_digest: str,
+    environment: Mapping[str, str],
 ) -> Manifest:
     """Freeze a run: its plan, then its manifest; the manifest that is there if another was first."""
     plan_digest = write_plan(run, plan)
@@ -158,6 +141,7 @@ def write(
         n_shards=plan.n_shards,
         tile_variables=plan.tile_variables,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        environment=dict(environment),
     )
     (run / MANIFEST).create_json(digested.signed(asdict(manifest)))
     found = read(run)

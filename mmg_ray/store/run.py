@@ -20,10 +20,10 @@ from mmg_ray.network.steps.fdr import with_q_values
 from mmg_ray.network.stream import Batch, EdgeStream
 from mmg_ray.plan.pairs import SourcePairs
 from mmg_ray.schema import FAILURES, Status
-from mmg_ray.store import integrity, manifest, matrix, pulse, shards
+from mmg_ray.store import heartbeat, integrity, manifest, matrix, shards
+from mmg_ray.store.heartbeat import Heartbeat
 from mmg_ray.store.location import Location
 from mmg_ray.store.prepared import Prepared
-from mmg_ray.store.pulse import Pulse
 from mmg_ray.store.shards import Edges, Footer, Stored
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class RunStatus:
             three again; `run` with ``verify`` reads every byte before.
         pairs_per_s: over the last shards, by their times of change; None where too few tell.
         last_s: when the last shard was stored, UTC, seconds since 1970; None before the first.
-        pulse: the driver's last sign of life; None where there is none.
+        heartbeat: the driver's last one; None where there is none.
     """
 
     n_shards: int
@@ -66,7 +66,7 @@ class RunStatus:
     matrix_done: bool
     pairs_per_s: float | None
     last_s: float | None
-    pulse: Pulse | None
+    heartbeat: Heartbeat | None
     damaged: tuple[str, ...] = ()
 
     @property
@@ -149,9 +149,17 @@ class Run:
             matrix_done=asked and self._has_matrix(footers, wrong),
             pairs_per_s=sum(n for _, n in last[1:]) / took if took > 0 else None,
             last_s=last[-1][0] if last and last[-1][0] else None,
-            pulse=pulse.read(self._location),
+            heartbeat=heartbeat.read(self._location),
             damaged=tuple(damaged),
         )
+
+    def at_work(self) -> bool:
+        """Whether a driver is at work on it.
+
+        At once where its heartbeat is recent by the clock of this machine, or its process can be seen
+        to have ended; otherwise by whether the heartbeat changes in six seconds.
+        """
+        return heartbeat.at_work(self._location, heartbeat.read(self._location))
 
     def edges(self) -> pa.Table:
         """The edge table of the finished shards, in plan order; schema.EDGE_COLUMNS documents it.

@@ -79,7 +79,7 @@ def _sources(cfg: PairsConfig, names: Sequence[str]) -> np.ndarray:
             )
         found |= {index[name] for name in matches}
     if cfg.sources_file is not None:
-        lines = locate(cfg.sources_file).read_bytes().decode().splitlines()
+        lines = locate(cfg.sources_file).read_text().splitlines()
         wanted = [line.strip() for line in lines if line.strip()]
         absent = [name for name in wanted if name not in index]
         if len(absent) == len(wanted):

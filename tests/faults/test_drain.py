@@ -14,9 +14,9 @@ from mmg_ray import config
 from mmg_ray.errors import RESUME, ConfigError, Drained
 from mmg_ray.execute import driver, task
 from mmg_ray.execute.drain import seconds
-from mmg_ray.store import pulse
+from mmg_ray.store import heartbeat
+from mmg_ray.store.heartbeat import State
 from mmg_ray.store.location import Location
-from mmg_ray.store.pulse import State
 
 
 @pytest.mark.parametrize("executor", ["serial", "ray"])
@@ -34,7 +34,7 @@ def test_sigterm_finishes_what_is_under_way_and_the_next_start_goes_on(
     assert "the same command goes on" in said
     assert not re.search(r"Traceback|\*\*\* SIGTERM|stack trace", said, re.IGNORECASE), said
     assert len(disturbed.shards(url)) < 10
-    assert pulse.read(Location(url)).state == State.STOPPED
+    assert heartbeat.read(Location(url)).state == State.STOPPED
     began = time.monotonic()
     driver.run(config.from_dict(disturbed.settings(tmp_path)))
     disturbed.survived(f"SIGTERM, {executor}", url, expected, time.monotonic() - began)
