@@ -1,7 +1,8 @@
 """The command line: each command is a few lines around the library, and prints what a person needs.
 
 Exit codes: 0 done, 1 some shards failed (the others are stored), 2 a mistake that the message
-explains, 75 stopped early as asked (run it again to go on), 130 stopped with Ctrl-C.
+explains, 75 stopped early as asked (run it again to go on), 130 stopped with Ctrl-C, 141 the reader
+of a pipe has gone.
 """
 
 from __future__ import annotations
@@ -11,15 +12,18 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from mmg_ray import config as configuration
 from mmg_ray.errors import DataError, MMGError, StoreError
 from mmg_ray.execute.progress import duration, speed
+from mmg_ray.names import visible
+from mmg_ray.output import PIPE_CLOSED, say, standard_output, writing
 from mmg_ray.schema import Status
 from mmg_ray.store.heartbeat import State
 from mmg_ray.store.kept import RANKINGS
@@ -90,12 +94,15 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with standard_output():
+                return super().invoke(ctx)
+        except BrokenPipeError:  # `| head` has seen enough
+            ctx.exit(PIPE_CLOSED)
         except MMGError as error:
-            click.echo(f"error: {error}", err=True)
+            say(f"error: {error}", err=True)
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
-            click.echo("stopped; what is finished is stored, and `run` again goes on", err=True)
+            say("stopped; what is finished is stored, and `run` again goes on", err=True)
             ctx.exit(130)
 
 
@@ -103,7 +110,7 @@ class _Echo(logging.Handler):
     """The library's log on standard error, wherever that is at the time."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(self.format(record), err=True)
+        say(self.format(record), err=True)
 
 
 _SET = click.option(
@@ -178,8 +185,8 @@ def run_command(
     status = done.status()
     _print_statuses(console, status)
     console.print(_edge_table(done.strongest(_SHOWN_AFTER_RUN), "Strongest edges"))
-    click.echo(f"results: {done.url}")
-    click.echo(f"more:    mmg-ray edges {done.url} --csv edges.csv")
+    say(f"results: {done.url}")
+    say(f"more:    mmg-ray edges {done.url} --csv edges.csv")
     require_no_failures(done)
 
 
@@ -223,7 +230,7 @@ def plan(config: str, overrides: tuple[str, ...], calibrate: bool) -> None:
         if p.calibrated is None
         else f"times follow tiles measured here, {p.calibrated:.2g} times the cost model's"
     )
-    click.echo(f"{times}; nothing was written")
+    say(f"{times}; nothing was written")
 
 
 @main.command()
@@ -268,7 +275,7 @@ def _print_status(run: Run, s: RunStatus, alive: bool) -> None:
     )
     _print_statuses(_console(), s)
     if not s.complete and not alive:
-        click.echo(f"go on with: mmg-ray run {run.url}")
+        say(f"go on with: mmg-ray run {run.url}")
 
 
 @main.command()
@@ -287,10 +294,8 @@ def _print_status(run: Run, s: RunStatus, alive: bool) -> None:
     show_default=True,
     help="Strongest (MI) or most significant (p-value) first.",
 )
-@click.option(
-    "--csv", "file", type=click.File("wb"), help="Write every stored edge here; - is stdout."
-)
-def edges(url: str, top: int, by: str, file: BinaryIO | None) -> None:
+@click.option("--csv", "file", metavar="FILE", help="Write every stored edge here; - is stdout.")
+def edges(url: str, top: int, by: str, file: str | None) -> None:
     """Show the strongest edges of a run, or write all that are stored as CSV.
 
     \b
@@ -301,8 +306,9 @@ def edges(url: str, top: int, by: str, file: BinaryIO | None) -> None:
     """
     run = open_run(url)
     if file is not None:
-        n_rows = run.edge_store().write_csv(file)
-        click.echo(f"wrote {n_rows:,} edges", err=True)
+        with writing(file) as stream:
+            n_rows = run.edge_store().write_csv(stream)
+        say(f"wrote {n_rows:,} edges", err=True)
         return
     title = {"mi_nats": "Strongest", "p_value": "Most significant"}[by]
     _console().print(_edge_table(run.strongest(top, by), f"{title} edges of {run.url}"))
@@ -378,7 +384,7 @@ def network(url: str, steps: tuple[str, ...], top: int) -> None:
             _number(row["spearman"], "+.3f"),
         )
     _console().print(table)
-    click.echo(f"write it: mmg-ray export {url} FILE" + "".join(f" --step {s}" for s in steps))
+    say(f"write it: mmg-ray export {url} FILE" + "".join(f" --step {s}" for s in steps))
 
 
 @main.command(cls=_WithFormats)
@@ -399,7 +405,7 @@ def export(url: str, file: str, steps: tuple[str, ...], format: str | None) -> N
 
     found = open_run(url).network(steps)
     kind = write(found, file, format)
-    click.echo(f"wrote {found.edges.num_rows:,} edges to {file} ({kind})")
+    say(f"wrote {found.edges.num_rows:,} edges to {file} ({kind})")
 
 
 @main.command(cls=_WithFormats)
@@ -434,14 +440,12 @@ def consensus(
     from mmg_ray.store.exports import write
 
     found = put_together([open_run(url).network(steps or ("fdr=0.05",)) for url in urls], least)
-    click.echo(repr(found))
+    say(repr(found))
     for row in found.edges.slice(0, _SHOWN_AFTER_RUN).to_pylist():
-        click.echo(
-            f"{row['weight']:.0%} {row['source']} - {row['target']}: {row['mi_nats']:.4f} nats"
-        )
+        say(f"{row['weight']:.0%} {row['source']} - {row['target']}: {row['mi_nats']:.4f} nats")
     if file is not None:
         kind = write(found, file, format)
-        click.echo(f"wrote {found.edges.num_rows:,} edges to {file} ({kind})")
+        say(f"wrote {found.edges.num_rows:,} edges to {file} ({kind})")
 
 
 @main.command(cls=_WithLists)
@@ -456,7 +460,7 @@ def consensus(
     help="Most of a pair, to judge differences by; without, by both standard errors.",
 )
 @click.option("--paired", is_flag=True, help="Sample k of both runs belongs to one subject.")
-@click.option("--csv", "file", type=click.File("wb"), help="Write every row here; - is stdout.")
+@click.option("--csv", "file", metavar="FILE", help="Write every row here; - is stdout.")
 @click.option("--top", type=click.IntRange(min=1), default=20, show_default=True)
 def compare(
     first: str,
@@ -465,7 +469,7 @@ def compare(
     rate: float,
     permutations: int,
     paired: bool,
-    file: BinaryIO | None,
+    file: str | None,
     top: int,
 ) -> None:
     """Say which edges came, went, or changed beyond their errors from run FIRST to run SECOND.
@@ -492,8 +496,11 @@ def compare(
     if file is not None:
         from pyarrow.csv import write_csv
 
-        write_csv(found.edges, file)
-        click.echo(f"wrote {found.edges.num_rows:,} edges: {found!r}", err=True)
+        from mmg_ray.store.csv_names import safe_texts
+
+        with writing(file) as stream:
+            write_csv(safe_texts(found.edges), stream)
+        say(f"wrote {found.edges.num_rows:,} edges: {found!r}", err=True)
         return
     table = Table(title=repr(found), title_justify="left")
     for name in ("source", "target", "edge"):
@@ -511,10 +518,10 @@ def compare(
             _p_value(row["p_value"]),
             _p_value(row["q_value"]),
         )
-    Console().print(table)
+    _console().print(table)
     for url, only in ((first, found.only_first), (second, found.only_second)):
         if only:
-            click.echo(f"{len(only):,} variables are in {url} only: {', '.join(only[:5])}, ...")
+            say(f"{len(only):,} variables are in {url} only: {', '.join(only[:5])}, ...")
 
 
 @main.command(cls=_WithLists)
@@ -536,7 +543,7 @@ def report(url: str, file: str, steps: tuple[str, ...], figures: str | None) -> 
     from mmg_ray.report.page import write_report
 
     found = write_report(open_run(url), file, steps or None, figures)
-    click.echo(f"wrote {file}: {found.network!r}")
+    say(f"wrote {file}: {found.network!r}")
 
 
 @main.command()
@@ -556,7 +563,7 @@ def heatmap(url: str, file: str) -> None:
         figure.savefig(file, dpi=150)
     except (ValueError, OSError) as error:
         raise StoreError(f"cannot write {file}: {error}") from None
-    click.echo(f"wrote {file}")
+    say(f"wrote {file}")
 
 
 @main.command()
@@ -607,7 +614,7 @@ def config_command() -> None:
     Example:
       mmg-ray config > run.yaml
     """
-    click.echo(configuration.documented_yaml(), nl=False)
+    say(configuration.documented_yaml(), nl=False)
 
 
 def _work_rows(s: RunStatus, alive: bool) -> dict[str, str]:
@@ -629,15 +636,21 @@ def _work_rows(s: RunStatus, alive: bool) -> dict[str, str]:
     return rows
 
 
+class _Console(Console):
+    """Names and URLs are text: none of them is read as rich's markup, or as a terminal's commands."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible(text, lines=True), **options)
+
+
 def _console() -> Console:
-    """Names and URLs are text: none of them is read as rich's markup."""
-    return Console(markup=False, highlight=False)
+    return _Console(markup=False, highlight=False)
 
 
 def _print_rows(rows: dict[str, str]) -> None:
     width = max(map(len, rows))
     for name, value in rows.items():
-        click.echo(f"{name:<{width}}  {value}")
+        say(f"{name:<{width}}  {value}")
 
 
 def _edges_stored(n_stored: float, n_pairs: int) -> str:

@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 
 from mmg_ray.errors import StoreError
 from mmg_ray.schema import EDGE_COLUMNS, Labels, PairEstimates, Status
+from mmg_ray.store.csv_names import safe_texts
 from mmg_ray.store.kept import KeptRows, best
 from mmg_ray.store.location import Location
 
@@ -363,10 +364,13 @@ class Edges:
         return first
 
     def write_csv(self, file: BinaryIO) -> int:
-        """Write every edge as comma-separated text with a header; return the number of rows."""
+        """Write every edge as comma-separated text with a header; return the number of rows.
+
+        Names as `mmg_ray.names` has them for delimited text.
+        """
         n_rows = 0
         with pa.csv.CSVWriter(file, edge_schema()) as writer:
             for batch in self.batches():
-                writer.write_batch(batch)
+                writer.write_batch(safe_texts(batch))
                 n_rows += batch.num_rows
         return n_rows

@@ -12,7 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmg_ray.names import no_formula, visible
 from mmg_ray.network.graph import Network
+from mmg_ray.store.csv_names import safe_texts
 
 _SEPARATORS = re.compile(r"[\t\r\n]+")
 
@@ -96,7 +98,7 @@ def both_ways(network: Network) -> pa.Table:
 
 def _plain(names: pa.ChunkedArray) -> list[str]:
     """Names without tabs and line ends, for formats that have no quotes."""
-    return [_SEPARATORS.sub(" ", name) for name in names.to_pylist()]
+    return [no_formula(visible(_SEPARATORS.sub(" ", name))) for name in names.to_pylist()]
 
 
 def _quoted(table: pa.Table, delimiter: str) -> bytes:
@@ -104,7 +106,7 @@ def _quoted(table: pa.Table, delimiter: str) -> bytes:
     buffer = io.StringIO()
     writer = csv_module.writer(buffer, delimiter=delimiter, lineterminator="\n")
     writer.writerow(table.column_names)
-    for batch in table.to_batches():
+    for batch in safe_texts(table).to_batches():
         writer.writerows(zip(*(column.to_pylist() for column in batch.columns), strict=True))
     return buffer.getvalue().encode()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mmg_ray.errors import DataError
+from mmg_ray.names import visible
 from mmg_ray.store.sources.name_table import read_name_table
 from mmg_ray.store.sources.select import nearest
 
@@ -15,7 +16,7 @@ def read_groups(url: str) -> dict[str, list[str]]:
     """
     groups: dict[str, list[str]] = {}
     for variable, group in read_name_table(url, ("variable", "group"), "data.groups"):
-        groups.setdefault(group, []).append(variable)
+        groups.setdefault(visible(group), []).append(visible(variable))
     if not groups:
         raise DataError(f"data.groups: {url} has no rows; leave data.groups out for no groups")
     return groups

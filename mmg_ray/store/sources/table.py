@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from mmg_ray.errors import DataError
+from mmg_ray.names import changed, visible
 
 Values: TypeAlias = np.ndarray | sparse.csc_matrix
 
@@ -32,6 +33,21 @@ class Table:
     sample_names: list[str] | None = None
     metadata: dict[str, np.ndarray] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Names as `mmg_ray.names` has them; said, and DataError where two become the same."""
+        names = [visible(name) for name in self.names]
+        if odd := changed(self.names, names):
+            self.notes.append(
+                f"{len(odd)} names of variables hold control characters, which are written out, "
+                f"{visible(odd[0])} for example"
+            )
+            if len(set(names)) < len(names):
+                raise DataError(
+                    f"{visible(odd[0])!r} is the name of two variables once its control characters are "
+                    "written out; rename one in the file"
+                )
+            object.__setattr__(self, "names", names)
 
     @property
     def n_samples(self) -> int:
