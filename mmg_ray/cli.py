@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mmg_ray import config as configuration
-from mmg_ray.errors import DataError, MMGError, StoreError
+from mmg_ray.errors import INTERRUPTED, DataError, MMGError, StoreError
 from mmg_ray.execute.progress import duration, speed
 from mmg_ray.names import visible
 from mmg_ray.output import PIPE_CLOSED, say, standard_output, writing
@@ -103,7 +103,7 @@ class _Commands(click.Group):
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             say("stopped; what is finished is stored, and `run` again goes on", err=True)
-            ctx.exit(130)
+            ctx.exit(INTERRUPTED)
 
 
 class _Echo(logging.Handler):

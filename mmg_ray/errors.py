@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 RESUME = 75  # EX_TEMPFAIL of sysexits.h: no mistake, try again
+INTERRUPTED = 130  # 128 + SIGINT, as shells show it
 
 
 class MMGError(Exception):

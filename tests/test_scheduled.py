@@ -75,6 +75,43 @@ def test_a_day_that_fails_says_so_to_machines(config: Path) -> None:
     assert not (config.parent / "base/latest.json").exists()
 
 
+def test_a_last_run_that_is_gone_or_damaged_is_no_reason_to_skip(config: Path) -> None:
+    base = config.parent / "base"
+    _, first = start(config, "2026-11-24")
+    shutil.rmtree(first["url"])
+    code, second = start(config, "2026-11-25")
+    assert (code, second["state"]) == (0, "complete")
+    next((base / "2026-11-25" / "edges").glob("*.parquet")).unlink()
+    assert start(config, "2026-11-26")[1]["state"] == "complete"
+    for k, damage in enumerate((b"{", b"\xff\x00", b"[]", b'{"url": 3}', b'{"fingerprint": null}')):
+        (base / "latest.json").write_bytes(damage)
+        assert start(config, f"2026-12-0{k + 1}")[1]["state"] == "complete"
+    assert start(config, "2026-12-09")[1]["state"] == "skipped"
+
+
+def test_a_changed_input_leaves_the_complete_run_of_its_date_alone(config: Path) -> None:
+    _, first = start(config, "2026-11-24")
+    stored = config.parent / "base/2026-11-24/summary.json"
+    before = stored.read_bytes()
+    np.save(config.parent / "values.npy", np.random.default_rng(1).normal(size=(60, 8)))
+    code, again = start(config, "2026-11-24")
+    assert (code, again["state"]) == (2, "failed")
+    assert "source digest is" in again["message"]
+    assert stored.read_bytes() == before
+    assert json.loads((config.parent / "base/latest.json").read_text())["url"] == first["url"]
+
+
+def test_ctrl_c_ends_with_130_and_a_summary(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mmg_ray.execute.driver._work", interrupted)
+    code, summary = start(config, "2026-11-24")
+    assert (code, summary["exit_code"], summary["state"]) == (130, 130, "stopped")
+    monkeypatch.undo()
+    assert start(config, "2026-11-24")[1]["state"] == "complete"
+
+
 @pytest.fixture(scope="module")
 def head(tmp_path_factory: pytest.TempPathFactory, s3_store) -> Iterator[str]:
     """A Ray head on loopback with its Jobs API and a token; ended by its pid."""

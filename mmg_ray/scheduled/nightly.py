@@ -9,7 +9,7 @@ It is safe to start it again and again: the same date goes on with the same run.
     latest.json               the last complete run: url, fingerprint, date
 
 Exit codes are those of `mmg-ray run`: 0 complete or skipped, 1 some shards failed, 2 a mistake that the
-message explains, 75 stopped early (start it again). The last line of output is the summary as JSON.
+message explains, 75 stopped early (start it again), 130 stopped with Ctrl-C. The last line of output is the summary as JSON.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ from pathlib import Path
 import click
 
 from mmg_ray import config as configuration
-from mmg_ray.errors import RESUME, MMGError, StoreError
+from mmg_ray.errors import INTERRUPTED, RESUME, MMGError, StoreError
 from mmg_ray.execute.drain import seconds
 from mmg_ray.store.location import Location
+
+log = logging.getLogger("mmg_ray.scheduled.nightly")  # __main__ when it is started as a module
 
 LATEST = "latest.json"
 SUMMARY = "summary.json"
@@ -73,15 +75,23 @@ def nightly(
     cfg = configuration.load(text, [*settings, f"output.url={(place / day).url}"])
     fingerprint = driver.fingerprint_of(cfg)
     last = _latest(place)
-    if last.get("fingerprint") == fingerprint and last.get("date") != day:
+    if last.get("date") != day and _is_complete(last.get("url"), fingerprint):
         url = str(last["url"])
         return Summary("skipped", url, 0, fingerprint, day, time.monotonic() - began)
     result = Summary("complete", (place / day).url, 0, fingerprint, day, 0.0)
     try:
         require_no_failures(driver.run(cfg, stop_after_s=stop_after_s))
+    except StoreError as error:
+        # another input's run of this date, another driver's, or none: its summary is not this one's
+        result.state, result.exit_code, result.message = "failed", error.exit_code, str(error)
+        result.wall_s = time.monotonic() - began
+        return result
     except MMGError as error:
         result.exit_code, result.message = error.exit_code, str(error)
         result.state = "stopped" if result.exit_code == RESUME else "failed"
+    except KeyboardInterrupt:
+        result.state, result.exit_code = "stopped", INTERRUPTED
+        result.message = "stopped with Ctrl-C; the same command goes on"
     result.wall_s = time.monotonic() - began
     try:
         status = open_run(result.url).status()
@@ -97,9 +107,34 @@ def nightly(
 
 
 def _latest(place: Location) -> dict[str, object]:
+    """What the last complete run was; nothing, with a warning, where that cannot be read."""
     latest = place / LATEST
-    found = latest.read_json() if latest.exists() else {}
+    if not latest.exists():
+        return {}
+    try:
+        found = latest.read_json()
+    except StoreError as error:
+        log.warning("%s. It is written anew", error)
+        return {}
     return found if isinstance(found, dict) else {}
+
+
+def _is_complete(url: object, fingerprint: str) -> bool:
+    """Whether the run that `latest.json` names is there, whole, and of this input."""
+    from mmg_ray.store.run import open_run
+
+    if not isinstance(url, str):
+        return False
+    try:
+        run = open_run(url)
+        if run.manifest.fingerprint != fingerprint:
+            return False
+        if run.status().complete:
+            return True
+        log.warning("the last run, %s, is not complete any more; running", url)
+    except StoreError as error:
+        log.warning("the last run cannot be read, so this date's is not skipped: %s", error)
+    return False
 
 
 def _write_recipes(_ctx: click.Context, _option: click.Parameter, folder: Path | None) -> None:
@@ -157,6 +192,6 @@ def main(
         click.echo(f"error: {result.message}", err=True)
     line = json.dumps(asdict(result))
     if summary is not None:
-        summary.write_text(line + "\n")
+        Location(str(summary)).write_bytes(f"{line}\n".encode())
     click.echo(line)
     sys.exit(result.exit_code)
