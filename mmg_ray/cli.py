@@ -642,6 +642,9 @@ class _Console(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(visible(text, lines=True), **options)
 
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # not rich's exit with 1, which here means failed shards
+
 
 def _console() -> Console:
     return _Console(markup=False, highlight=False)
