@@ -66,7 +66,7 @@ SOURCES: dict[str, Source] = {
     "zarr": Source(read_zarr, (".zarr",), _NAMED | {"key", "feature_types"}),
     "10x_h5": Source(read_10x_h5, (".h5",), frozenset({"key", "feature_types", "variable_names"})),
 }
-_DEFAULTS = DataConfig(path="")
+_DEFAULTS = DataConfig(path="none")
 # fields of DataConfig that not every format uses
 OPTIONS = sorted(frozenset[str]().union(*(source.options for source in SOURCES.values())))
 
