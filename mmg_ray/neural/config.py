@@ -160,4 +160,4 @@ def changed(cfg: NeuralConfig, option: str) -> bool:
     def value(of: Any) -> Any:
         return reduce(getattr, option.split("."), of)
 
-    return bool(value(cfg) != value(NeuralConfig(data=DataConfig(path=""))))
+    return bool(value(cfg) != value(NeuralConfig(data=DataConfig(path="none"))))
