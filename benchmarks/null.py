@@ -3,8 +3,8 @@
     python benchmarks/null.py --n-pairs 1e7
 
 For each n the quantiles t of simulated statistics are paired with those of the limit, t + h / n, and
-h(t, n), a broken line in t with values A + B / n at `screen.KNOTS`, is fitted to all n at once, each quantile weighted by its precision.
-Prints the coefficients as `estimator/screen.py` has them, and for each n the share of p-values below a
+h(t, n), a broken line in t with values A + B / n at `permutation_law.KNOTS`, is fitted to all n at once, each quantile weighted by its precision.
+Prints the coefficients as `estimator/permutation_law.py` has them, and for each n the share of p-values below a
 level over that level, from permutations that the fit has not seen.
 """
 
@@ -15,7 +15,8 @@ import argparse
 import numpy as np
 from common import print_table
 
-from mmg_ray.estimator import screen
+from mmg_ray.estimator import permutation_law, screen
+from mmg_ray.estimator.rank_polynomials import ranked
 
 SIZES = (30, 35, 42, 50, 64, 80, 100, 140, 200)
 LEVELS = (0.9, 0.5, 0.1, 0.01, 1e-3, 1e-4, 1e-5)
@@ -24,11 +25,12 @@ _COLUMNS = 1400
 
 def statistics(n: int, n_pairs: float, rng: np.random.Generator) -> np.ndarray:
     """Sorted statistics of about `n_pairs` pairs of independent columns of n samples."""
-    blocks = max(1, round(n_pairs / _COLUMNS**2))
+    n_blocks = max(1, round(n_pairs / _COLUMNS**2))
     found = []
-    for _ in range(blocks):
+    for _ in range(n_blocks):
         columns = rng.random((2, _COLUMNS, n)).argsort(-1)
-        found.append(screen.block_moments(*columns).statistic.astype(np.float32).ravel())
+        blocks = ([ranked(codes) for codes in side] for side in columns)
+        found.append(screen.block_moments(*blocks).statistic.astype(np.float32).ravel())
     return np.sort(np.concatenate(found))
 
 
@@ -38,7 +40,7 @@ def main() -> None:
     args = parser.parse_args()
     rng = np.random.default_rng(14)
 
-    grid, log_tail = screen.limit()
+    grid, log_tail = permutation_law.limit()
     tails = np.concatenate([1 - np.geomspace(1e-3, 0.5, 20), np.geomspace(0.5, 3e-6, 36)])
     expected = np.interp(-np.log(tails), -log_tail, grid)
     rows, right, weight = [], [], []
@@ -49,18 +51,22 @@ def main() -> None:
         slope = -np.gradient(log_tail, grid)[np.searchsorted(grid, expected)]
         error = np.sqrt((1 - tails) / (tails * drawn.size)) / slope
         # the line is linear in its values
-        shares = np.stack([screen.broken_line(t, unit) for unit in np.eye(len(screen.KNOTS))], 1)
+        shares = np.stack(
+            [permutation_law.broken_line(t, unit) for unit in np.eye(len(permutation_law.KNOTS))], 1
+        )
         rows.append(np.hstack([shares, shares / n]))
         right.append(n * (expected - t))
         weight.append(1 / (n * np.hypot(error, 2e-4 * t)))
     w = np.concatenate(weight)
     found = np.linalg.lstsq(np.vstack(rows) * w[:, None], np.concatenate(right) * w, rcond=None)[0]
-    screen._A, screen._B = (tuple(values.tolist()) for values in np.split(found, 2))
+    permutation_law._A, permutation_law._B = (
+        tuple(values.tolist()) for values in np.split(found, 2)
+    )
     for name in ("_A", "_B"):
-        print(f"{name} = ({', '.join(f'{v:.6g}' for v in getattr(screen, name))})")
+        print(f"{name} = ({', '.join(f'{v:.6g}' for v in getattr(permutation_law, name))})")
     table = []
     for n in (*SIZES, 500):
-        p = screen.p_value(statistics(n, args.n_pairs / 3, rng), n)
+        p = permutation_law.untied_p(statistics(n, args.n_pairs / 3, rng), n)
         table.append([n, *(f"{np.mean(p < level) / level:.3f}" for level in LEVELS)])
     print_table(["n", *map(str, LEVELS)], table)
 

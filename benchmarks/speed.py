@@ -18,7 +18,8 @@ import numpy as np
 from common import directions, ksg, machine, print_table, seconds, tiles, variables
 
 from mmg_ray.config import CascadeConfig, EstimatorConfig
-from mmg_ray.estimator import screen
+from mmg_ray.estimator import permutation_law, screen
+from mmg_ray.estimator.rank_polynomials import ranked
 from mmg_ray.estimator.spline import denoiser as spline
 from mmg_ray.estimator.tile import estimate_tile
 
@@ -65,14 +66,14 @@ def main() -> None:
     batch = directions(pairs, device)
     many = variables(rng.standard_normal((n, args.screen_variables)))
     many_tiles = list(tiles(args.screen_variables, 256))
-    ranks = [np.stack([rng.permutation(n) for _ in range(256)]) for _ in range(2)]
+    blocks = [[ranked(rng.permutation(n)) for _ in range(256)] for _ in range(2)]
     weak = variables(weak_blocks(n, args.auto_variables, rng))
     weak_tiles = list(tiles(args.auto_variables, 64))
 
     def bare_screen() -> None:
-        found = screen.block_moments(*ranks, device)
-        screen.p_value(found.statistic, n)
-        screen.weak_mi(found.chi_square, n)
+        found = screen.block_moments(*blocks, device)
+        i, j = (v.ravel() for v in np.indices(found.statistic.shape))
+        permutation_law.test(found.statistic.ravel(), *blocks, i, j)
 
     def through(of: dict, parts: list[np.ndarray], cfg: EstimatorConfig) -> Callable[[], None]:
         def run() -> None:

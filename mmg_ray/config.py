@@ -187,6 +187,12 @@ class CascadeConfig:
         description="pairs with a larger p-value keep the screen's weak-dependence MI, unless cells "
         "show dependence at a twentieth of this level",
     )
+    weak_nats: float = Field(
+        default=0.02,
+        ge=0,
+        description="pairs whose MI is below this even with two standard errors added keep the screen's estimate, "
+        "however significant they are",
+    )
     mi_nats: float = Field(
         default=0.04,
         ge=0,

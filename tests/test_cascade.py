@@ -142,7 +142,7 @@ class TestGates:
             np.testing.assert_array_equal(getattr(shut, name)[kept], getattr(screened, name)[kept])
 
     def test_a_high_second_gate_keeps_level_one(self, mixture):
-        cascade = {"p_value": 1.0, "mi_nats": 99.0}
+        cascade = {"p_value": 1.0, "weak_nats": 0.0, "mi_nats": 99.0}
         found = estimate_tile(mixture, ALL_PAIRS, config(cascade=cascade))
         tabled = found.denoiser.isin(["table"])
         assert 0 < tabled.sum() < 10

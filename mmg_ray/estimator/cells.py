@@ -1,44 +1,93 @@
-"""Dependence that no smooth function of low order sees: Pearson's test of ranks in cells of equal count.
+"""Dependence that no smooth function of low order sees: Pearson's test of ranks in bins of equal count.
 
 Branches that cancel, checks and changes of scale that go up and down have no moment to speak of, but
-their samples crowd into some cells. The p-value of a pair stays that of the screen; this one, right to
+their samples crowd into some bins. The p-value of a pair stays that of the screen; this one, right to
 a tenth for n >= 300 and up to twice too large below, is for gates, and the bound for the neighbours.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from numba import njit
 from scipy.stats import chi2
 
 from mmg_ray.estimator.screen import linked_mi
 
-_SAMPLES_PER_CELL, _MOST_CELLS = 3, 24  # on average; cells a side
+_SAMPLES_PER_BIN, _MOST_BINS = 3, 24  # on average, of pairs of bins; bins a side
 _SCATTER = 2.0  # standard deviations of the statistic under independence that say nothing
 
 
+class Binned(NamedTuple):
+    """A scalar in few bins: (n,) uint8 bin of each sample, and (K,) samples of each."""
+
+    bin: np.ndarray
+    size: np.ndarray
+
+
 class Found(NamedTuple):
-    """Of pairs, arrays of one shape: p-value of independence, and nats that they have at least."""
+    """Of pairs, (P,): p-value of independence, and nats that they have at least and at most."""
 
     p_value: np.ndarray
     at_least: np.ndarray
+    at_most: np.ndarray
 
 
-def pairs(ranks_x: np.ndarray, ranks_y: np.ndarray, i: np.ndarray, j: np.ndarray) -> Found:
-    """Pairs of rows i of (U, n) and j of (V, n) permutations of 0..n-1; i and j, and the results (P,)."""
-    n = ranks_x.shape[1]
-    k = min(max(int(np.sqrt(n / _SAMPLES_PER_CELL)), 2), _MOST_CELLS)
-    sizes = np.bincount(np.arange(n) * k // n)
-    weights = 1 / np.outer(sizes, sizes).ravel()
-    cells_x, cells_y = ranks_x * k // n, ranks_y * k // n
-    square = np.empty(len(i))
-    for u in np.unique(i).tolist():
-        of_u = np.flatnonzero(i == u)
-        tables = k * k * np.arange(len(of_u))[:, None] + k * cells_x[u] + cells_y[j[of_u]]
-        counts = np.bincount(tables.ravel(), minlength=len(of_u) * k * k).reshape(-1, k * k)
-        square[of_u] = counts**2 @ weights
-    freedom = (k - 1) ** 2
+def binned(value: np.ndarray, size: np.ndarray) -> Binned:
+    """Of (n,) places of the samples' values and (L,) samples of each value, ties together.
+
+    A value is in the bin of its mid-rank; what fills less than half of a bin joins the bin before it.
+    """
+    n = len(value)
+    k = min(max(int(np.sqrt(n / _SAMPLES_PER_BIN)), 2), _MOST_BINS)
+    of_value = ((np.cumsum(size) - 0.5 * size) * k / n).astype(np.int64)
+    for start in range(k - 1, -1, -1):  # the outermost first: each goes inwards, the first outwards
+        inside = of_value == start
+        if 0 < size[inside].sum() < n / (2 * k):
+            others = of_value[~inside]
+            if len(others):
+                below = others[others < start]
+                of_value[inside] = below.max() if len(below) else others.min()
+    of_value = np.unique(of_value, return_inverse=True)[1]
+    return Binned(of_value.astype(np.uint8)[value], np.bincount(of_value, size).astype(np.int64))
+
+
+def pairs(x: Sequence[Binned], y: Sequence[Binned], i: np.ndarray, j: np.ndarray) -> Found:
+    """Pairs x[i], y[j] of two blocks over the same n samples; i and j (P,)."""
+    n = len(x[0].bin)
+    of_x, of_y = (np.stack([side.bin for side in block]) for block in (x, y))
+    inverse_x, inverse_y = (
+        np.stack([np.pad(1.0 / side.size, (0, _MOST_BINS - len(side.size))) for side in block])
+        for block in (x, y)
+    )
+    square = _sums(of_x, of_y, inverse_x, inverse_y, i.astype(np.int64), j.astype(np.int64))
+    widths = [np.array([len(side.size) for side in block])[k] for block, k in ((x, i), (y, j))]
+    freedom = (widths[0] - 1) * (widths[1] - 1)
     statistic = (n - 1) * (square - 1)  # has mean `freedom` under permutations
-    clear = statistic - freedom - _SCATTER * np.sqrt(2 * freedom)
-    return Found(chi2.sf(statistic, freedom), linked_mi(clear / n))
+    scatter = _SCATTER * np.sqrt(2 * freedom)
+    return Found(
+        chi2.sf(statistic, np.maximum(freedom, 1)),
+        linked_mi((statistic - freedom - scatter) / n),
+        linked_mi((statistic - freedom + scatter) / n),
+    )
+
+
+@njit(cache=True)
+def _sums(bin_x: Any, bin_y: Any, inverse_x: Any, inverse_y: Any, i: Any, j: Any) -> Any:
+    """(P,) sums over pairs of bins of count^2 / (count of one * count of the other)."""
+    n = bin_x.shape[1]
+    counts = np.empty((inverse_x.shape[1], inverse_y.shape[1]), dtype=np.int32)
+    found = np.empty(len(i))
+    for pair in range(len(i)):
+        counts[:] = 0
+        for sample in range(n):
+            counts[bin_x[i[pair], sample], bin_y[j[pair], sample]] += 1
+        total = 0.0
+        for a in range(counts.shape[0]):
+            for b in range(counts.shape[1]):
+                c = float(counts[a, b])
+                total += c * c * inverse_x[i[pair], a] * inverse_y[j[pair], b]
+        found[pair] = total
+    return found

@@ -19,13 +19,15 @@ class Columns:
         n_samples: (P,) int32.
         screen_mi: (P,) nats, of all orders of the screen.
         detected_mi, detected_se: (P,) of pairs of rare variables, see `detection`; 0 of others.
-        cells_p_value, cells_mi: (P,) of ranks in cells, see `cells.Found`; 1 and 0 where not asked.
+        cells_p_value, cells_mi, cells_most: (P,) of ranks in bins, see `cells.Found`; 1 and 0 where not asked.
+        plausible_mi: (P,) nats, the screen's of all orders and two standard errors more.
     """
 
     def __init__(self, n_pairs: int, denoiser: str) -> None:
         self.numbers = {name: np.full(n_pairs, np.nan) for name in _NUMBERS}
         self.n_samples = np.zeros(n_pairs, dtype=np.int32)
-        self.screen_mi, self.cells_mi = np.zeros(n_pairs), np.zeros(n_pairs)
+        self.screen_mi, self.plausible_mi = np.zeros(n_pairs), np.zeros(n_pairs)
+        self.cells_mi, self.cells_most = np.zeros(n_pairs), np.zeros(n_pairs)
         self.cells_p_value = np.ones(n_pairs)
         self.detected_mi, self.detected_se = np.zeros(n_pairs), np.zeros(n_pairs)
         self._status = np.full(n_pairs, _STATUSES.index(Status.OK), dtype=np.int32)
@@ -62,7 +64,7 @@ class Columns:
 
     def put_cells(self, rows: np.ndarray, found: cells.Found) -> None:
         """Keep what the cells of these rows say, for gates."""
-        self.cells_p_value[rows], self.cells_mi[rows] = found
+        self.cells_p_value[rows], self.cells_mi[rows], self.cells_most[rows] = found
 
     def _place(self, name: str) -> int:
         """Where a denoiser stands among the names of this tile."""

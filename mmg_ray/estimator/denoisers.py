@@ -22,12 +22,14 @@ _CELLS = 0.05  # of the screen's level: cells would let in many more pairs for l
 
 
 class Known(NamedTuple):
-    """What gates look at, of P pairs: p-values and MI of the screen and of cells, and MI so far."""
+    """What gates look at, of P pairs: p-values, MI and most plausible MI of the screen and of bins, MI so far."""
 
     p_value: np.ndarray
     screen_mi: np.ndarray
+    plausible_mi: np.ndarray
     cells_p_value: np.ndarray
     cells_mi: np.ndarray
+    cells_most: np.ndarray
     mi_nats: np.ndarray
 
 
@@ -81,8 +83,14 @@ def _significant(known: Known, cfg: CascadeConfig) -> np.ndarray:
     return ~(known.p_value > cfg.p_value)
 
 
+def _matters(known: Known, cfg: CascadeConfig) -> np.ndarray:
+    # of many samples any dependence is significant, and the screen's MI of a weak one is all there is to find
+    return _significant(known, cfg) & (known.plausible_mi >= cfg.weak_nats)
+
+
 def _dependent(known: Known, cfg: CascadeConfig) -> np.ndarray:
-    return _significant(known, cfg) | (known.cells_p_value <= _CELLS * cfg.p_value)
+    seen = (known.cells_p_value <= _CELLS * cfg.p_value) & (known.cells_most >= cfg.weak_nats)
+    return _matters(known, cfg) | seen
 
 
 def _smooth(known: Known, cfg: CascadeConfig) -> np.ndarray:
@@ -96,7 +104,7 @@ def _strong(known: Known, cfg: CascadeConfig) -> np.ndarray:
 
 CASCADE = (
     TABLE,
-    Tier("spline-direct", spline.direct, _dependent, Stop.NOT_SIGNIFICANT, fits=_significant),
+    Tier("spline-direct", spline.direct, _dependent, Stop.NOT_SIGNIFICANT, fits=_matters),
     # where smooth functions see nothing, the warped ones see little that neighbours do not
     SPLINE._replace(enters=_strong, otherwise=Stop.WEAK, fits=_smooth),
 )

@@ -17,6 +17,7 @@ import numpy as np
 
 from mmg_ray.estimator import screen
 from mmg_ray.estimator.nulls import ENOUGH
+from mmg_ray.estimator.rank_polynomials import basis
 from mmg_ray.estimator.sides import Side
 from mmg_ray.estimator.streams import numpy_stream
 
@@ -89,7 +90,7 @@ def _statistic(orders: list[np.ndarray], labels: np.ndarray) -> np.ndarray:
             ranks = np.empty_like(sorted_ranks)
             ranks[:, order] = sorted_ranks
             mine = ranks[rows, samples].reshape(len(member), n)
-            values.append(screen.basis(n)[:, : screen.ORDER][mine])
+            values.append(basis(n)[:, : screen.ORDER][mine])
         found.append(values[0].transpose(0, 2, 1) @ values[1] / n)
     total: np.ndarray = (_WEIGHT * (found[0] - found[1]) ** 2).sum((1, 2))
     return total

@@ -27,6 +27,7 @@ import numpy as np
 
 from mmg_ray.config import NullConfig
 from mmg_ray.estimator import screen
+from mmg_ray.estimator.rank_polynomials import ranked
 from mmg_ray.estimator.sides import Side
 from mmg_ray.estimator.streams import numpy_stream
 from mmg_ray.schema import Cost
@@ -169,7 +170,7 @@ def _orders_of(side: Side) -> np.ndarray:
 
 def _functions(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(n, 5) and (n, 9) polynomials of the ranks of one variable, times the roots of their weights."""
-    values = screen.tied_basis(codes)
+    values = ranked(codes).at_samples()
     values = values / np.sqrt(np.arange(1, values.shape[1] + 1))
     return values[:, : screen.ORDER], values[:, screen.ORDER :]
 

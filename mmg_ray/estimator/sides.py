@@ -9,8 +9,9 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from mmg_ray.estimator import detection, marginals
+from mmg_ray.estimator import cells, detection, marginals
 from mmg_ray.estimator.batch import Directions
+from mmg_ray.estimator.rank_polynomials import Ranked, ranked
 from mmg_ray.estimator.streams import numpy_stream
 from mmg_ray.schema import Variable
 
@@ -61,9 +62,14 @@ class Side:
         return detection.away(self.codes[:, 0]) if self.dim == 1 else None
 
     @cached_property
-    def turn(self) -> float:
-        """A number in (0, 1); the fractions of two sides' sum are one for each pair."""
-        return float(numpy_stream(self._seed, "detection", self.name).random())
+    def ranked(self) -> Ranked:
+        """A scalar as the screen takes it."""
+        return ranked(self.codes[:, 0])
+
+    @cached_property
+    def binned(self) -> cells.Binned:
+        """A scalar in few bins of equal count."""
+        return cells.binned(self.ranked.value, self.ranked.polynomials.size)
 
     @cached_property
     def tied(self) -> bool:

@@ -13,7 +13,16 @@ from typing import NamedTuple
 import numpy as np
 
 from mmg_ray.config import CascadeConfig, EstimatorConfig
-from mmg_ray.estimator import cells, detection, marginals, neighbours, nulls, screen, table
+from mmg_ray.estimator import (
+    cells,
+    detection,
+    marginals,
+    neighbours,
+    nulls,
+    permutation_law,
+    screen,
+    table,
+)
 from mmg_ray.estimator.batch import Directions, Estimates
 from mmg_ray.estimator.columns import Columns
 from mmg_ray.estimator.denoisers import Known, Tier, denoiser
@@ -76,12 +85,6 @@ class _Found(NamedTuple):
             direct=np.minimum(self.direct, most),
             orthogonal=np.minimum(self.orthogonal, most),
         )
-
-
-def _away(sides: Sequence[Side]) -> tuple[np.ndarray, np.ndarray]:
-    """Of rare sides: (V, n) 1 where one is away from its value, else 0, and (V,) its number in (0, 1)."""
-    away = np.stack([np.asarray(side.away, dtype=np.float32) for side in sides])
-    return away, np.array([side.turn for side in sides])
 
 
 class _Tile:
@@ -178,51 +181,57 @@ class _Tile:
         return self._cfg.nulls.kind != "permutation"
 
     def test(self, rows: np.ndarray, in_cells: bool) -> None:
-        """Test every scalar pair, in cells too where asked, and estimate its MI as if it were weak."""
+        """Test every scalar pair, in bins too where asked, and estimate its MI as if it were weak."""
         holed = np.isin(rows, list(self._apart))
         if not holed.all():
-            self._screen_block(rows[~holed], in_cells)
+            whole = rows[~holed]
+            first, i = np.unique(self._pairs[whole, 0], return_inverse=True)
+            second, j = np.unique(self._pairs[whole, 1], return_inverse=True)
+            left, right = (
+                [self._sides.of(self._variables[index]) for index in indices.tolist()]
+                for indices in (first, second)
+            )
+            self._test_block(whole, left, right, i, j, in_cells)
+        one = np.zeros(1, dtype=np.int64)
         for row in rows[holed].tolist():
             a, b = self._apart[row]
-            x, y = a.ranks[:, 0], b.ranks[:, 0]
-            found = screen.moments(x, y)
-            spearman = a.standard_midranks @ b.standard_midranks / a.n
-            one = np.zeros(1, dtype=np.int64)
-            moments = screen.Moments(*(v[None] for v in found))
-            self._put_screen(np.array([row]), moments, np.array([spearman]))
-            self._put_detected(np.array([row]), [a], [b], one, one)
-            if in_cells:
-                self.columns.put_cells(np.array([row]), cells.pairs(x[None], y[None], one, one))
+            self._test_block(np.array([row]), [a], [b], one, one, in_cells)
 
-    def _screen_block(self, rows: np.ndarray, in_cells: bool) -> None:
-        """All pairs over the same samples, by one product of the variables on either side."""
-        first, i = np.unique(self._pairs[rows, 0], return_inverse=True)
-        second, j = np.unique(self._pairs[rows, 1], return_inverse=True)
-        left, right = (
-            [self._sides.of(self._variables[index]) for index in indices.tolist()]
-            for indices in (first, second)
-        )
-        x, y = (np.stack([side.ranks[:, 0] for side in sides]) for sides in (left, right))
-        found = screen.block_moments(x, y, self._device)
-        if in_cells:
-            self.columns.put_cells(rows, cells.pairs(x, y, i, j))
-        x, y = (np.stack([side.standard_midranks for side in sides]) for sides in (left, right))
-        spearman = x @ y.T / x.shape[1]
-        self._put_screen(rows, screen.Moments(*(v[i, j] for v in found)), spearman[i, j])
-        self._put_detected(rows, left, right, i, j)
-
-    def _put_screen(self, rows: np.ndarray, found: screen.Moments, spearman: np.ndarray) -> None:
-        n = self.columns.n_samples[rows]
-        p_value = np.full(len(rows), np.nan)
-        for size in np.unique(n[n >= screen.MIN_SAMPLES]).tolist():
-            of_size = n == size
-            p_value[of_size] = screen.p_value(found.statistic[of_size], size)
-        mi, se = screen.weak_mi(found.chi_square, n)
-        self.columns.screen_mi[rows] = screen.linked_mi(found.all_orders)
+    def _test_block(
+        self,
+        rows: np.ndarray,
+        left: Sequence[Side],
+        right: Sequence[Side],
+        i: np.ndarray,
+        j: np.ndarray,
+        in_cells: bool,
+    ) -> None:
+        """Pairs left[i], right[j], all over the same samples, by one product of either block."""
+        columns = self.columns
+        x, y = ([side.ranked for side in sides] for sides in (left, right))
+        if len(rows) == 1:
+            found = screen.Moments(*(np.atleast_1d(v) for v in screen.moments(x[0], y[0])))
+        else:
+            block = screen.block_moments(x, y, self._device)
+            found = screen.Moments(*(v[i, j] for v in block))
+        n = len(x[0].value)
+        p_value, scatter = np.full(len(rows), np.nan), np.sqrt(2 * found.n_low) / n
+        if n >= screen.MIN_SAMPLES:
+            tests = permutation_law.test(found.statistic, x, y, i, j)
+            p_value, scatter = tests.p_value, scatter * np.sqrt(np.maximum(tests.inflation, 1.0))
+        mi, se = screen.weak_mi(found.chi_square, n, scatter)
+        columns.screen_mi[rows] = screen.linked_mi(found.all_orders)
+        columns.plausible_mi[rows] = screen.plausible_mi(found.all_orders, n)
         self._put_one_number(rows, "screen", mi, se)
-        self.columns.put(rows, "screen", p_value=p_value, spearman=np.clip(spearman, -1.0, 1.0))
+        a, b = (np.stack([side.standard_midranks for side in sides]) for sides in (left, right))
+        spearman = np.clip((a @ b.T)[i, j] / n, -1.0, 1.0)
+        columns.put(rows, "screen", p_value=p_value, spearman=spearman)
+        self._keep_detected(rows, left, right, i, j)
+        if in_cells:
+            a_bins, b_bins = ([side.binned for side in sides] for sides in (left, right))
+            columns.put_cells(rows, cells.pairs(a_bins, b_bins, i, j))
 
-    def _put_detected(
+    def _keep_detected(
         self,
         rows: np.ndarray,
         left: Sequence[Side],
@@ -230,21 +239,20 @@ class _Tile:
         i: np.ndarray,
         j: np.ndarray,
     ) -> None:
-        """P-values of pairs of two rare sides, left[i] and right[j], in place of the screen's."""
+        """The MI of pairs of two rare sides, left[i] and right[j], being away together."""
         rare = [np.array([side.away is not None for side in sides]) for sides in (left, right)]
-        chosen = rare[0][i] & rare[1][j] & (self.columns.n_samples[rows] >= screen.MIN_SAMPLES)
+        chosen = rare[0][i] & rare[1][j]
         if not chosen.any():
             return
         first, i = np.unique(i[chosen], return_inverse=True)
         second, j = np.unique(j[chosen], return_inverse=True)
-        found = _away([left[k] for k in first]), _away([right[k] for k in second])
-        away, turn = zip(*found, strict=True)
+        away = [
+            np.stack([np.asarray(sides[k].away, dtype=np.float32) for k in of])
+            for sides, of in ((left, first), (right, second))
+        ]
         both = (away[0] @ away[1].T)[i, j].astype(np.float64)
         a, b = (v.sum(axis=1, dtype=np.float64)[k] for v, k in zip(away, (i, j), strict=True))
-        n = away[0].shape[1]
-        p_value = detection.p_values(both, a, b, n, (turn[0][i] + turn[1][j]) % 1.0)
-        self.columns.put(rows[chosen], "screen", p_value=p_value)
-        mi, se = detection.mutual_information(both, a, b, n)
+        mi, se = detection.mutual_information(both, a, b, away[0].shape[1])
         self.columns.detected_mi[rows[chosen]], self.columns.detected_se[rows[chosen]] = mi, se
 
     def raise_to_detected(self, rows: np.ndarray) -> None:
@@ -294,8 +302,10 @@ class _Tile:
         return Known(
             p_value=columns.numbers["p_value"][rows],
             screen_mi=columns.screen_mi[rows],
+            plausible_mi=columns.plausible_mi[rows],
             cells_p_value=columns.cells_p_value[rows],
             cells_mi=columns.cells_mi[rows],
+            cells_most=columns.cells_most[rows],
             mi_nats=columns.numbers["mi_nats"][rows],
         )
 
@@ -313,7 +323,9 @@ class _Tile:
             self.columns.note(
                 row, f"seen in cells of ranks (p = {p_value:.0e}), not by the p-value"
             )
+        # what is significant and yet held back is too weak for more to be found
         self.columns.stop(rows[~enters], tier.otherwise)
+        self.columns.stop(rows[~enters & (known.p_value <= self._cascade.p_value)], Stop.WEAK)
         return rows[enters]
 
     def _tabulate(self, rows: np.ndarray, name: str) -> np.ndarray:

@@ -22,8 +22,9 @@ import numpy as np
 from mmg_ray.api import estimate_mi, transfer_entropy
 from mmg_ray.config import EstimatorConfig
 from mmg_ray.errors import ConfigError
-from mmg_ray.estimator import marginals, screen
+from mmg_ray.estimator import marginals
 from mmg_ray.estimator.conditional_ranks import Condition, Smoother, label_codes
+from mmg_ray.estimator.rank_polynomials import ranked
 from mmg_ray.estimator.streams import numpy_stream
 from mmg_ray.schema import PairEstimate
 
@@ -86,7 +87,7 @@ def functions(
     degrees = np.arange(1, _DEGREES + 1)
     values = np.zeros((n_segments * n_bins, _DEGREES))
     if has.any():
-        values[has] = screen.tied_basis(codes[has])[:, :_DEGREES] / np.sqrt(degrees)
+        values[has] = ranked(codes[has]).at_samples()[:, :_DEGREES] / np.sqrt(degrees)
     if condition is not None and has.any():
         smooth = Smoother(condition.at(has), seed)
         rest = values[has] - smooth(values[has])[0]
