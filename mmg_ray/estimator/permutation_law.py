@@ -32,13 +32,12 @@ KNOTS = (2.5, 4.0, 5.5, 7.0, 9.0, 12.0, 16.0, 21.0, 27.0)
 _A = (-17.0793, -5.06831, 3.67955, 3.47495, -3.4221, -13.4703, -2.44227, 39.9192, 111.513)
 _B = (-191.365, -211.285, -214.898, -81.6762, 110.047, 952.529, 2249.82, 3880.82, 6373.97)
 
-_SELDOM = 0.3  # of the samples at most are away from the commonest value, and
-_FEW_TOGETHER = 12.0  # at most so many are expected away in both, of variables that are drawn,
-_CONTENDER, _CONTENDER_FEWER = 0.02, 0.1  # from this p-value of the moments; of fewer than two together
-_DRAWS, _MOST_DRAWS = (
-    60,
-    3_000,
-)  # so many make its error an eighth; for each number of samples away in both
+# Of variables away from their commonest values in at most this share of the samples, both in at most so many that
+# are expected, the samples away in both are drawn where the p-value of the moments is below this; it is
+# farther off where fewer than two are expected.
+_SELDOM, _FEW_TOGETHER = 0.3, 12.0
+_CONTENDER, _CONTENDER_FEWER = 0.02, 0.1
+_DRAWS, _MOST_DRAWS = 60, 3_000  # for each number of them; so many make its error an eighth
 _ROUNDING = 1e-4  # of a statistic in single precision; draws that are as large count as larger
 _SMALLEST = 1e-300
 
@@ -279,7 +278,9 @@ def _by_number_together(t: float, x: Ranked, y: Ranked, about: float) -> float:
     n_draws = np.clip(_DRAWS * share / about, _DRAWS, _MOST_DRAWS).astype(int)
 
     def exceeds(k: int, draws: int) -> float:
-        found = _exceeding(k, of_x.beyond, of_y.beyond, usual, weights, n, t * (1 - _ROUNDING), draws)
+        found = _exceeding(
+            k, of_x.beyond, of_y.beyond, usual, weights, n, t * (1 - _ROUNDING), draws
+        )
         return float(found)
 
     # T grows with k above its mean, and as k falls below it: where does it begin to exceed?
