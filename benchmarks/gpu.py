@@ -120,10 +120,11 @@ def tile(
 def moments(n: int, n_pairs: int) -> tuple[Work, int]:
     """The screen's products of ranks alone, of two blocks of variables."""
     from mmg_ray.estimator import screen
+    from mmg_ray.estimator.rank_polynomials import ranked
 
     side = math.ceil(math.sqrt(n_pairs))
     rng = np.random.default_rng(n)
-    x, y = (np.stack([rng.permutation(n) for _ in range(side)]) for _ in range(2))
+    x, y = ([ranked(rng.permutation(n)) for _ in range(side)] for _ in range(2))
     # MI of a weak pair is half the sum of S^2 over n: the chi-square in nats
     return lambda device: screen.block_moments(x, y, device).chi_square / (2 * n), side**2
 

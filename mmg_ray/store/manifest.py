@@ -30,7 +30,7 @@ MANIFEST = "manifest.json"
 PLAN = "plan.npz"
 
 # Raised whenever the same configuration and data would give other numbers or another layout.
-RESULTS_FORMAT = 5
+RESULTS_FORMAT = 6
 
 _WAY_OUT = (
     "Restore it; or delete it and run the configuration again, which keeps the finished shards"
