@@ -247,7 +247,7 @@ def test_transposed_identifiers_must_be_declared(tmp_path: Path) -> None:
         ("\ufeffa,b\r\n1,2\r\n3,4\r\n", ["a", "b"], None),
         ('\n\n"a, x","b"\n1,2\n3,4\n', ["a, x", "b"], None),
         ("0,1\n1,2\n3,4\n", ["0", "1"], None),  # pandas without column names
-        ("1,2\n3,4", ["v0", "v1"], None),
+        ("1.0,2\n3,4", ["v0", "v1"], None),
         ("1e0, 2\n3,4.0", ["v0", "v1"], None),
     ],
 )

@@ -98,6 +98,7 @@ def stored(made: Samples, cfg: NeuralConfig) -> Config:
     tree["data"] = {
         "path": path.url,
         "metadata": list(metadata),
+        "variables": list(columns),
         "conditions": cfg.data.conditions,
         "missing": cfg.data.missing,
     }

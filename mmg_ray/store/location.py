@@ -39,6 +39,7 @@ class Location:
 
     def __init__(self, url: str) -> None:
         require_no_secret(url)
+        _require_no_variable(url)
         if not url.strip() or _CONTROL.search(url):
             raise StoreError(f"{url!r} is no URL or path: it is empty or has control characters")
         self.url = _trimmed(url)
@@ -224,6 +225,16 @@ class Location:
         except Exception as error:
             # every backend has errors of its own (no credentials, no endpoint): here they end
             raise StoreError(f"cannot {verb} {self.url}: {error}") from error
+
+
+def _require_no_variable(url: str) -> None:
+    """A variable of the shell in a configuration would name a folder of its own."""
+    expanded = os.path.expandvars(url)
+    if expanded != url:
+        raise StoreError(
+            f"{url!r} holds a variable of the shell, which is not expanded in a configuration; write ~ or the "
+            "path itself, or give it on the command line with --set"
+        )
 
 
 def _trimmed(url: str) -> str:

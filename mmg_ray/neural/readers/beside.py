@@ -24,7 +24,7 @@ def stimuli(url: str) -> Series:
     """A table with a column `time`, or a series that pynapple wrote."""
     if url.endswith(".npz"):
         return pynapple.read_series(url)
-    table = read_table(DataConfig(path=url))
+    table = read_table(DataConfig(path=url), [_TIME], doubts=False)
     if _TIME not in table.names:
         raise DataError(f"{url} has no column {_TIME!r} of seconds{nearest(_TIME, table.names)}")
     return timed(table, _TIME)

@@ -37,8 +37,9 @@ def read_series(cfg: NeuralConfig) -> Recording:
     own = cfg.recording
     # what is kept is chosen with the units and channels of every format
     data = replace(cfg.data, conditions=(), groups=None, samples={}, variables=("*",), exclude=())
-    table = read_table(data)
-    notes = []
+    known = [] if own.time_column is None else [own.time_column]
+    table = read_table(data, known, doubts=False)
+    notes = list(table.notes)
     if table.metadata:
         notes.append(
             f"metadata: columns {', '.join(table.metadata)} are no channels, and of no other use here"

@@ -71,12 +71,14 @@ _DEFAULTS = DataConfig(path="none")
 OPTIONS = sorted(frozenset[str]().union(*(source.options for source in SOURCES.values())))
 
 
-def read_table(cfg: DataConfig, settled: Collection[str] = ()) -> Table:
+def read_table(cfg: DataConfig, settled: Collection[str] = (), *, doubts: bool = True) -> Table:
     """The samples x variables table that `cfg` describes, with its variables and samples chosen.
 
     Args:
         settled: names of columns of a csv, tsv or parquet file whose meaning the caller knows: they
             are read as variables, whatever they look like.
+        doubts: whether to refuse columns that may be times or numbers of rows; false for a caller that
+            looks for times itself.
 
     Raises DataError, naming the value, the reason and the way out, for anything that keeps the
     file from being such a table.
@@ -92,7 +94,7 @@ def read_table(cfg: DataConfig, settled: Collection[str] = ()) -> Table:
     keep = choose_variables(contents.names, cfg.variables, cfg.exclude)
     keep, notes = keep_types(contents, keep, cfg)
     for v in keep.tolist():
-        if v in contents.doubts:
+        if doubts and v in contents.doubts:
             raise DataError(contents.doubts[v])
     names = unique_names(
         [contents.names[v] for v in keep],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ from mmg_ray.store.sources.select import nearest
 from mmg_ray.store.sources.table import Contents, default_names
 
 MISSING_TOKENS = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "NULL", "null", "None")
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _UNNAMED = ("", "index", "Unnamed: 0", "__index_level_0__")
 
 
@@ -27,12 +29,17 @@ class Columns:
         names: names of the columns, None where the file has no header.
         index: position of the column of sample names (transposed: of variable names), if any.
         text_is_numeric: whether a text column may hold numbers (csv), or is text by type.
+        left_out: columns that are no variables. doubts: {column: what to say} of those that may be none.
+        notes: what was decided.
     """
 
     data: pa.Table
     names: list[str] | None
     index: int | None
     text_is_numeric: bool
+    left_out: frozenset[int] = frozenset()
+    doubts: dict[int, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def position_of(name: str, names: Sequence[str], key: str, url: str) -> int:
@@ -72,7 +79,7 @@ def column_contents(columns: Columns, cfg: DataConfig, url: str) -> Contents:
     """
     names = columns.names or default_names(columns.data.num_columns)
     described = {name: position_of(name, names, "data.metadata", url) for name in cfg.metadata}
-    others = set(described.values()) | {columns.index}
+    others = set(described.values()) | {columns.index} | columns.left_out
     positions = [p for p in range(columns.data.num_columns) if p not in others]
     index = None if columns.index is None else _strings(columns.data.column(columns.index))
     heads = [names[p] for p in positions]
@@ -83,6 +90,7 @@ def column_contents(columns: Columns, cfg: DataConfig, url: str) -> Contents:
             n_samples=len(positions),
             take=lambda keep: _take_rows(columns, positions, heads, variables, keep, url),
             sample_names=None if columns.names is None else heads,
+            notes=columns.notes,
         )
     return Contents(
         names=heads,
@@ -90,6 +98,8 @@ def column_contents(columns: Columns, cfg: DataConfig, url: str) -> Contents:
         take=lambda keep: _take_columns(columns, positions, heads, keep, url),
         sample_names=index,
         metadata={name: _array(columns.data.column(p)) for name, p in described.items()},
+        doubts={v: columns.doubts[p] for v, p in enumerate(positions) if p in columns.doubts},
+        notes=columns.notes,
     )
 
 
@@ -102,6 +112,11 @@ def _take_columns(
         numbers = _numbers(column, text_is_numeric=columns.text_is_numeric)
         if numbers is None:
             row, value = _offender(column)
+            if _DECIMAL_COMMA.fullmatch(value.strip()):
+                raise DataError(
+                    f"column {heads[v]!r} of {url} has {value!r} in row {row + 1} of the data: a decimal comma "
+                    "(set data.decimal: ',') or a separator of thousands (write numbers without)"
+                )
             raise DataError(
                 f"column {heads[v]!r} of {url} is not numeric: {value!r} in row {row + 1} of the "
                 f"data. If it names the samples, set data.index_column: {heads[v]}; if it describes "

@@ -9,6 +9,7 @@ from mmg_ray.config import DataConfig
 from mmg_ray.store.location import Location
 from mmg_ray.store.sources.columns import Columns, column_contents, first_as_names, index_position
 from mmg_ray.store.sources.files import open_file, unreadable
+from mmg_ray.store.sources.identifiers import set_aside
 from mmg_ray.store.sources.table import Contents
 
 
@@ -20,7 +21,16 @@ def read_parquet(location: Location, cfg: DataConfig) -> Contents:
         index = _pandas_index(table.schema, names)
     if index is None and cfg.transpose and names:
         index = first_as_names(table, names, location.url)
-    columns = Columns(table, names, index, text_is_numeric=False)
+    aside = set_aside(table, names, index, cfg)
+    columns = Columns(
+        table,
+        names,
+        aside.index,
+        text_is_numeric=False,
+        left_out=aside.left_out,
+        doubts=aside.doubts,
+        notes=aside.notes,
+    )
     return column_contents(columns, cfg, location.url)
 
 
