@@ -79,7 +79,7 @@ def table(n: int, n_variables: int, kind: str, dim: int = 1) -> dict[int, Any]:
                 f = factors[:, v // 4 % 2]
                 x += rng.choice([0.6, 0.9, 1.2]) * (f**2 - 1 if v % 4 == 2 else f) / math.sqrt(dim)
             if kind == "counts":
-                x = rng.poisson(np.exp(0.5 * x + rng.uniform(-3, 1)))
+                x = rng.poisson(np.exp(0.8 * x + rng.uniform(-2, 1)))
             columns.append(ordinal_codes(x.astype(float)))
         found[v] = Variable(f"v{v}", np.stack(columns, axis=1))
     return found
