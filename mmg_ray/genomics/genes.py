@@ -12,7 +12,7 @@ from mmg_ray.errors import DataError
 from mmg_ray.store.location import Location
 from mmg_ray.store.sources import Table
 from mmg_ray.store.sources.files import locate
-from mmg_ray.store.sources.select import nearest
+from mmg_ray.store.sources.select import match_names, nearest
 
 _NEAREST = 11
 
@@ -20,29 +20,33 @@ _NEAREST = 11
 def read_regulators(url: str) -> list[str]:
     """Symbols of a text file, one a line; of a table the first column. DataError where it is empty."""
     lines = _lines(url)
-    found = [line.split("\t")[0].split(",")[0].strip() for line in lines]
+    found = [line.split("\t")[0].split(",")[0].strip().strip("\"'").strip() for line in lines]
     names = list(dict.fromkeys(name for name in found if name and not name.startswith("#")))
     if not names:
         raise DataError(f"genes.regulators: {url} names no gene; it needs one symbol a line")
     return names
 
 
-def overlap(names: Sequence[str], wanted: Sequence[str], url: str) -> list[str]:
-    """Those of the wanted genes that are there. DataError, with the reason in sight, where none is."""
-    there = set(names)
-    found = [gene for gene in wanted if gene in there]
+def overlap(
+    names: Sequence[str], wanted: Sequence[str], url: str
+) -> tuple[dict[str, str], list[str]]:
+    """{wanted: gene of the table} of those that are there, and notes; see `match_names`.
+
+    DataError, with the reason in sight, where none is.
+    """
+    found, notes = match_names(wanted, names)
     if not found:
         upper = len({n.upper() for n in names} & {w.upper() for w in wanted})
         hint = (
             f"{upper:,} would match if case did not count: is the list of another species?"
             if upper
-            else f"symbols in one and identifiers in the other?{nearest(wanted[0], names)}"
+            else f"symbols in one and identifiers in the other (data.variable_names)?{nearest(wanted[0], names)}"
         )
         raise DataError(
             f"genes.regulators: none of the {len(wanted):,} names of {url} ({', '.join(wanted[:3])}, "
             f"...) is a gene of the table ({', '.join(list(names)[:3])}, ...); {hint}"
         )
-    return found
+    return found, notes
 
 
 def read_gmt(url: str) -> dict[str, list[str]]:

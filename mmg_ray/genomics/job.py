@@ -171,9 +171,11 @@ def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Inp
     regulators: list[str] = []
     if cfg.genes.regulators is not None:
         wanted = of_genes.read_regulators(cfg.genes.regulators)
-        regulators = of_genes.overlap(table.names, wanted, cfg.genes.regulators)
-        absent = [gene for gene in wanted if gene not in set(regulators)]
+        matched, how = of_genes.overlap(table.names, wanted, cfg.genes.regulators)
+        regulators = list(dict.fromkeys(matched.values()))
+        absent = [gene for gene in wanted if gene not in matched]
         lines.append(_overlap_line(len(wanted), len(regulators), absent))
+        lines += [f"regulators: {note}" for note in how]
     n_above, mean, variance = of_genes.moments(table)
     enough = n_above >= cfg.genes.min_cells
     pools = bool(cfg.cells.pseudobulk or cfg.cells.metacells)

@@ -14,7 +14,7 @@ from mmg_ray.plan.pairs import PairSet, all_pairs, listed, source_pairs
 from mmg_ray.store.sources.files import digest as file_digest
 from mmg_ray.store.sources.files import locate
 from mmg_ray.store.sources.name_table import read_name_table
-from mmg_ray.store.sources.select import nearest
+from mmg_ray.store.sources.select import match_names, nearest
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +80,11 @@ def _sources(cfg: PairsConfig, names: Sequence[str]) -> np.ndarray:
         found |= {index[name] for name in matches}
     if cfg.sources_file is not None:
         lines = locate(cfg.sources_file).read_text().splitlines()
-        wanted = [line.strip() for line in lines if line.strip()]
-        absent = [name for name in wanted if name not in index]
+        wanted = [name for line in lines if (name := line.strip().strip("\"'").strip())]
+        matched, notes = match_names(wanted, names)
+        absent = [name for name in wanted if name not in matched]
+        for note in notes:
+            log.warning("pairs.sources_file: %s", note)
         if len(absent) == len(wanted):
             hint = f"{wanted[0]!r} is no variable{nearest(wanted[0], names)}" if wanted else "empty"
             raise ConfigError(
@@ -97,7 +100,7 @@ def _sources(cfg: PairsConfig, names: Sequence[str]) -> np.ndarray:
                 ", ".join(absent[:5]),
                 ", ..." if len(absent) > 5 else "",
             )
-        found |= {index[name] for name in wanted if name in index}
+        found |= {index[name] for name in matched.values()}
     return np.array(sorted(found), dtype=np.int64)
 
 

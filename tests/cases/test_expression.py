@@ -17,12 +17,13 @@ import yaml
 from scipy import sparse
 from scipy.io import mmwrite
 
-from mmg_ray.config import DataConfig, load_as
+from mmg_ray.config import DataConfig, PairsConfig, load_as
 from mmg_ray.errors import ConfigError, DataError
 from mmg_ray.genomics.config import GenomicsConfig
 from mmg_ray.genomics.depth import depth_of
 from mmg_ray.genomics.job import go, inputs
 from mmg_ray.store.run import Run
+from mmg_ray.store.selection import resolve
 from mmg_ray.store.sources import Table, read_table
 
 N, V = 400, 40
@@ -301,6 +302,32 @@ def test_where_it_is_open_the_job_asks(tmp_path: Path) -> None:
     adata(np.log1p(scaled(counts()))).write_h5ad(path)
     text = refusal(settings(path, cells={"within": ["depth"]}))
     assert "the depth of cells is known of counts" in text
+
+
+# --- lists of regulators --------------------------------------------------------------------------
+
+
+def test_versions_and_quotes_in_a_list_of_regulators(tmp_path: Path) -> None:
+    path, listed = tmp_path / "t.h5ad", tmp_path / "tfs.txt"
+    data = adata(counts())
+    data.var_names = [f"ENSG{k:011d}.{k % 3}" for k in range(V - 1)] + ["TP53"]
+    data.write_h5ad(path)
+    listed.write_text(
+        '"ENSG00000000001"\n\'ENSG00000000002.17\'\nENSG00000000003.0\n"TP53"\ntP53\nX\n'
+    )
+    ((_, made),) = inputs(settings(path, genes={"regulators": str(listed)}))
+    assert made.regulators == [
+        "ENSG00000000001.1",
+        "ENSG00000000002.2",
+        "ENSG00000000003.0",
+        "TP53",
+    ]
+    text = "\n".join(made.notes)
+    assert "4 of the 6 listed are genes of the table; not there: tP53, X" in text
+    assert "2 identifiers matched without their version, as ENSG00000000001 and" in text
+    assert "1 more would match if case did not count" in text
+    pairs = PairsConfig(mode="bipartite", sources_file=str(listed))
+    assert resolve(pairs, made.table.names).n_pairs == 4 * (V - 4) + 6
 
 
 # --- conditions ----------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ def other(key: str, default: Any, job: str) -> Any:
     if isinstance(default, bool):
         return not default
     if isinstance(default, int | float):
-        return default * 2 + 1 if isinstance(default, int) else default / 2 + 0.01
+        return default * 2 + 1 if isinstance(default, int) else 0.9 * default or 0.001
     raise AssertionError(f"{key} has no value in VALUES: add one, and see that it reaches the run")
 
 

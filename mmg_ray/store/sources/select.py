@@ -19,6 +19,43 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {found[0]!r}?" if found else "; there is none to choose from."
 
 
+_VERSION = re.compile(r"^(ENS[A-Z]*\d+)\.\d+$", re.IGNORECASE)
+
+
+def unversioned(name: str) -> str:
+    """An Ensembl identifier without its version: ENSG00000141510.18 is ENSG00000141510."""
+    return _VERSION.sub(r"\1", name)
+
+
+def match_names(wanted: Sequence[str], names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """{wanted: name} of those that are there, by spelling or else without the versions of identifiers.
+
+    Also gives notes on how: an identifier whose version differs is matched where that is unambiguous, and
+    other ways of writing letters are counted, not matched.
+    """
+    there = set(names)
+    found = {name: name for name in wanted if name in there}
+    by_bare: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        by_bare[unversioned(name)].append(name)
+    loose = {
+        name: same[0]
+        for name in wanted
+        if name not in found and len(same := by_bare.get(unversioned(name), [])) == 1
+    }
+    upper = {name.upper() for name in names}
+    cased = sum(name.upper() in upper for name in wanted if name not in found and name not in loose)
+    notes = []
+    if loose:
+        first, name = next(iter(loose.items()))
+        notes.append(
+            f"{len(loose):,} identifiers matched without their version, as {first} and {name}"
+        )
+    if cased:
+        notes.append(f"{cased:,} more would match if case did not count, and are left out")
+    return {name: (found | loose)[name] for name in wanted if name in found or name in loose}, notes
+
+
 def choose_variables(
     names: Sequence[str], variables: Sequence[str], exclude: Sequence[str]
 ) -> np.ndarray:
