@@ -63,7 +63,7 @@ class Route:
 def table(n: int, n_variables: int, kind: str, dim: int = 1) -> dict[int, Any]:
     """Variables of which three in four follow one of two factors, one of the three in a bent way.
 
-    continuous: normal noise plus that. counts: single-cell-like, most of them 0.
+    continuous: normal noise plus that. counts: about one on average, many of them 0.
     """
     from mmg_ray.estimator.marginals import ordinal_codes
     from mmg_ray.schema import Variable
@@ -79,7 +79,7 @@ def table(n: int, n_variables: int, kind: str, dim: int = 1) -> dict[int, Any]:
                 f = factors[:, v // 4 % 2]
                 x += rng.choice([0.6, 0.9, 1.2]) * (f**2 - 1 if v % 4 == 2 else f) / math.sqrt(dim)
             if kind == "counts":
-                x = rng.poisson(np.exp(0.8 * x + rng.uniform(-2, 1)))
+                x = rng.poisson(np.exp(0.8 * x + rng.uniform(-1, 1)))
             columns.append(ordinal_codes(x.astype(float)))
         found[v] = Variable(f"v{v}", np.stack(columns, axis=1))
     return found
