@@ -144,7 +144,8 @@ def _header(data: bytes, delimiter: str, location: Location, kind: str) -> tuple
     n_skip = 0
     text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="")
     try:
-        for row in csv.reader(text, delimiter=delimiter):
+        # strict: a quote that is never closed would make the whole file one name
+        for row in csv.reader(text, delimiter=delimiter, strict=True):
             n_skip += not rows
             start = row[0].lstrip() if row and not rows else ""
             # a program and its version; `#cell,A,B` is a header
