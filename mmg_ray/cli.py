@@ -22,6 +22,7 @@ from rich.text import Text
 from mmg_ray import config as configuration
 from mmg_ray.errors import INTERRUPTED, DataError, MMGError, StoreError
 from mmg_ray.execute.progress import duration, speed
+from mmg_ray.memory import require_address_space
 from mmg_ray.names import visible
 from mmg_ray.output import PIPE_CLOSED, say, standard_output, writing
 from mmg_ray.schema import Status
@@ -94,6 +95,7 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
+            require_address_space()
             with standard_output():
                 return super().invoke(ctx)
         except BrokenPipeError:  # `| head` has seen enough
@@ -101,6 +103,13 @@ class _Commands(click.Group):
         except MMGError as error:
             say(f"error: {error}", err=True)
             ctx.exit(error.exit_code)
+        except MemoryError as error:
+            say(
+                f"error: this process ran out of memory ({str(error) or 'no more was given'}); `mmg-ray plan` "
+                "says what a task needs, and plan.tile_variables lowers it. What is finished is stored",
+                err=True,
+            )
+            ctx.exit(2)
         except KeyboardInterrupt:
             say("stopped; what is finished is stored, and `run` again goes on", err=True)
             ctx.exit(INTERRUPTED)

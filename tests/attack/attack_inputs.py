@@ -149,14 +149,22 @@ CRAFTED: dict[str, bytes] = {
     "bomb.npy": b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000, 1000000), }".ljust(127) + b"\n",
     "negative.mtx": b"%%MatrixMarket matrix coordinate real general\n-3 2 1\n1 1 1.0\n",
     "outside.mtx": b"%%MatrixMarket matrix coordinate real general\n3 2 1\n9 9 1.0\n",
+    "nul.mtx": b"%%MatrixMarket matrix coordinate real general\n3 2 3\n1 1 1\n2 1 1\x003 2 1\n",
     "huge.mtx": b"%%MatrixMarket matrix coordinate real general\n99999999999999 99999999999 1\n1 1 1\n",
 }  # fmt: skip
 
 
 def read_crafted(name: str) -> tuple[Outcome, str]:
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / name).write_bytes(CRAFTED[name])
-        return must_refuse(name, lambda: read(str(Path(folder) / name)))
+        place = file = Path(folder) / name
+        if file.suffix == ".mtx":
+            place = Path(folder) / "filtered_feature_bc_matrix"
+            place.mkdir()
+            file = place / "matrix.mtx"
+            (place / "features.tsv").write_text("a\nb\nc\n")
+            (place / "barcodes.tsv").write_text("x\ny\n")
+        file.write_bytes(CRAFTED[name])
+        return must_refuse(name, lambda: read(str(place)))
 
 
 def read_object(kind: str) -> tuple[Outcome, str]:

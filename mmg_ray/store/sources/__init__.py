@@ -10,6 +10,7 @@ import numpy as np
 
 from mmg_ray.config import DataConfig
 from mmg_ray.errors import DataError
+from mmg_ray.memory import fits
 from mmg_ray.store.location import Location
 from mmg_ray.store.sources.delimited import read_csv, read_tsv
 from mmg_ray.store.sources.features import keep_types
@@ -83,6 +84,11 @@ def read_table(cfg: DataConfig, settled: Collection[str] = (), *, doubts: bool =
     Raises DataError, naming the value, the reason and the way out, for anything that keeps the
     file from being such a table.
     """
+    with fits(cfg.path):
+        return _read_table(cfg, settled)
+
+
+def _read_table(cfg: DataConfig, settled: Collection[str]) -> Table:
     source = _source(cfg)
     contents = source.read(locate(cfg.path), replace(cfg, variables=(*cfg.variables, *settled)))
     for n, axis in ((contents.n_samples, "samples"), (len(contents.names), "variables")):

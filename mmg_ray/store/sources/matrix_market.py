@@ -36,8 +36,11 @@ def read_mtx(location: Location, cfg: DataConfig) -> Contents:
     matrix, features, barcodes = (
         _only(location, endings) for endings in (_MATRIX, _FEATURES, _BARCODES)
     )
+    data = _bytes(matrix)
+    if b"\0" in data:  # SciPy's reader would follow it beyond its buffer, and crash
+        raise unreadable(matrix, "Matrix Market", "it holds a NUL byte, so it is no text")
     try:
-        values = csc_matrix(mmread(io.BytesIO(_bytes(matrix))))
+        values = csc_matrix(mmread(io.BytesIO(data)))
     except (ValueError, OverflowError, TypeError, OSError) as error:
         raise unreadable(matrix, "Matrix Market", error) from None
     place = 1 if name_field(cfg) == "name" else 0
