@@ -85,10 +85,10 @@ def read_table(cfg: DataConfig, settled: Collection[str] = (), *, doubts: bool =
     file from being such a table.
     """
     with fits(cfg.path):
-        return _read_table(cfg, settled)
+        return _read_table(cfg, settled, doubts)
 
 
-def _read_table(cfg: DataConfig, settled: Collection[str]) -> Table:
+def _read_table(cfg: DataConfig, settled: Collection[str], doubts: bool) -> Table:
     source = _source(cfg)
     contents = source.read(locate(cfg.path), replace(cfg, variables=(*cfg.variables, *settled)))
     for n, axis in ((contents.n_samples, "samples"), (len(contents.names), "variables")):
