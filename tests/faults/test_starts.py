@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import disturbed
+import numpy as np
 import pytest
 
 from mmg_ray import config
-from mmg_ray.errors import Drained, StoreError
+from mmg_ray.errors import DataError, Drained, StoreError
 from mmg_ray.execute import driver
 from mmg_ray.execute.drain import Drain
 from mmg_ray.execute.driver_lock import driving
@@ -146,3 +148,20 @@ def test_a_start_that_begins_no_run_leaves_nothing(tmp_path: Path) -> None:
             fails()
         assert place.names() == []
     assert time.monotonic() - began < heartbeat.INTERVAL_S
+
+
+def test_an_input_that_is_replaced_while_it_is_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree, read = disturbed.settings(tmp_path), driver.read_table
+
+    def replaced(*arguments: Any) -> Any:
+        np.save(tmp_path / "values.npy", np.random.default_rng(1).normal(size=(100, 16)))
+        return read(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(driver, "read_table", replaced)
+        with pytest.raises(DataError, match=r"was replaced or written to.*source digest changed"):
+            driver.run(config.from_dict(tree))
+    assert not (tmp_path / "run" / "manifest.json").exists()
+    assert driver.run(config.from_dict(tree)).status().complete
