@@ -32,6 +32,10 @@ class FingerprintError(StoreError):
     """The URL holds a run of another fingerprint; nothing was touched."""
 
 
+class VersionError(StoreError):
+    """Another version of this package wrote a run: its numbers or its files are not those of this one."""
+
+
 class RunError(MMGError):
     """Some shards of a run failed; the others are stored, and running again tries the rest."""
 

@@ -266,6 +266,12 @@ def _item(value: Any) -> Any:
     return None if np.isnan(value) else value.item()
 
 
+# Raised whenever columns of a stored table, their meaning, or the layout of a stored file change; every table
+# that is stored says with which version it was written, and readers check it.
+SCHEMA_VERSION = 1
+SCHEMA_KEY = "mmg_ray.schema_version"
+
+
 @dataclass(frozen=True)
 class Column:
     """One column of a stored table: its name, type and meaning."""

@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from mmg_ray.config import RESULT_SECTIONS, Config, from_dict, to_dict
-from mmg_ray.errors import FingerprintError, StoreError
+from mmg_ray.errors import FingerprintError, StoreError, VersionError
 from mmg_ray.plan.pairs import ListedPairs, SourcePairs
 from mmg_ray.plan.tiles import Plan
+from mmg_ray.schema import SCHEMA_VERSION
 from mmg_ray.store import digests as digested
 from mmg_ray.store.digests import Digest
 from mmg_ray.store.location import Location
@@ -29,7 +30,8 @@ from mmg_ray.store.location import Location
 MANIFEST = "manifest.json"
 PLAN = "plan.npz"
 
-# Raised whenever the same configuration and data would give other numbers or another layout.
+# Raised whenever the same configuration and data would give other numbers; then `make golden` (see
+# tests/test_golden.py). It is part of the fingerprint.
 RESULTS_FORMAT = 6
 
 _WAY_OUT = (
@@ -45,6 +47,7 @@ class Manifest:
     """The identity of a run.
 
     Attributes:
+        results_format: of the numbers. schema_version: of the stored tables.
         fingerprint: sha256 of what determines the results, see `fingerprint`.
         config: the resolved configuration.
         source_digest: of the input table.
@@ -57,6 +60,7 @@ class Manifest:
     """
 
     results_format: int
+    schema_version: int
     fingerprint: str
     config: dict[str, Any]
     source_digest: str
@@ -91,11 +95,7 @@ def read(run: Location) -> Manifest:
             "`mmg-ray run CONFIG`"
         )
     tree = (run / MANIFEST).read_json(_WAY_OUT)
-    if not isinstance(tree, dict) or tree.get("results_format") != RESULTS_FORMAT:
-        raise StoreError(
-            f"{run.url} was written in results format {_format_of(tree)}, this version of mmg_ray "
-            f"({_version()}) reads {RESULTS_FORMAT}; use the version that wrote it"
-        )
+    _require_version(run, tree)
     return Manifest(**digested.require_signed(run / MANIFEST, tree, _WAY_OUT))
 
 
@@ -127,6 +127,7 @@ def write(
     plan_digest = write_plan(run, plan)
     manifest = Manifest(
         results_format=RESULTS_FORMAT,
+        schema_version=SCHEMA_VERSION,
         fingerprint=fingerprint(config, digests),
         config=to_dict(config),
         source_digest=digests["source digest"],
@@ -226,8 +227,16 @@ def _flatten(key: str, value: Any) -> dict[str, Any]:
     return flat
 
 
-def _format_of(tree: Any) -> str:
-    return repr(tree.get("results_format")) if isinstance(tree, dict) else "unknown"
+def _require_version(run: Location, tree: Any) -> None:
+    for key, ours in (("results_format", RESULTS_FORMAT), ("schema_version", SCHEMA_VERSION)):
+        theirs = tree.get(key) if isinstance(tree, dict) else None
+        if theirs != ours:
+            wrote = tree.get("version", "unknown") if isinstance(tree, dict) else "unknown"
+            raise VersionError(
+                f"{run.url} was written by mmg_ray {wrote} with {key.replace('_', ' ')} {theirs or 'unknown'}; "
+                f"this version ({_version()}) has {ours}, and numbers of the two must not be mixed. Start "
+                "it anew at another output.url, or use the version that wrote it"
+            )
 
 
 def _version() -> str:

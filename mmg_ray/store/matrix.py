@@ -22,6 +22,7 @@ from zarr.storage import MemoryStore
 
 from mmg_ray.errors import MMGError, StoreError
 from mmg_ray.plan.tiles import Plan
+from mmg_ray.schema import SCHEMA_KEY, SCHEMA_VERSION
 from mmg_ray.store import digests
 from mmg_ray.store.digests import Digest, Digests
 from mmg_ray.store.location import Location
@@ -57,7 +58,7 @@ def create(run: Location, names: Sequence[str]) -> Digests:
     """
     n = len(names)
     written: dict[str, Buffer] = {}
-    group = zarr.create_group(MemoryStore(written))
+    group = zarr.create_group(MemoryStore(written), attributes={SCHEMA_KEY: SCHEMA_VERSION})
     for name, doc in MATRICES.items():
         group.create_array(
             name,
@@ -158,6 +159,11 @@ def open_matrix(run: Location, fingerprint: str, name: str) -> zarr.Array:
         )
     with _errors(run, "read"):
         group = zarr.open_group(Checked(run, MATRIX, expected), mode="r", zarr_format=3)
+        if group.attrs.get(SCHEMA_KEY) != SCHEMA_VERSION:
+            raise ValueError(
+                f"its schema version is {group.attrs.get(SCHEMA_KEY, 'unknown')}, and this version of "
+                f"mmg_ray reads {SCHEMA_VERSION}"
+            )
         return _array(group, name)
 
 

@@ -30,7 +30,7 @@ from zarr.storage import MemoryStore
 from mmg_ray.config import DataConfig
 from mmg_ray.errors import MMGError, StoreError
 from mmg_ray.estimator.marginals import ordinal_codes
-from mmg_ray.schema import Status, Variable
+from mmg_ray.schema import SCHEMA_KEY, SCHEMA_VERSION, Status, Variable
 from mmg_ray.store import digests
 from mmg_ray.store.digests import Digest, Digests
 from mmg_ray.store.location import Location
@@ -78,7 +78,9 @@ def prepare(table: Table, cfg: DataConfig, run: Location) -> str:
         [{"index": index, **row} for index, row in enumerate(rows)], schema=QUALITY_SCHEMA
     )
     # so that the digest of the variables stands for everything that was written
-    variables = variables.replace_schema_metadata({_DIGESTS: json.dumps(written, sort_keys=True)})
+    variables = variables.replace_schema_metadata(
+        {_DIGESTS: json.dumps(written, sort_keys=True), SCHEMA_KEY: str(SCHEMA_VERSION)}
+    )
     buffer = io.BytesIO()
     pq.write_table(variables, buffer)
     data = buffer.getvalue()
@@ -123,6 +125,11 @@ class Prepared:
         with _readable(run / VARIABLES):
             variables = pq.read_table(io.BytesIO(data), schema=QUALITY_SCHEMA)
             stored = pq.read_schema(io.BytesIO(data)).metadata or {}
+            version = stored.get(SCHEMA_KEY.encode(), b"unknown").decode()
+            if version != str(SCHEMA_VERSION):
+                raise ValueError(
+                    f"its schema version is {version}, and this version of mmg_ray reads {SCHEMA_VERSION}"
+                )
             written = digests.from_json(json.loads(stored[_DIGESTS]))
         with _readable(run / CODES):
             codes = zarr.open_array(Checked(run, CODES, written), mode="r", zarr_format=3)

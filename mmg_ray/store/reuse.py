@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmg_ray.config import Config, to_dict
-from mmg_ray.errors import ConfigError
+from mmg_ray.errors import ConfigError, VersionError
 from mmg_ray.schema import EDGE_COLUMNS, Labels, PairEstimates, Variable
 from mmg_ray.store import manifest, shards
 from mmg_ray.store.location import Location
@@ -27,13 +27,20 @@ class Reuse:
     """The earlier run at `config.plan.reuse`.
 
     Raises:
-        ConfigError: it has another estimator or other conditions, or stored some of its pairs only.
+        ConfigError: it has another estimator or other conditions, stored some of its pairs only, or
+            was written by a version whose numbers differ.
     """
 
     def __init__(self, config: Config) -> None:
         assert config.plan.reuse is not None
         self._location = Location(config.plan.reuse)
-        found = manifest.read(self._location)
+        try:
+            found = manifest.read(self._location)
+        except VersionError as error:
+            raise ConfigError(
+                f"plan.reuse: nothing can be taken over: {error}; or leave plan.reuse out, so that every "
+                "pair is estimated anew"
+            ) from None
         self._fingerprint = found.fingerprint
         earlier = found.resolved()
         why = ""

@@ -26,7 +26,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from mmg_ray.errors import StoreError
-from mmg_ray.schema import EDGE_COLUMNS, Labels, PairEstimates, Status
+from mmg_ray.schema import EDGE_COLUMNS, SCHEMA_VERSION, Labels, PairEstimates, Status
 from mmg_ray.store.csv_names import safe_texts
 from mmg_ray.store.kept import KeptRows, best
 from mmg_ray.store.location import Location
@@ -60,6 +60,7 @@ class Footer:
         n_stored: of these, rows of the object.
         statuses: pairs by status, stored or not.
         digests: of the rows, by column.
+        schema_version: of the columns.
     """
 
     fingerprint: str
@@ -68,6 +69,7 @@ class Footer:
     n_stored: int
     statuses: dict[str, int]
     digests: dict[str, str]
+    schema_version: int = SCHEMA_VERSION
 
     @property
     def digest(self) -> str:
@@ -245,7 +247,13 @@ def _footer_of(metadata: pq.FileMetaData) -> Footer:
     text = metadata.metadata[_FOOTER_KEY].decode()
     if metadata.metadata[_DIGEST_KEY].decode() != _sha256(text):
         raise ValueError("the checksum of its footer differs")
-    return Footer(**json.loads(text))
+    footer = Footer(**{"schema_version": None, **json.loads(text)})
+    if footer.schema_version != SCHEMA_VERSION:
+        raise ValueError(
+            f"its schema version is {footer.schema_version or 'unknown'}, and this version of mmg_ray reads "
+            f"{SCHEMA_VERSION}"
+        )
+    return footer
 
 
 def _sha256(text: str) -> str:
