@@ -30,7 +30,7 @@ _HOME = {
     "mmse_gap": "mmg_ray.api",
     "transfer_entropy": "mmg_ray.api",
     "independence_test": "mmg_ray.api",
-    "MIMatrix": "mmg_ray.api",
+    "MIMatrix": "mmg_ray.pair_matrix",
     "MMGEstimator": "mmg_ray.api",
     "run": "mmg_ray.execute.driver",
     "plan_run": "mmg_ray.execute.driver",

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
-import html
-import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 
 from mmg_ray.arrays import (
-    Column,
-    Kind,
     Samples,
     aligned,
     read,
-    refuse_numbers_as_text,
     require_numbers,
+)
+from mmg_ray.arrays.variables import (
+    both_named,
+    codes_of,
+    condition_of,
+    dense,
+    is_one_label,
+    variable,
 )
 from mmg_ray.config import EstimatorConfig, NullConfig
 from mmg_ray.errors import DataError
 from mmg_ray.estimator import nulls
-from mmg_ray.estimator.conditional_ranks import Condition, label_codes, warnings_of
 from mmg_ray.estimator.denoisers import denoiser as denoiser_named
 from mmg_ray.estimator.given import Given, estimate_given, estimate_labels
 from mmg_ray.estimator.marginals import MISSING, ordinal_codes
@@ -35,13 +35,11 @@ from mmg_ray.estimator.spline.denoiser import gap_curve
 from mmg_ray.execute.numerics import library_threads
 from mmg_ray.execute.progress import Tally, progress
 from mmg_ray.execute.task import device_of
+from mmg_ray.pair_matrix import EstimatesByPair, MIMatrix
 from mmg_ray.plan.pairs import all_pairs
 from mmg_ray.plan.tiles import Plan
-from mmg_ray.schema import PairEstimate, PairEstimates, Receipt, Status, Variable
-from mmg_ray.store.shards import edge_table
+from mmg_ray.schema import PairEstimate, PairEstimates, Receipt
 from mmg_ray.store.sources.table import default_names
-
-log = logging.getLogger(__name__)
 
 
 def estimate_mi(
@@ -90,11 +88,11 @@ def estimate_mi(
     """
     tables = _together(x=x, y=y, condition=condition)
     settings = _config(config, denoiser, seed)
-    given = _given(tables.pop("condition", None), settings)
+    given = condition_of(tables.pop("condition", None), settings)
     columns = {name: list(table.read()) for name, table in tables.items()}
-    if any(_is_one_label(found) for found in columns.values()):
-        named = _named(
-            {k: _codes_of(found, tables[k], as_groups=False) for k, found in columns.items()}
+    if any(is_one_label(found) for found in columns.values()):
+        named = both_named(
+            {k: codes_of(found, tables[k], as_groups=False) for k, found in columns.items()}
         )
         variables = dict(enumerate(named.values()))
         nothing = Given.nothing(tables["x"].n, settings.seed)
@@ -102,12 +100,12 @@ def estimate_mi(
             in_table = estimate_labels(variables, (0, 1), given or nothing, settings)
         if in_table is not None:
             return in_table[0]
-    named = _named({k: _codes_of(found, tables[k]) for k, found in columns.items()})
+    named = both_named({k: codes_of(found, tables[k]) for k, found in columns.items()})
     variables = dict(enumerate(named.values()))
     with library_threads(n_jobs):
         (result,) = estimate_given(variables, [(0, 1)], given, settings, device_of("auto"))
-    for name, variable in named.items():
-        result = replace(result, message=result.message.replace(variable.name, name))
+    for name, side in named.items():
+        result = replace(result, message=result.message.replace(side.name, name))
     return result
 
 
@@ -218,9 +216,9 @@ def independence_test(
         >>> mmg_ray.independence_test(x, y + 0.3 * x).p_value < 0.001
         True
     """
-    codes = [_codes_of(list(table.read()), table) for table in _together(x=x, y=y).values()]
+    codes = [codes_of(list(table.read()), table) for table in _together(x=x, y=y).values()]
     both = (np.concatenate(codes, axis=1) != MISSING).all(axis=1)
-    left, right = (Sides(seed).of(_variable(_dense(side[both]))) for side in codes)
+    left, right = (Sides(seed).of(variable(dense(side[both]))) for side in codes)
     if not (left.varies and right.varies):
         raise DataError(f"in the {int(both.sum())} complete samples x or y is constant")
     cfg = NullConfig(kind=kind, max_permutations=max_permutations, block_samples=block_samples)
@@ -258,7 +256,7 @@ def mmse_gap(x: Any, y: Any, logsnr: Any = None, *, seed: int = 0) -> tuple[np.n
     both = np.isfinite(a[:, 0]) & np.isfinite(b[:, 0])
     sides = Sides(seed)
     target, source = (
-        sides.of(_variable(_dense(values[both]), name)) for name, values in (("x", a), ("y", b))
+        sides.of(variable(dense(values[both]), name)) for name, values in (("x", a), ("y", b))
     )
     cfg = EstimatorConfig(seed=seed)
     if target.n < cfg.min_samples or not (target.varies and source.varies):
@@ -270,80 +268,6 @@ def mmse_gap(x: Any, y: Any, logsnr: Any = None, *, seed: int = 0) -> tuple[np.n
     with library_threads():
         gap = gap_curve(stack([target], [source], "cpu"), cfg, levels)
     return levels, gap[0]
-
-
-class EstimatesByPair(Mapping[tuple[int, int], PairEstimate]):
-    """All that is known of each pair (i, j), i < j, of V variables; a row is made when asked for.
-
-    Attributes:
-        pairs: (P, 2) every pair, sorted.
-        columns: their estimates, a column a field.
-    """
-
-    def __init__(self, n_variables: int, columns: PairEstimates) -> None:
-        self.pairs = np.stack(np.triu_indices(n_variables, k=1), axis=1)
-        self.columns = columns
-        self._n_variables = n_variables
-
-    def __getitem__(self, pair: tuple[int, int]) -> PairEstimate:
-        i, j = pair
-        if not 0 <= i < j < self._n_variables:
-            raise KeyError(pair)
-        # the rows before i hold (V - 1) + ... + (V - i) pairs
-        return self.columns[i * (2 * self._n_variables - i - 1) // 2 + j - i - 1]
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return map(tuple, self.pairs.tolist())
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def matrix(self, name: str) -> np.ndarray:
-        """(V, V) one of the numbers of each pair, symmetric; NaN where there is none."""
-        values = np.full((self._n_variables, self._n_variables), np.nan)
-        i, j = self.pairs.T
-        values[i, j] = values[j, i] = getattr(self.columns, name)
-        return values
-
-
-@dataclass(frozen=True, repr=False)
-class MIMatrix:
-    """MI of all pairs of V variables.
-
-    Attributes:
-        names: (V,) names of the variables.
-        mi: (V, V) nats, symmetric; NaN on the diagonal and where there is no value.
-        se: (V, V) standard errors, nats.
-        p_value: (V, V) of independence.
-        estimates: all that is known of each pair: ``estimates[i, j]``, i < j, or a column at a time.
-    """
-
-    names: list[str]
-    mi: np.ndarray
-    se: np.ndarray
-    p_value: np.ndarray
-    estimates: EstimatesByPair
-
-    def to_edges(self) -> pa.Table:
-        """One row per pair, with the columns of `schema.EDGE_COLUMNS`; `.to_pandas()` works."""
-        return edge_table(self.names, self.estimates.pairs, self.estimates.columns)
-
-    def _repr_html_(self) -> str:
-        """For notebooks: what it is and its ten strongest pairs."""
-        columns = self.estimates.columns
-        first = np.argsort(-np.nan_to_num(columns.mi_nats, nan=-1.0), kind="stable")[:10]
-        first = first[columns.ok[first]]
-        rows = "".join(
-            f"<tr><td>{html.escape(str(self.names[i]))}</td><td>{html.escape(str(self.names[j]))}</td>"
-            f"<td>{e.mi_nats:.4f} ± {e.se_nats:.4f}</td><td>{e.p_value:.3g}</td></tr>"
-            for (i, j), e in zip(self.estimates.pairs[first], columns.take(first), strict=True)
-        )
-        head = "<tr><th>source</th><th>target</th><th>MI, nats</th><th>p_value</th></tr>"
-        return f"<p>{html.escape(repr(self))}</p><table>{head}{rows}</table>"
-
-    def __repr__(self) -> str:
-        n_ok = self.estimates.columns.ok.sum()
-        return f"MIMatrix({len(self.names)} variables, {n_ok} of {len(self.estimates)} pairs ok)"
 
 
 def mi_matrix(
@@ -398,8 +322,8 @@ def mi_matrix(
     variables = {}
     for k, column in enumerate(table.read()):
         require_numbers(column, table.called(k))
-        variables[k] = _variable(ordinal_codes(column.values)[:, None], names[k])
-    given = _given(others[0] if others else None, settings)
+        variables[k] = variable(ordinal_codes(column.values)[:, None], names[k])
+    given = condition_of(others[0] if others else None, settings)
     device = device_of("auto")
     size = denoiser_named(settings.denoiser).tile_variables
     pairs = all_pairs(len(names))
@@ -459,27 +383,6 @@ def _together(**values: Any) -> dict[str, Samples]:
     return {table.what: table for table in aligned(tables)}
 
 
-def _given(table: Samples | None, cfg: EstimatorConfig) -> Given | None:
-    """What pairs are estimated given; named by content, as variables are. None without a condition."""
-    if table is None:
-        return None
-    numbers: dict[str, np.ndarray] = {}
-    labels: dict[str, np.ndarray] = {}
-    for k, column in enumerate(table.read()):
-        name = table.called(k)
-        if column.kind.is_label:
-            labels[name] = label_codes(column.values, name)
-        else:
-            kind = labels if column.kind is Kind.BOOLEAN else numbers
-            kind[name] = ordinal_codes(column.values)
-    condition = Condition.of("", table.n, list(numbers.values()), list(labels.values()))
-    for warning in warnings_of(condition, [*numbers], [*labels]):
-        log.warning("%s", warning)
-    content = condition.codes.tobytes() + condition.categories.tobytes()
-    name = hashlib.blake2b(content, digest_size=16).hexdigest()
-    return Given(condition._replace(name=name), cfg.seed)
-
-
 def _config(
     config: EstimatorConfig | None, denoiser: str | None, seed: int | None
 ) -> EstimatorConfig:
@@ -489,66 +392,3 @@ def _config(
         denoiser=settings.denoiser if denoiser is None else denoiser,
         seed=settings.seed if seed is None else seed,
     )
-
-
-def _codes_of(columns: Sequence[Column], table: Samples, *, as_groups: bool = True) -> np.ndarray:
-    """(n, p) columns -> (n, D) ordinal codes; labels without an order as one indicator each."""
-    found = []
-    for k, column in enumerate(columns):
-        if not column.kind.is_label:
-            found.append(ordinal_codes(column.values)[:, None])
-            continue
-        refuse_numbers_as_text(column, table.called(k))
-        codes = _by_frequency(label_codes(column.values, table.called(k)))
-        levels = np.arange(codes.max(initial=0) + 1)
-        if as_groups and len(levels) > 2:
-            indicators = (codes[:, None] == levels[1:]).astype(np.int32)
-            found.append(np.where(codes[:, None] == MISSING, MISSING, indicators))
-        else:
-            found.append(codes[:, None])
-    return np.concatenate(found, axis=1)
-
-
-def _by_frequency(codes: np.ndarray) -> np.ndarray:
-    """(n,) codes of labels, the most frequent first, then as they come: whatever the labels are called."""
-    known = codes != MISSING
-    _, first, counts = np.unique(codes[known], return_index=True, return_counts=True)
-    place = np.empty(len(counts) + 1, dtype=np.int32)
-    place[np.lexsort([first, -counts])] = np.arange(len(counts))
-    place[-1] = MISSING  # where code -1 looks
-    found: np.ndarray = place[codes]
-    return found
-
-
-def _is_one_label(columns: Sequence[Column]) -> bool:
-    """Whether a variable is one column of labels, which may have a contingency table."""
-    return len(columns) == 1 and columns[0].kind.is_label
-
-
-def _named(codes: Mapping[str, np.ndarray]) -> dict[str, Variable]:
-    """Variables x and y of these codes.
-
-    They are named by content: the streams, and so the result, do not depend on which one comes first.
-    """
-    named = {name: _variable(found) for name, found in codes.items()}
-    if named["x"].name == named["y"].name:  # equal variables have their ties broken apart, too
-        named["y"] = replace(named["y"], name=f"{named['y'].name}, again")
-    return named
-
-
-def _dense(values: np.ndarray) -> np.ndarray:
-    """(n, p) values or codes -> (n, p) ordinal codes of those that there are."""
-    return np.stack([ordinal_codes(column) for column in values.T], axis=1)
-
-
-def _variable(codes: np.ndarray, name: str | None = None) -> Variable:
-    """A variable of (n, p) codes, named by their digest unless it has a name."""
-    if name is None:
-        name = hashlib.blake2b(codes.tobytes(), digest_size=16).hexdigest()
-    present = codes[(codes != MISSING).all(axis=1)]
-    if not len(present):
-        return Variable(name, codes, Status.ALL_MISSING)
-    varies = np.ptp(present, axis=0) > 0
-    if not varies.any():
-        return Variable(name, codes, Status.CONSTANT)
-    return Variable(name, codes[:, varies])  # a coordinate that never varies says nothing
