@@ -14,7 +14,7 @@ from sklearn.feature_selection import mutual_info_regression
 from mmg_ray.config import EstimatorConfig
 from mmg_ray.estimator.batch import Directions
 from mmg_ray.estimator.marginals import ordinal_codes
-from mmg_ray.estimator.sides import Sides, stack
+from mmg_ray.estimator.sides import Sides, stack, tabulate
 from mmg_ray.estimator.tile import estimate_tile
 from mmg_ray.plan.pairs import all_pairs
 from mmg_ray.plan.tiles import Plan
@@ -60,6 +60,20 @@ def directions(pairs: Sequence[Pair], device: str = "cpu") -> Directions:
         for name, column in zip("xy", zip(*pairs, strict=True), strict=True)
     ]
     return stack([*both[0], *both[1]], [*both[1], *both[0]], device)
+
+
+def counts(pairs: Sequence[Pair]) -> np.ndarray:
+    """(P, 2, X, Y) tables of every pair, as an estimator is given them."""
+    sides = Sides(seed=0)
+    return tabulate(
+        [
+            tuple(
+                sides.of(Variable(f"{name}{k}", ordinal_codes(values)[:, None]))
+                for name, values in zip("xy", pair, strict=True)
+            )
+            for k, pair in enumerate(pairs)
+        ]
+    )
 
 
 def tiles(n_variables: int, size: int) -> Iterator[np.ndarray]:

@@ -12,14 +12,13 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
-import torch
-from common import directions, machine, print_table
+from common import counts, machine, print_table
 
-from mmg_ray.estimator.batch import halves
 from mmg_ray.estimator.spline import denoiser as spline
-from mmg_ray.estimator.spline.basis import Levels, Shape, adapted_levels, spread_levels, tables
+from mmg_ray.estimator.spline import direct
+from mmg_ray.estimator.spline.basis import NoiseLevels, adapted_levels, spread_levels, tables
 from mmg_ray.estimator.spline.correction import correct
-from mmg_ray.estimator.spline.warp import warp
+from mmg_ray.estimator.spline.warp import n_knots, warp
 from mmg_ray.known_mi import tuning_suite
 
 PLACINGS = {"adapted": adapted_levels, "spread": spread_levels}
@@ -39,37 +38,30 @@ def main() -> None:
         for number, task in enumerate(tuning_suite())
         for seed in range(args.seeds)
     ]
-    batch = directions(pairs)
-    x, y, mask = batch.x[..., 0], batch.y[..., 0], batch.mask()
-    half = halves(0, args.n_samples, x.device)
-    targets = {
-        "direct": (spline._DIRECT, x),
-        "warped": (spline._RESIDUAL, warp(x, y, batch.n, mask.double()).residual),
-    }
+    of_pairs = counts(pairs)
+    e = spline._entries(of_pairs)
+    w = warp(e, n_knots(args.n_samples, min(of_pairs.shape[2:])))
 
-    def cross(shape: Shape, r: torch.Tensor, levels: Levels) -> torch.Tensor:
-        """(S,) corrections, 64 directions at a time."""
-        t = tables(shape, levels, r.device)
-        parts = zip(r.float().split(64), y.float().split(64), mask.float().split(64), strict=True)
-        return torch.cat(
-            [
-                correct(r[:, None], y, half, mask, t, spline._PENALTIES, spline._LIGHTER).cross
-                for r, y, mask in parts
-            ]
-        ).double()
+    def in_scores(levels: NoiseLevels) -> np.ndarray:
+        """(S,) corrections in normal scores."""
+        t = tables(direct._SHAPE, levels)
+        s, n, _ = direct.moments(of_pairs, t)
+        return correct(s, n, t, direct.PENALTIES, direct.LIGHTER).cross
 
-    exact = {
-        name: cross(*target, spread_levels(args.reference)) for name, target in targets.items()
-    }
+    def in_residuals(levels: NoiseLevels) -> np.ndarray:
+        """(S,) corrections in residuals."""
+        t = tables(spline._RESIDUAL, levels)
+        return spline._correct(e, w.row, t.curves, spline._lookups(t, e.y), w.samples, t).cross
+
+    targets = {"direct": in_scores, "warped": in_residuals}
+    exact = {name: cross(spread_levels(args.reference)) for name, cross in targets.items()}
     rows = []
     for count in map(int, args.counts.split(",")):
         row: list[object] = [count]
-        for name, target in targets.items():
+        for name, cross in targets.items():
             for place in PLACINGS.values():
-                off = cross(*target, place(count)) - exact[name]
-                row.append(
-                    f"{float(off.square().mean().sqrt()):.4f} / {float(off.abs().max()):.3f}"
-                )
+                off = cross(place(count)) - exact[name]
+                row.append(f"{np.sqrt((off**2).mean()):.4f} / {np.abs(off).max():.3f}")
         rows.append(row)
     print_table(["K", *(f"{name}, {how}" for name in targets for how in PLACINGS)], rows)
 

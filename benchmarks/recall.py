@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from common import directions, estimate_pairs, machine, print_table
+from common import counts, estimate_pairs, machine, print_table
 
 from mmg_ray import known_mi
 from mmg_ray.config import EstimatorConfig
@@ -151,7 +151,7 @@ def main() -> None:
         at = estimate_pairs(pairs, auto)
         deep = estimate_pairs(pairs, warped)
         # by itself: in a cascade a p-value may take a pair on, whatever the gates
-        direct = spline.direct(directions(pairs), auto).mi.numpy().reshape(2, -1).max(0)
+        direct = np.max([found.mi for found in spline.direct(counts(pairs))], axis=0)
         passed = ~at.stop.isin([Stop.NOT_SIGNIFICANT])
         for name, row in by_family.items():
             own = family == name

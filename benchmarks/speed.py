@@ -5,7 +5,7 @@
 The variables of the splines' tiles share a hidden normal variable through lines, curves and scales, so
 that every pair is strong enough to be worth a spline. All are timed in turn, again and again; medians
 are printed, of processor time on a CPU, and the ratios to KSG are medians of ratios within a turn.
-"bare" is the estimator itself on a batch of both directions of 256 pairs; "tile" goes through
+"bare" is the estimator itself on the tables of 256 pairs; "tile" goes through
 `estimate_tile`, with ranks, the screen and the making of the columns.
 """
 
@@ -15,7 +15,7 @@ import argparse
 from collections.abc import Callable
 
 import numpy as np
-from common import directions, ksg, machine, print_table, seconds, tiles, variables
+from common import counts, ksg, machine, print_table, seconds, tiles, variables
 
 from mmg_ray.config import CascadeConfig, EstimatorConfig
 from mmg_ray.estimator import permutation_law, screen
@@ -63,7 +63,7 @@ def main() -> None:
     left = np.repeat(np.arange(SIDE), SIDE)
     tile = np.stack([left, np.tile(np.arange(SIDE, 2 * SIDE), SIDE)], axis=1)
     pairs = [(columns[:, i], columns[:, j]) for i, j in tile]
-    batch = directions(pairs, device)
+    tables = counts(pairs)
     many = variables(rng.standard_normal((n, args.screen_variables)))
     many_tiles = list(tiles(args.screen_variables, 256))
     blocks = [[ranked(rng.permutation(n)) for _ in range(256)] for _ in range(2)]
@@ -82,12 +82,6 @@ def main() -> None:
 
         return run
 
-    def bare(estimate: Callable) -> Callable[[], None]:
-        def run() -> None:
-            estimate(batch, EstimatorConfig())
-
-        return run
-
     chosen = [pairs[k] for k in rng.permutation(len(pairs))[: args.ksg_pairs]]
     jobs: dict[str, tuple[int, Callable[[], object]]] = {
         "scikit-learn KSG k=3": (len(chosen), lambda: [ksg(pair, 3) for pair in chosen]),
@@ -96,9 +90,9 @@ def main() -> None:
             sum(map(len, many_tiles)),
             through(many, many_tiles, EstimatorConfig(denoiser="screen")),
         ),
-        "spline-direct, bare": (len(pairs), bare(spline.direct)),
+        "spline-direct, bare": (len(pairs), lambda: spline.direct(tables)),
         "spline-direct, tile": (len(pairs), through(made, [tile], TO_DIRECT)),
-        "spline, bare": (len(pairs), bare(spline.warped)),
+        "spline, bare": (len(pairs), lambda: spline.warped(tables)),
         "spline, tile": (len(pairs), through(made, [tile], EstimatorConfig(denoiser="spline"))),
         f"auto, {args.auto_variables} variables, 5 % weak": (
             sum(map(len, weak_tiles)),

@@ -30,7 +30,7 @@ from mmg_ray.estimator import nulls
 from mmg_ray.estimator.denoisers import denoiser as denoiser_named
 from mmg_ray.estimator.given import Given, estimate_given, estimate_labels
 from mmg_ray.estimator.marginals import MISSING, ordinal_codes
-from mmg_ray.estimator.sides import Sides, stack
+from mmg_ray.estimator.sides import Sides, tabulate
 from mmg_ray.estimator.spline.denoiser import gap_curve
 from mmg_ray.execute.numerics import library_threads
 from mmg_ray.execute.progress import Tally, progress
@@ -266,8 +266,7 @@ def mmse_gap(x: Any, y: Any, logsnr: Any = None, *, seed: int = 0) -> tuple[np.n
         )
     levels = np.linspace(-6, 10, 33) if logsnr is None else np.atleast_1d(np.asarray(logsnr, float))
     with library_threads():
-        gap = gap_curve(stack([target], [source], "cpu"), cfg, levels)
-    return levels, gap[0]
+        return levels, gap_curve(tabulate([(target, source)]), levels)
 
 
 def mi_matrix(

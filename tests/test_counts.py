@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmg_ray.estimator.counts import half_of_numbers, half_of_rows, margins, tables
+from mmg_ray.estimator.counts import half_of, margins, tables
 
 
 def levels(kind: str, n_rows: int, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -49,7 +49,7 @@ def test_a_missing_value_is_a_level_that_is_cut_off() -> None:
     rng = np.random.default_rng(1)
     x, y = (levels("sparse", 1, 500, rng) for _ in range(2))
     x[0, ::7], y[0, ::5] = 24, 24
-    half = half_of_rows(0, 500)
+    half = half_of(0, np.arange(500))
     present = (x[0] < 24) & (y[0] < 24)
     one = np.zeros(1, dtype=int)
     found = tables(x, y, half, one, one, (25, 25))[:, :, :24, :24]
@@ -59,19 +59,19 @@ def test_a_missing_value_is_a_level_that_is_cut_off() -> None:
 
 
 def test_halves_follow_the_sample_not_its_place() -> None:
-    whole = half_of_rows(0, 10_000)
-    np.testing.assert_array_equal(half_of_rows(0, 700), whole[:700])
+    whole = half_of(0, np.arange(10_000))
+    np.testing.assert_array_equal(half_of(0, np.arange(700)), whole[:700])
     assert set(whole.tolist()) == {0, 1}
     assert abs(int(whole.sum()) - 5000) < 200
     assert abs(int((whole[1:] == whole[:-1]).sum()) - 5000) < 200  # neighbours are independent
-    assert 4500 < int((half_of_rows(1, 10_000) != whole).sum()) < 5500
+    assert 4500 < int((half_of(1, np.arange(10_000)) != whole).sum()) < 5500
     names = np.random.default_rng(0).integers(0, 2**63, 50).astype(np.uint64)
     kept = np.delete(np.arange(50), 7)
-    np.testing.assert_array_equal(half_of_numbers(3, names)[kept], half_of_numbers(3, names[kept]))
+    np.testing.assert_array_equal(half_of(3, names)[kept], half_of(3, names[kept]))
 
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_few_samples(n: int) -> None:
     x = np.zeros((1, n), dtype=np.uint8)
     one = np.zeros(1, dtype=int)
-    assert tables(x, x, half_of_rows(0, n), one, one, (1, 1)).sum() == n
+    assert tables(x, x, half_of(0, np.arange(n)), one, one, (1, 1)).sum() == n

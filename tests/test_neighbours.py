@@ -10,7 +10,7 @@ from sklearn.feature_selection import mutual_info_regression
 from mmg_ray.config import EstimatorConfig
 from mmg_ray.estimator import neighbours
 from mmg_ray.estimator.marginals import ordinal_codes
-from mmg_ray.estimator.sides import Sides, stack
+from mmg_ray.estimator.sides import Sides, tabulate
 from mmg_ray.estimator.spline import denoiser as spline
 from mmg_ray.estimator.tile import estimate_tile
 from mmg_ray.known_mi import annulus, checkerboard, gaussian, poisson_gamma
@@ -73,8 +73,7 @@ class TestRefine:
         for _ in range(4):
             x, y = task.sample(rng, 1000)
             a, b = (Sides(0).of(v) for v in variables(x, y).values())
-            batch = stack([a, b], [b, a], "cpu")
-            smooth.append(float(spline.warped(batch, EstimatorConfig()).mi.max()))
+            smooth.append(max(float(v.mi[0]) for v in spline.warped(tabulate([(a, b)]))))
             row = pair(x, y)
             assert row.denoiser in ("spline", "neighbours")  # by which has the larger share
             raised.append(row.mi_nats)
@@ -100,6 +99,22 @@ class TestRefine:
         u, v = uniform(x, rng)[None], uniform(y, rng)[None]
         sure, unsure = (neighbours.refine(u, v, 1.0, 0.02, nats).mi for nats in (0.0, 0.02))
         assert 0.008 < unsure - sure < 0.014
+
+    def test_a_part_of_the_samples_says_less(self):
+        """What neighbours of a part see within their scatter moves a fit to all samples less."""
+        rng = np.random.default_rng(11)
+        x, y = gaussian(0.7).sample(rng, 500)
+        u, v = uniform(x, rng)[None], uniform(y, rng)[None]
+        low = neighbours._local(u[0], v[0]).mi - 0.03
+        same, part = (
+            neighbours.refine(u, v, low, 0.02 / np.sqrt(k), 0.0, n_samples=500 * k)
+            for k in (1, 100)
+        )
+        assert 0 < part.share < 0.3 * same.share
+        assert part.se < same.se
+        clear = neighbours.refine(u, v, 0.05, 0.002, 0.0, n_samples=50_000)
+        assert clear.share > 0.4  # where it is clear, it counts
+        assert clear.se > 0.05
 
     def test_is_symmetric(self):
         rng = np.random.default_rng(5)

@@ -7,67 +7,86 @@ import pytest
 import torch
 from numpy.polynomial.hermite_e import hermegauss
 from scipy import stats
-from scipy.special import ndtri
+from scipy.special import digamma, ndtri
 
 from mmg_ray import known_mi
-from mmg_ray.config import EstimatorConfig
-from mmg_ray.estimator.batch import Directions, halves
+from mmg_ray.estimator.batch import BothWays, Found
+from mmg_ray.estimator.counts import half_of
+from mmg_ray.estimator.counts import tables as count_tables
+from mmg_ray.estimator.levels import levels
 from mmg_ray.estimator.marginals import midrank_scores, ordinal_codes
 from mmg_ray.estimator.spline import band, basis, denoiser
+from mmg_ray.estimator.spline import direct as plain
+from mmg_ray.estimator.spline import entries as e
 from mmg_ray.estimator.spline.basis import Shape, adapted_levels, spread_levels, tables
 from mmg_ray.estimator.spline.correction import Correction, correct
-from mmg_ray.estimator.spline.warp import Warp, n_knots, rank_scores, warp
+from mmg_ray.estimator.spline.warp import Warp, n_knots, warp
 
-CPU = torch.device("cpu")
-CFG = EstimatorConfig("spline")
 SHAPE, LEVELS = Shape(6, 6, 24), adapted_levels(6)
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 
 def scores(values: np.ndarray) -> np.ndarray:
-    """Mid-rank normal scores along the last axis."""
-    rows = [midrank_scores(ordinal_codes(row)) for row in values.reshape(-1, values.shape[-1])]
-    return np.stack(rows).reshape(values.shape)
+    """(N,) mid-rank normal scores."""
+    return midrank_scores(ordinal_codes(values))
 
 
-def directions(x: np.ndarray, y: np.ndarray) -> Directions:
-    """Directions "row of x given row of y", (S, N) raw values without ties."""
-    return padded([*zip(x, y, strict=True)])
-
-
-def padded(pairs: list[tuple[np.ndarray, np.ndarray]]) -> Directions:
-    """The same of different lengths."""
-    n = torch.tensor([len(x) for x, _ in pairs])
-    both = torch.zeros(2, len(pairs), int(n.max()), dtype=torch.float64)
-    for s, values in enumerate(pairs):
-        both[:, s, : n[s]] = torch.from_numpy(scores(np.stack(values)))
-    names = tuple(f"v{s}" for s in range(len(pairs)))
-    return Directions(both[0][:, None, :, None], both[1][..., None], n, names, names)
-
-
-def gaussian_pairs(rho: float, count: int, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    x, e = np.random.default_rng(seed).standard_normal((2, count, n))
-    return x, rho * x + np.sqrt(1 - rho**2) * e
-
-
-def corrected(batch: Directions) -> Correction:
-    """The correction alone, before any gate."""
-    n = batch.y.shape[1]
-    return correct(
-        batch.draws[..., 0].float(),
-        batch.y[..., 0].float(),
-        halves(0, n, CPU),
-        batch.mask().float(),
-        tables(SHAPE, LEVELS, CPU),
-        PENALTIES,
-        1,
+def pair_counts(
+    pairs: list[tuple[np.ndarray, np.ndarray]], shape: tuple[int, int] = (224, 224)
+) -> np.ndarray:
+    """Tables of pairs of (N,) raw values, of any lengths."""
+    one = np.zeros(1, dtype=int)
+    return np.concatenate(
+        [
+            count_tables(
+                *(levels(ordinal_codes(v)).level[None] for v in pair),
+                half_of(0, np.arange(len(pair[0]))),
+                one,
+                one,
+                shape,
+            )
+            for pair in pairs
+        ]
     )
 
 
-def warped(x: np.ndarray, y: np.ndarray) -> Warp:
+def gaussian_pairs(
+    rho: float, count: int, n: int, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    x, e = np.random.default_rng(seed).standard_normal((2, count, n))
+    return [*zip(x, rho * x + np.sqrt(1 - rho**2) * e, strict=True)]
+
+
+def corrected(counts: np.ndarray) -> tuple[Correction, np.ndarray]:
+    """The correction alone of x given y, before any gate, and the mean influence (P,)."""
+    t = tables(SHAPE, LEVELS)
+    s, n, (x, y) = plain.moments(counts, t)
+    c = correct(s, n, t, PENALTIES, 1)
+    n_pairs = len(counts)
+    influence = x.target[:, None] @ c.influence[:n_pairs] @ y.source[:, None].swapaxes(2, 3)
+    mean = (counts * influence).sum((1, 2, 3)) / n[:n_pairs]
+    return Correction(*(v[:n_pairs] for v in c)), mean
+
+
+def of_samples(target: np.ndarray, source: np.ndarray, by_entry: np.ndarray) -> np.ndarray:
+    """(N,) values of the samples of a direction from those of its entries; without ties of the target."""
+    at = levels(ordinal_codes(source)).level.astype(int), levels(ordinal_codes(target)).level
+    pair = np.unique(at[0] * 256 + at[1], return_inverse=True)[1]
+    return by_entry[pair]
+
+
+def within_entries(target: np.ndarray, source: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """(N,) means of values over the samples that are one entry."""
+    at = levels(ordinal_codes(source)).level.astype(int), levels(ordinal_codes(target)).level
+    pair = np.unique(at[0] * 256 + at[1], return_inverse=True)[1]
+    return (np.bincount(pair, values) / np.bincount(pair))[pair]
+
+
+def warped(x: np.ndarray, y: np.ndarray) -> tuple[Warp, e.Entries]:
     """Location, scale and shape of one direction, raw values."""
-    batch = directions(x[None], y[None])
-    return warp(batch.x[..., 0], batch.y[..., 0], batch.n, batch.mask().double())
+    found = denoiser._entries(pair_counts([(x, y)])).select(np.arange(1))
+    n_levels = int((np.diff(found.start) > 0).sum())
+    return warp(found, n_knots(len(x), n_levels)), found
 
 
 class TestBand:
@@ -137,61 +156,73 @@ class TestBasis:
 
     @pytest.mark.parametrize(
         "shape",
-        [
-            denoiser._DIRECT,
-            denoiser._RESIDUAL,
-            denoiser._FINE,
-        ],
+        [plain._SHAPE, denoiser._RESIDUAL, denoiser._FINE],
         ids=str,
     )
     def test_tables_hold_the_averages_over_noise(self, shape):
         """E[w B_a | r] and E[B_a B_a' | r] at every level, by sums over a fine grid of eps."""
-        t = tables(shape, LEVELS, CPU)
-        cells = basis.cell(torch.from_numpy(np.random.default_rng(0).uniform(-2.5, 2.5, 25)))
-        r = np.linspace(-6, 6, t.curves.shape[0])[cells]  # the table's own points
+        t = tables(shape, LEVELS)
+        rows = basis.row(np.random.default_rng(0).uniform(-2.5, 2.5, 25))
+        r = np.linspace(-6, 6, t.curves.shape[0])[rows]  # the table's own points
         eps = np.linspace(-8, 8, 2001)
         mass = stats.norm.pdf(eps) / stats.norm.pdf(eps).sum()
         i, j = np.triu_indices(shape.n_target)
-        curves = t.curves[cells].double().numpy()
+        curves = t.curves[rows].astype(np.float64)
         for k, logsnr in enumerate(LEVELS.logsnr):
             alpha, sigma = np.sqrt(1 / (1 + np.exp([-logsnr, logsnr])))
             b = basis.functions(shape.n_target, alpha * r[:, None] + sigma * eps)
             w = (alpha * eps - sigma * r[:, None]) * mass
-            found = curves @ t.linear[k].double().numpy().T
+            found = curves @ t.linear[k].T
             np.testing.assert_allclose(found, (b * w[..., None]).sum(1), atol=0.02)
             squares = b.transpose(0, 2, 1) @ (b * mass[:, None])
-            found = curves @ t.quadratic[k].double().numpy().T
+            found = curves @ t.quadratic[k].T
             np.testing.assert_allclose(found, squares[:, i, j], atol=0.03)  # of squares around 1
 
     def test_tables_hold_the_functions_of_the_source(self):
-        t = tables(SHAPE, LEVELS, CPU)
+        t = tables(SHAPE, LEVELS)
         y = np.linspace(-2.5, 2.5, 101)
-        cells = basis.cell(torch.from_numpy(y))
-        own = basis.functions(6, np.linspace(-6, 6, t.curves.shape[0])[cells])
+        rows = basis.row(y)
+        own = basis.functions(6, np.linspace(-6, 6, t.curves.shape[0])[rows])
         p, q = np.triu_indices(6)
-        lookups = t.lookups[cells]
+        lookups = t.lookups[rows]
         np.testing.assert_allclose(lookups @ t.single.T, own, atol=0.02)
         np.testing.assert_allclose(lookups @ t.product.T, own[:, p] * own[:, q], atol=0.02)
 
     def test_gram_entries_are_where_the_tables_put_them(self):
         """One sample: the Gram matrix of its functions is E[B_a B_a'] B_b B_b'."""
-        t = tables(SHAPE, LEVELS, CPU)
-        place = torch.tensor([0.3]), torch.tensor([-0.8])
-        curve, lookup = t.curves[basis.cell(place[0])][0], t.lookups[basis.cell(place[1])][0]
-        flat = torch.outer(t.quadratic[0] @ curve, t.product @ lookup).flatten()
-        gram = flat[t.entry].view(len(t.roughness), -1)
+        t = tables(SHAPE, LEVELS)
+        curve, lookup = (
+            v[basis.row(np.array(at))] for v, at in ((t.curves, 0.3), (t.lookups, -0.8))
+        )
+        gram = np.outer(t.quadratic[0] @ curve, t.product @ lookup).ravel()[t.entry]
         i, j = np.triu_indices(6)
-        squares = torch.zeros(6, 6)
+        squares = np.zeros((6, 6))
         squares[i, j] = squares[j, i] = t.quadratic[0] @ curve
         own = t.single @ lookup
-        expected = squares[t.of_target][:, t.of_target] * torch.outer(
+        expected = squares[np.ix_(t.of_target, t.of_target)] * np.outer(
             own[t.of_source], own[t.of_source]
         )
-        torch.testing.assert_close(gram, expected, rtol=0.01, atol=0.01)
+        np.testing.assert_allclose(gram, expected, rtol=0.01, atol=0.01)
 
     def test_a_score_off_the_tables_is_their_end(self):
-        found = basis.cell(torch.tensor([-50.0, -6.0, 0.0, 6.0, torch.inf]))
+        found = basis.row(np.array([-50.0, -6.0, 0.0, 6.0, np.inf]))
         assert found.tolist() == [0, 0, 1200, 2400, 2400]
+
+    def test_averages_are_those_over_the_ranks_of_a_level(self):
+        """Against the mean over very many ranks, levels of one sample in a thousand to .6 of all."""
+        t = tables(SHAPE, LEVELS)
+        edges = np.array([[0, 1e-3, 0.02, 0.021, 0.4, 0.4, 1.0], [0, 0.6, 0.9, 0.99, 0.999, 1, 1]])
+        ranks = ndtri((np.arange(4_000_000) + 0.5) / 4_000_000)
+        curves = np.stack(
+            [np.interp(ranks, np.linspace(-6, 6, 2401), c) for c in t.curves.T[:8]], 1
+        )
+        found = basis.averages(t, edges)[..., :8]
+        for of_variable, at in zip(found, edges, strict=True):
+            for average, low, high in zip(of_variable, at, at[1:], strict=False):
+                part = curves[round(low * 4e6) : round(high * 4e6)]
+                expected = part.mean(0) if len(part) else 0.0
+                np.testing.assert_allclose(average, expected, atol=2e-3)
+        assert np.abs(found).max() > 1
 
 
 @pytest.mark.parametrize("levels", [adapted_levels(6), adapted_levels(8), spread_levels(12)])
@@ -208,11 +239,10 @@ def test_levels_integrate_the_gaussian_integrand(levels, rho):
 class TestCorrection:
     @pytest.mark.parametrize("rho", [0.2, 0.4, 0.6])
     def test_direct_reads_the_exact_mi_of_gaussian_pairs(self, rho):
-        batch = directions(*gaussian_pairs(rho, 40, 1000, seed=1))
-        found = denoiser.direct(batch, CFG)
+        found = denoiser.direct(pair_counts(gaussian_pairs(rho, 40, 1000, seed=1))).x_given_y
         exact = -0.5 * np.log1p(-(rho**2))
-        error = float(found.mi.std()) / np.sqrt(40)
-        assert float(found.mi.mean()) == pytest.approx(exact, abs=3 * error + 0.03 * exact)
+        error = found.mi.std() / np.sqrt(40)
+        assert found.mi.mean() == pytest.approx(exact, abs=3 * error + 0.03 * exact)
         assert exact > 4 * error  # which a constant 0 would fail
 
     def test_cross_product_of_independent_pairs_averages_to_zero(self):
@@ -222,30 +252,39 @@ class TestCorrection:
         and the penalty is chosen on the same samples (more).
         """
         n = 300
-        c = corrected(directions(*np.random.default_rng(2).standard_normal((2, 200, n))))
+        x, y = np.random.default_rng(2).standard_normal((2, 200, n))
+        c, _ = corrected(pair_counts([*zip(x, y, strict=True)]))
         error = c.cross.std() / 200**0.5
         assert abs(c.cross.mean()) < 3 * error + 1.2 / n
         assert c.direct.mean() < -3 / n  # so large a bias would not pass
 
     def test_influence_averages_to_the_estimate(self):
-        c = corrected(directions(*gaussian_pairs(0.5, 10, 400, seed=3)))
-        torch.testing.assert_close(c.influence.mean(1), c.cross, rtol=0, atol=1e-5)
-        odd = corrected(directions(*gaussian_pairs(0.5, 10, 401, seed=3)))
-        torch.testing.assert_close(odd.influence.mean(1), odd.cross, rtol=0, atol=2e-3)
+        counts = pair_counts(gaussian_pairs(0.5, 10, 400, seed=3))
+        c, mean = corrected(counts)
+        # sums over halves of unlike size weigh them by it, the estimate equally
+        np.testing.assert_allclose(mean, c.cross, rtol=0, atol=1e-2)
+        counts[:, 1] = counts[:, 0]  # halves of one size
+        c, mean = corrected(counts)
+        np.testing.assert_allclose(mean, c.cross, rtol=0, atol=1e-5)
         assert c.cross.min() > 0.05
 
     def test_held_out_integrand_is_that_of_the_gaussian_pair(self):
-        c = corrected(directions(*gaussian_pairs(0.6, 40, 2000, seed=4)))
+        c, _ = corrected(pair_counts(gaussian_pairs(0.6, 40, 2000, seed=4)))
         alpha2 = 1 / (1 + np.exp(-np.array(LEVELS.logsnr)))
         exact = 1 - 0.64 / (alpha2 * 0.64 + 1 - alpha2)
         np.testing.assert_allclose(c.held_out.mean(0), exact, atol=0.02)
         assert exact.max() > 0.2
 
-    def test_draws_of_ties_are_averaged(self):
-        """Four times the same draw is that draw; two draws are between the two."""
-        one = directions(*gaussian_pairs(0.5, 3, 200, seed=5))
-        four = one._replace(draws=one.draws.expand(-1, 4, -1, -1))
-        torch.testing.assert_close(corrected(one).cross, corrected(four).cross, rtol=0, atol=1e-6)
+    def test_ties_are_broken_in_all_ways_at_once(self):
+        """The estimate of a rounded target is the mean over random ways to break its ties."""
+        rng = np.random.default_rng(5)
+        x, y = gaussian_pairs(0.5, 1, 400, seed=5)[0]
+        rounded = np.round(x)
+        broken = [(rounded + 0.1 * rng.random(400), y) for _ in range(60)]
+        drawn = denoiser.direct(pair_counts(broken)).x_given_y.mi
+        found = denoiser.direct(pair_counts([(rounded, y)])).x_given_y.mi
+        assert found[0] == pytest.approx(drawn.mean(), abs=4 * drawn.std() / np.sqrt(60) + 2e-3)
+        assert found[0] > 0.05
 
 
 def heteroscedastic(rng: np.random.Generator, n: int) -> tuple[np.ndarray, ...]:
@@ -290,21 +329,45 @@ class TestWarp:
 
     def test_log_ratio_is_close_to_the_exact_one(self, draw, off, close):
         x, y, exact = draw(np.random.default_rng(0), 2000)
-        found = warped(x, y)
-        log_ratio = found.log_ratio[0].numpy()
-        assert log_ratio.mean() + float(found.optimism) == pytest.approx(exact.mean(), abs=off)
-        assert abs(log_ratio - exact).mean() < close
+        found, of = warped(x, y)
+        log_ratio, residual = (
+            of_samples(x, y, v[of.of(0)]) for v in (found.log_ratio, found.residual)
+        )
+        assert log_ratio.mean() + found.optimism[0] == pytest.approx(exact.mean(), abs=off)
+        assert abs(log_ratio - within_entries(x, y, exact)).mean() < close
         assert abs(exact).mean() > 2 * close  # which a constant 0 would fail
-        assert float(found.residual.square().mean()) == pytest.approx(1, abs=0.15)
-        assert 0 < float(found.optimism) < 60 / exact.size
+        assert (residual**2).mean() == pytest.approx(1, abs=0.15)
+        assert 0 < found.optimism[0] < 60 / exact.size
 
     def test_with_its_correction_it_is_closer(self, draw, off, close):
         x, y, exact = draw(np.random.default_rng(1), 2000)
-        found = denoiser.warped(directions(x[None], y[None]), CFG)
-        assert float(found.mi) == pytest.approx(exact.mean(), abs=max(0.03, off / 2))
-        influence = found.influence[0].numpy()
+        found = denoiser.warped(pair_counts([(x, y)])).x_given_y
+        assert found.mi[0] == pytest.approx(exact.mean(), abs=max(0.03, off / 2))
+        w, of = warped(x, y)
+        t = tables(denoiser._RESIDUAL, LEVELS)
+        lookups = denoiser._lookups(t, of.y)
+        c = denoiser._correct(of, w.row, t.curves, lookups, w.samples, t)
+        level = np.repeat(np.arange(of.y.shape[1]), np.diff(of.start[0]))
+        here = of.of(0)
+        of_half = np.einsum(
+            "mj,hjq,mq->mh", t.curves[w.row[here]], c.influence[0], lookups[0, level]
+        )
+        share = of.weight[here] / of.weight[here].sum(1, keepdims=True)
+        by_entry = w.log_ratio[here] + plain.sound(c, of.n)[0] * (share * of_half).sum(1)
+        influence = of_samples(x, y, by_entry)
         assert abs(influence - exact).mean() < 1.1 * close
-        assert influence.mean() == pytest.approx(float(found.mi), abs=0.02)
+        assert influence.mean() == pytest.approx(found.mi[0], abs=0.02)
+
+    def test_samples_read_what_levels_do(self, draw, off, close):
+        x, y, exact = draw(np.random.default_rng(2), 1000)
+        assert abs(exact).mean() > 2 * close
+        by_levels = denoiser.warped(pair_counts([(x, y)]))
+        half = half_of(0, np.arange(1000))
+        by_samples = denoiser.warped_samples(ordinal_codes(x), ordinal_codes(y), half)
+        for one, other in zip(by_levels, by_samples, strict=True):
+            assert one.mi[0] == pytest.approx(other.mi[0], abs=0.025)
+            assert one.se[0] == pytest.approx(other.se[0], rel=0.3)
+        assert by_samples.x_given_y.mi[0] == pytest.approx(exact.mean(), abs=off)
 
 
 def test_rare_values_of_the_source_do_not_throw_the_scale():
@@ -314,80 +377,80 @@ def test_rare_values_of_the_source_do_not_throw_the_scale():
         rng = np.random.default_rng(seed)
         y = np.where(rng.random(30) < 0.9, 0.0, rng.standard_normal(30))
         if np.ptp(y) > 0:
-            lowest = min(lowest, float(warped(rng.standard_normal(30), y).log_ratio.min()))
+            lowest = min(lowest, warped(rng.standard_normal(30), y)[0].log_ratio.min())
     assert lowest > -20
 
 
 def test_location_follows_the_curve():
     x, e = np.random.default_rng(4).standard_normal((2, 2000))
     y = np.sin(3 * x) + 0.1 * e
-    found = warped(y, x)
-    assert np.corrcoef(found.location[0], scores(np.sin(3 * x)))[0, 1] > 0.95
-    assert abs(np.corrcoef(x, found.residual[0])[0, 1]) < 0.1
+    found, of = warped(y, x)
+    level = levels(ordinal_codes(x)).level
+    location = found.location[0, level]
+    assert np.corrcoef(location, scores(np.sin(3 * x)))[0, 1] > 0.95
+    assert abs(np.corrcoef(x, of_samples(y, x, found.residual[of.of(0)]))[0, 1]) < 0.1
 
 
 def test_knots_come_from_a_ladder():
     n = np.arange(8, 5000)
-    knots = np.array([n_knots(int(k)) for k in n])
+    knots = np.array([n_knots(int(k), int(k)) for k in n])
     assert (np.diff(knots) >= 0).all()
     assert (knots[n >= 64] <= n[n >= 64] / 4).all()
     assert (knots[n >= 64] > n[n >= 64] / 8).sum() > 0.4 * n.size
     assert len(set(knots.tolist())) <= 11
-    assert (n_knots(8), n_knots(30), n_knots(10**6)) == (16, 16, 512)
-
-
-def test_rank_scores_leave_the_padding_out():
-    values = torch.tensor([[3.0, -1.0, 2.0, 0.0, 0.0], [1.0, 5.0, 4.0, 3.0, 2.0]])
-    mask = torch.tensor([[1.0, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
-    found = rank_scores(values, torch.tensor([3, 5]), mask)
-    np.testing.assert_allclose(found[0], [*ndtri((np.array([2, 0, 1]) + 0.5) / 3), 0, 0])
-    np.testing.assert_allclose(found[1], ndtri((np.array([0, 4, 3, 2, 1]) + 0.5) / 5))
-
-
-def test_halves_are_balanced_in_every_leading_part():
-    whole = halves(0, 1001, CPU)
-    for n in (8, 30, 31, 500, 1000):
-        part = halves(0, n, CPU)
-        assert part.tolist() == whole[:n].tolist()  # so a batch can be padded and trimmed
-        assert abs(2 * int(part.sum()) - n) <= 1
-    assert 200 < int((whole[::2] == 0).sum()) < 300  # not simply every other sample
-    assert (halves(1, 1001, CPU) != whole).any()
+    assert (n_knots(8, 8), n_knots(30, 30), n_knots(10**6, 10**6)) == (16, 16, 512)
+    assert (n_knots(5000, 3), n_knots(5000, 112)) == (16, 96)  # no more than there are levels
 
 
 @pytest.mark.parametrize("estimate", [denoiser.direct, denoiser.warped])
-class TestBothLevels:
+class TestBothWays:
     def test_padding_and_neighbours_change_nothing(self, estimate):
-        """Directions of 30 to 700 samples in one batch, on both sides of the ladder's steps."""
+        """Pairs of 30 to 700 samples in one batch, on both sides of the ladder's steps."""
         lengths = (700, 30, 31, 95, 96, 400, 101)
         rng = np.random.default_rng(6)
         pairs = []
         for s, n in enumerate(lengths):
             x, e = rng.standard_normal((2, n))
             pairs.append((x, [x + e, x**2 + e, 0 * x + e][s % 3]))
-        together = estimate(padded(pairs), CFG)
+        together = estimate(pair_counts(pairs))
         for s, one in enumerate(pairs):
-            alone = estimate(padded([one]), CFG)
-            for name in ("mi", "direct", "orthogonal"):
-                difference = float(getattr(together, name)[s] - getattr(alone, name)[0])
-                assert abs(difference) < 1e-5, (name, lengths[s])
-            assert (together.influence[s, lengths[s] :] == 0).all()
-            n = torch.tensor([lengths[s]])
-            se = together.standard_error(torch.tensor(lengths))[s] - alone.standard_error(n)[0]
-            assert abs(float(se)) < 1e-5
+            alone = estimate(pair_counts([one], (112, 112)))
+            for name in Found._fields:
+                for found, other in zip(together, alone, strict=True):
+                    difference = getattr(found, name)[s] - getattr(other, name)[0]
+                    assert abs(difference) < 1e-5, (name, lengths[s])
 
     def test_chunks_of_a_batch_do_not_matter(self, estimate, monkeypatch):
-        batch = directions(*gaussian_pairs(0.6, 7, 100, seed=7))
-        whole = estimate(batch, CFG)
-        monkeypatch.setitem(denoiser._CHUNK, "cpu", 3)
-        torch.testing.assert_close(estimate(batch, CFG).mi, whole.mi, rtol=0, atol=1e-5)
+        counts = pair_counts(gaussian_pairs(0.6, 7, 100, seed=7))
+        whole = estimate(counts)
+        monkeypatch.setattr(plain, "_PAIRS", 3)
+        monkeypatch.setattr(denoiser, "_PAIRS", 3)
+        np.testing.assert_allclose(estimate(counts).x_given_y.mi, whole.x_given_y.mi, atol=1e-5)
+
+    def test_the_order_of_samples_and_of_a_pair_does_not_matter(self, estimate):
+        rng = np.random.default_rng(11)
+        x, e = rng.standard_normal((2, 600))
+        pair = ordinal_codes(np.round(x, 1)), ordinal_codes(x**2 + e)
+        half = half_of(0, np.arange(600))
+        order = rng.permutation(600)
+        one = np.zeros(1, dtype=int)
+
+        def found(order: np.ndarray) -> BothWays:
+            x, y = (levels(codes[order]).level[None] for codes in pair)
+            return estimate(count_tables(x, y, half[order], one, one, (112, 112)))
+
+        assert found(order) == found(np.arange(600))
+        turned = estimate(
+            pair_counts([(x**2 + e, np.round(x, 1))], (112, 112)),
+        )
+        mine = estimate(pair_counts([(np.round(x, 1), x**2 + e)], (112, 112)))
+        np.testing.assert_allclose(turned.y_given_x.mi, mine.x_given_y.mi, atol=1e-6)
 
     def test_standard_error_is_the_scatter_over_data_sets(self, estimate):
-        batch = directions(*gaussian_pairs(0.6, 100, 500, seed=8))
-        found = estimate(batch, CFG)
-        se = found.standard_error(batch.n)
-        covered = (found.mi + 0.5 * np.log1p(-0.36)).abs() < 1.96 * se
-        assert float(covered.double().mean()) > 0.85
-        assert 0.7 < float(se.mean() / found.mi.std()) < 1.6
+        found = estimate(pair_counts(gaussian_pairs(0.6, 100, 500, seed=8))).x_given_y
+        covered = abs(found.mi + 0.5 * np.log1p(-0.36)) < 1.96 * found.se
+        assert covered.mean() > 0.85
+        assert 0.7 < found.se.mean() / found.mi.std() < 1.6
 
     def test_few_samples_and_ties_stay_finite(self, estimate):
         rng = np.random.default_rng(9)
@@ -395,17 +458,106 @@ class TestBothLevels:
         for n in (8, 9, 16, 30, 31):
             x = rng.standard_normal(n)
             pairs += [(x, x), (x, -x), (x, rng.standard_normal(n)), (x, (x > 0) * 1.0)]
-        batch = padded(pairs)
-        found = estimate(batch, CFG)
-        for name in ("mi", "direct", "orthogonal", "influence"):
-            assert torch.isfinite(getattr(found, name)).all(), name
-        assert torch.isfinite(found.standard_error(batch.n)).all()
+        for found in estimate(pair_counts(pairs)):
+            for name, values in found._asdict().items():
+                assert np.isfinite(values).all(), name
 
 
 def test_warped_adds_up():
     """mi lies between the direct form and what both halves' fits make of the same samples."""
-    batch = directions(*gaussian_pairs(0.9, 20, 1000, seed=10))
-    found = denoiser.warped(batch, CFG)
-    assert (found.mi - found.direct).abs().max() < 0.05
-    assert (found.influence.mean(1) - found.direct).abs().max() < 0.1
+    found = denoiser.warped(pair_counts(gaussian_pairs(0.9, 20, 1000, seed=10))).x_given_y
+    assert abs(found.mi - found.direct).max() < 0.05
+    assert abs(found.mi - found.orthogonal).max() < 0.1
     assert (found.ess == 1).all()
+    assert found.mi.mean() == pytest.approx(-0.5 * np.log(0.19), abs=0.03)
+
+
+class TestEntries:
+    """Kernels against plain NumPy."""
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def pair() -> tuple[np.ndarray, e.Entries]:
+        rng = np.random.default_rng(12)
+        x, noise = rng.standard_normal((2, 800))
+        counts = pair_counts([(np.round(3 * x), x + noise), (x, np.maximum(noise + x, 0))])
+        return counts, denoiser._entries(counts)
+
+    @pytest.mark.parametrize("direction", range(4))
+    def test_entries_hold_the_counts(self, pair, direction):
+        counts, found = pair
+        p, swapped = direction % 2, direction >= 2
+        table = counts[p].swapaxes(1, 2) if swapped else counts[p]
+        for b in range(table.shape[2]):
+            held = found.weight[found.start[direction, b] : found.start[direction, b + 1]]
+            np.testing.assert_allclose(held.sum(0), table[:, :, b].sum(1), rtol=1e-5)
+        chosen = found.of(direction)
+        weight = found.weight[chosen].sum(1)
+        # points of all levels together are N(0, 1)
+        assert np.average(found.x[chosen], weights=weight) == pytest.approx(0, abs=1e-5)
+        assert np.average(found.square[chosen], weights=weight) == pytest.approx(1, abs=0.01)
+        assert (found.square[chosen] >= found.x[chosen] ** 2 - 1e-5).all()
+
+    def test_sums_and_influences(self, pair):
+        _, found = pair
+        rng = np.random.default_rng(13)
+        curves = rng.standard_normal((50, 7)).astype(np.float32)
+        row = rng.integers(0, 50, len(found.x))
+        of_level = rng.standard_normal((4, 2, found.y.shape[1], 7)).astype(np.float32)
+        log_ratio = rng.standard_normal(len(found.x)).astype(np.float32)
+        sums = e.level_sums(found.start, found.x, log_ratio, found.weight)
+        moments = e.moments(found.start, row, found.weight, curves)
+        first, second = e.influence_sums(
+            found.start, row, found.weight, log_ratio, curves, of_level
+        )
+        for s in range(4):
+            chosen = found.of(s)
+            level = np.repeat(np.arange(found.y.shape[1]), np.diff(found.start[s]))
+            w, at, ell = found.weight[chosen], curves[row[chosen]], log_ratio[chosen]
+            for b in np.unique(level):
+                here = level == b
+                np.testing.assert_allclose(sums[:2, s, b], w[here].sum(0), rtol=1e-4)
+                expected = [w[here].sum(1) @ v[here] for v in (found.x[chosen], ell)]
+                np.testing.assert_allclose(sums[2:, s, b], expected, rtol=1e-3, atol=1e-3)
+                np.testing.assert_allclose(
+                    moments[s, :, b], w[here].T @ at[here], rtol=1e-3, atol=1e-3
+                )
+            value = ell[:, None] + np.einsum("mj,mhj->mh", at, of_level[s].swapaxes(0, 1)[level])
+            assert first[s] == pytest.approx((w * value).sum(), rel=1e-3, abs=0.05)
+            assert second[s] == pytest.approx((w * value**2).sum(), rel=1e-3)
+
+    @pytest.mark.parametrize("law", ["normal", "uniform", "peaked"])
+    def test_shape_is_that_of_sorted_spacings(self, law):
+        """Every sample an entry: the m-spacings of the sorted sample, by NumPy."""
+        rng = np.random.default_rng(14)
+        n, span = 900, 30
+        r = {
+            "normal": rng.standard_normal(n),
+            "uniform": rng.uniform(-1.7, 1.7, n),
+            "peaked": rng.laplace(0, 0.7, n),
+        }[law].astype(np.float32)
+        usual = digamma(span) - digamma(n + 1)
+        u = np.sort(np.concatenate([[0], stats.norm.cdf(r), [1]]))
+        by_start = usual - np.log(u[span:] - u[:-span])
+        begin = np.clip(np.arange(n) + 1 - span // 2, 0, n + 1 - span)
+        own = np.empty(n)
+        own[np.argsort(r)] = by_start[begin] + by_start.mean() - by_start[begin].mean()
+        log_ratio, row = np.zeros(n, dtype=np.float32), basis.row(r)
+        zeros = np.zeros(n, dtype=np.float32)
+        e.spacings(
+            np.array([[0, n]]),
+            r,
+            zeros,
+            zeros,
+            np.stack([np.ones(n), np.zeros(n)], 1).astype(np.float32),
+            np.array([float(span)]),
+            np.array([usual]),
+            np.array([-1.0]),
+            basis.uniform(),
+            log_ratio,
+            row,
+        )
+        np.testing.assert_allclose(log_ratio, own, atol=5e-3)
+        ranks = (np.argsort(np.argsort(r)) + 0.5) / n
+        assert abs(row - basis.row(ndtri(ranks))).max() <= 1
+        assert (law == "normal") == (abs(own).mean() < 0.2)

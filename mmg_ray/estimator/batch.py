@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from mmg_ray.estimator.streams import numpy_stream
@@ -77,6 +79,51 @@ class Estimates(NamedTuple):
         squares = self.influence.square().sum(1) - n * mean.square()
         scatter = squares.clamp(min=0) / (n - 1) / n
         return (scatter + self.unsure.square()).sqrt()
+
+
+class Found(NamedTuple):
+    """One direction of P pairs, (P,) float64 arrays; names as in `Estimates`, `se` its standard error."""
+
+    mi: np.ndarray
+    se: np.ndarray
+    direct: np.ndarray
+    orthogonal: np.ndarray
+    ess: np.ndarray
+
+    def take(self, rows: np.ndarray | slice) -> Found:
+        """Some of the pairs."""
+        return Found(*(values[rows] for values in self))
+
+    def at_most(self, most: np.ndarray) -> Found:
+        """The same with no form of the MI above `most` (P,)."""
+        return self._replace(
+            mi=np.minimum(self.mi, most),
+            direct=np.minimum(self.direct, most),
+            orthogonal=np.minimum(self.orthogonal, most),
+        )
+
+
+class BothWays(NamedTuple):
+    """Both directions of P pairs (x, y): x denoised given y, and y given x."""
+
+    x_given_y: Found
+    y_given_x: Found
+
+    @staticmethod
+    def split(both: Found) -> BothWays:
+        """From 2 P directions, x given y of all pairs first."""
+        half = len(both.mi) // 2
+        return BothWays(both.take(slice(half)), both.take(slice(half, None)))
+
+    @staticmethod
+    def concatenate(parts: Sequence[BothWays]) -> BothWays:
+        """Parts one after another."""
+        return BothWays(
+            *(
+                Found(*(np.concatenate(values) for values in zip(*found, strict=True)))
+                for found in zip(*parts, strict=True)
+            )
+        )
 
 
 def shrunk(mi: Any, scatter: Any) -> Any:

@@ -66,22 +66,23 @@ def margins(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return of_x, of_y
 
 
-def half_of_rows(seed: int, n: int) -> np.ndarray:
-    """(n,) uint8, 0 or 1: the half of each row of a table, whichever other rows there are."""
-    return half_of_numbers(seed, np.arange(n, dtype=np.uint64))
-
-
-def half_of_numbers(seed: int, identity: np.ndarray) -> np.ndarray:
-    """(n,) uint8, 0 or 1, of samples by their (n,) uint64 identities: rows, or digests of names.
+def half_of(seed: int, identity: np.ndarray) -> np.ndarray:
+    """(n,) uint8, 0 or 1: the half of samples of (n,) uint64 identities, rows or digests of names.
 
     A hash of seed and identity alone, so a sample that is left out moves no other to the other half.
     """
+    return (hashed(seed, "halves", identity) >> np.uint64(63)).astype(np.uint8)
+
+
+def hashed(seed: int, purpose: str, identity: np.ndarray) -> np.ndarray:
+    """(n,) uint64 hashes of (n,) uint64 identities: splitmix64 (Steele, Lea & Flood 2014), keyed."""
     with np.errstate(over="ignore"):
-        # splitmix64 (Steele, Lea & Flood 2014)
-        z = identity.astype(np.uint64) + np.uint64(stream_seed(seed, "halves"))
+        z = identity.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        z += np.uint64(stream_seed(seed, purpose))
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return ((z ^ (z >> np.uint64(31))) >> np.uint64(63)).astype(np.uint8)
+        found: np.ndarray = z ^ (z >> np.uint64(31))
+        return found
 
 
 @njit(cache=True)

@@ -14,7 +14,7 @@ import numpy as np
 from mmg_ray.config import CascadeConfig, EstimatorConfig
 from mmg_ray.errors import ConfigError
 from mmg_ray.estimator import gaussian, neural, screen
-from mmg_ray.estimator.batch import Directions, Estimates
+from mmg_ray.estimator.batch import BothWays, Directions, Estimates
 from mmg_ray.estimator.spline import denoiser as spline
 from mmg_ray.schema import Cost, Stop
 
@@ -38,19 +38,25 @@ class Tier(NamedTuple):
 
     Attributes:
         name: of the denoiser, as rows name it.
-        estimate: of a batch of directions; None is the contingency table, which takes the pairs of
-            few values and leaves the others to the next tier.
+        estimate: of a batch of directions. from_tables: of pairs by their (P, 2, X, Y) counts. One
+            with neither is the contingency table, which takes the pairs of few values and leaves
+            the others to the next tier.
         enters: which of the pairs that have got so far go in, by what is known of them.
         otherwise: why the others stay where they are.
         refined: whether nearest neighbours may raise what it finds of a pair.
+        from_samples: of two (n,) columns of codes and the half of each sample; takes a pair again
+            whose MI is above `strong_nats`, which tables are too coarse for.
         fits: which of the pairs that go in are estimated; what only cells see is not.
     """
 
     name: str
-    estimate: Callable[[Directions, EstimatorConfig], Estimates] | None
+    estimate: Callable[[Directions, EstimatorConfig], Estimates] | None = None
+    from_tables: Callable[[np.ndarray], BothWays] | None = None
     enters: Callable[[Known, CascadeConfig], np.ndarray] | None = None
     otherwise: Stop = Stop.FORCED
     refined: bool = False
+    from_samples: Callable[[np.ndarray, np.ndarray, np.ndarray], BothWays] | None = None
+    strong_nats: float = np.inf
     fits: Callable[[Known, CascadeConfig], np.ndarray] | None = None
 
 
@@ -74,8 +80,14 @@ class Denoiser(NamedTuple):
 
 GAUSSIAN = Tier("gaussian", lambda batch, _cfg: gaussian.estimate(batch))
 NEURAL = Tier("neural", neural.estimate)
-SPLINE = Tier("spline", spline.warped, refined=True)
-TABLE = Tier("table", None)
+SPLINE = Tier(
+    "spline",
+    from_tables=spline.warped,
+    refined=True,
+    from_samples=spline.warped_samples,
+    strong_nats=spline.STRONG_NATS,
+)
+TABLE = Tier("table")
 
 
 def _significant(known: Known, cfg: CascadeConfig) -> np.ndarray:
@@ -104,7 +116,13 @@ def _strong(known: Known, cfg: CascadeConfig) -> np.ndarray:
 
 CASCADE = (
     TABLE,
-    Tier("spline-direct", spline.direct, _dependent, Stop.NOT_SIGNIFICANT, fits=_matters),
+    Tier(
+        "spline-direct",
+        from_tables=spline.direct,
+        enters=_dependent,
+        otherwise=Stop.NOT_SIGNIFICANT,
+        fits=_matters,
+    ),
     # where smooth functions see nothing, the warped ones see little that neighbours do not
     SPLINE._replace(enters=_strong, otherwise=Stop.WEAK, fits=_smooth),
 )

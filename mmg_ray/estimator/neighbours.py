@@ -47,7 +47,13 @@ class Local(NamedTuple):
 
 
 def refine(
-    u: np.ndarray, v: np.ndarray, mi: float, se: float, unsure: float, at_least: float = 0.0
+    u: np.ndarray,
+    v: np.ndarray,
+    mi: float,
+    se: float,
+    unsure: float,
+    at_least: float = 0.0,
+    n_samples: int | None = None,
 ) -> Found:
     """A fitted denoiser's estimate, moved towards the neighbours where these see more.
 
@@ -56,17 +62,20 @@ def refine(
         mi, se: the estimate so far and its standard error, nats.
         unsure: nats between the estimate and its held-out form, which is lower.
         at_least: nats that another test is sure of, where the fit may have found nothing.
+        n_samples: of the fit, by default n. Where it had more than the neighbours, what these see
+            within their scatter counts for less, as the fit's own scatter is less.
     """
-    root = np.sqrt(u.shape[1])
+    n = u.shape[1]
+    root, part = np.sqrt(n), np.sqrt(n / (n_samples or n))
     local = Local(*np.mean([_local(a, b) for a, b in zip(u, v, strict=True)], axis=0))
     mi += _HIDDEN * unsure * mi**2 / (mi**2 + _WEAK**2)
     excess, share = local.mi - mi, 0.0
+    beyond = excess**4 / (excess**4 + (_CLEAR / root) ** 4)
     if excess > 0:
-        beyond = excess**4 / (excess**4 + (_CLEAR / root) ** 4)
         seen = max(mi, at_least) ** 1.5 * local.mi**0.5
-        share = max(beyond, _LEAST_SHARE) * seen / (seen + _WEAK**2)
+        share = max(beyond, _LEAST_SHARE * part) * seen / (seen + _WEAK**2)
     raised = (1 - share) * se + share * local.scatter
-    doubt = np.hypot(_DOUBT_EXCESS * excess, _DOUBT_FALL * local.fall)
+    doubt = np.hypot(_DOUBT_EXCESS * excess * max(beyond, part), _DOUBT_FALL * local.fall)
     return Found(mi + share * excess, float(np.hypot(raised, doubt)), share)
 
 

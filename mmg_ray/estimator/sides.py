@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -11,6 +12,8 @@ import torch
 
 from mmg_ray.estimator import cells, detection, marginals
 from mmg_ray.estimator.batch import Directions
+from mmg_ray.estimator.counts import half_of, hashed, tables
+from mmg_ray.estimator.levels import Levels, levels
 from mmg_ray.estimator.rank_polynomials import Ranked, ranked
 from mmg_ray.estimator.streams import numpy_stream
 from mmg_ray.schema import Variable
@@ -27,15 +30,23 @@ class Side:
         key: names the variable and the samples; what is keyed by it is shared between pairs.
         name: of the variable.
         codes: (n, D) ordinal codes.
+        identity: (n,) uint64 of the samples, whichever others there are.
     """
 
-    def __init__(self, key: str, name: str, codes: np.ndarray, seed: int) -> None:
-        self.key, self.name, self.codes = key, name, codes
+    def __init__(
+        self, key: str, name: str, codes: np.ndarray, seed: int, identity: np.ndarray
+    ) -> None:
+        self.key, self.name, self.codes, self.identity = key, name, codes, identity
         self._seed = seed
 
     @property
     def n(self) -> int:
         return len(self.codes)
+
+    @property
+    def samples(self) -> str:
+        """What names the samples: sides of pairs over the same ones have the same."""
+        return self.key[len(self.name) :]
 
     @property
     def dim(self) -> int:
@@ -55,6 +66,16 @@ class Side:
     def n_levels(self) -> int:
         """Distinct values of a scalar."""
         return int(self.levels.max()) + 1
+
+    @cached_property
+    def quantised(self) -> Levels:
+        """A scalar as few levels, over which pairs are counted."""
+        return levels(self.codes[:, 0])
+
+    @cached_property
+    def half(self) -> np.ndarray:
+        """(n,) uint8, 0 or 1: the half of each sample."""
+        return half_of(self._seed, self.identity)
 
     @cached_property
     def away(self) -> np.ndarray | None:
@@ -130,11 +151,17 @@ class Side:
 
 
 class Sides:
-    """The sides of a tile's pairs, each made once: most pairs are over the same samples."""
+    """The sides of a tile's pairs, each made once: most pairs are over the same samples.
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
+    Args:
+        seed: of the run. identity: (N,) uint64 of the samples, by default their rows: what a sample
+            is chosen for, a half or a part of the samples, follows from it.
+    """
+
+    def __init__(self, seed: int, identity: np.ndarray | None = None) -> None:
+        self._seed, self._identity = seed, identity
         self._made: dict[str, Side] = {}
+        self._fewest: dict[tuple[bytes, int], np.ndarray] = {}
 
     def of(self, variable: Variable, complete: np.ndarray | None = None) -> Side:
         """The side of a variable over the samples where `complete` (N,) is true; default all."""
@@ -143,9 +170,59 @@ class Sides:
             digest = hashlib.blake2b(np.packbits(complete).tobytes(), digest_size=16).hexdigest()
             key = f"{variable.name}|{digest}"
         if key not in self._made:
-            codes = variable.codes if key == variable.name else variable.codes[complete]
-            self._made[key] = Side(key, variable.name, codes, self._seed)
+            codes, identity = variable.codes, self._identity_of(len(variable.codes))
+            if key != variable.name:
+                codes, identity = codes[complete], identity[complete]
+            self._made[key] = Side(key, variable.name, codes, self._seed, identity)
         return self._made[key]
+
+    def _identity_of(self, n: int) -> np.ndarray:
+        if self._identity is None:
+            self._identity = np.arange(n, dtype=np.uint64)
+        return self._identity
+
+    def at_most(self, most: int, complete: np.ndarray) -> np.ndarray:
+        """(N,) which of the samples where `complete` (N,) is true are the `most` that are used.
+
+        Chosen by a hash of their identity, so one sample more or less changes at most one other.
+        """
+        key = complete.tobytes(), most
+        if key not in self._fewest:
+            rows = np.flatnonzero(complete)
+            order = hashed(self._seed, "part", self._identity_of(len(complete))[rows])
+            chosen = np.zeros_like(complete)
+            chosen[rows[np.argpartition(order, most)[:most]] if len(rows) > most else rows] = True
+            self._fewest[key] = chosen
+        return self._fewest[key]
+
+
+def tabulate(
+    pairs: Sequence[tuple[Side, Side]], shape: tuple[int, int] | None = None
+) -> np.ndarray:
+    """(P, 2, X, Y) int32 counts of each half over the levels of scalar sides, 0 beyond those.
+
+    `shape` is (X, Y), by default the most levels that a side has.
+    """
+    if shape is None:
+        n_x, n_y = (max(len(side.quantised.size) for side in s) for s in zip(*pairs, strict=True))
+        shape = n_x, n_y
+    found = np.zeros((len(pairs), 2, *shape), dtype=np.int32)
+    over: dict[str, list[int]] = defaultdict(list)
+    for p, (a, _) in enumerate(pairs):
+        over[a.samples].append(p)
+    for members in over.values():
+        first, second = zip(*(pairs[p] for p in members), strict=True)
+        (x, i), (y, j) = _distinct(first), _distinct(second)
+        found[members] = tables(x, y, first[0].half, i, j, shape)
+    return found
+
+
+def _distinct(sides: Sequence[Side]) -> tuple[np.ndarray, np.ndarray]:
+    """(U, n) levels of the sides that differ, and which is that of each."""
+    distinct = {side.key: side for side in sides}
+    place = {key: k for k, key in enumerate(distinct)}
+    x = np.stack([side.quantised.level for side in distinct.values()])
+    return x, np.array([place[side.key] for side in sides])
 
 
 def stack(targets: Sequence[Side], sources: Sequence[Side], device: str) -> Directions:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -23,15 +22,18 @@ from mmg_ray.estimator import (
     screen,
     table,
 )
-from mmg_ray.estimator.batch import Directions, Estimates
+from mmg_ray.estimator.batch import BothWays, Directions, Estimates, Found
 from mmg_ray.estimator.columns import Columns
 from mmg_ray.estimator.denoisers import Known, Tier, denoiser
-from mmg_ray.estimator.sides import Side, Sides, stack
+from mmg_ray.estimator.sides import Side, Sides, stack, tabulate
 from mmg_ray.schema import PairEstimates, Status, Stop, Variable
 
 _SAMPLES_PER_DIMENSION = 2  # below it a covariance matrix says more of the noise than of the data
 _NEAR_NATS = 2.0  # below log n: there the grid of the ranks begins to show in an estimate
 _STACK_BYTES = 2**27  # of the scores of one stack
+_TABLE_BYTES = 2**25  # of the tables of one stack
+_LEVELS_APART = 16  # tables within so many levels are estimated together
+_MOST_SAMPLES = 5000  # that are used where tables are not enough
 
 
 def estimate_tile(
@@ -39,14 +41,16 @@ def estimate_tile(
     pairs: np.ndarray | Sequence[tuple[int, int]],
     cfg: EstimatorConfig,
     device: str = "cpu",
+    identity: np.ndarray | None = None,
 ) -> PairEstimates:
     """MI of each of the (P, 2) pairs (i, j), in the order given; never raises for what one contains.
 
     Pairs whose variables have a status other than ok, too few complete samples, or one value left
     among the complete samples, get that status. The rest goes through the tiers of `cfg.denoiser`.
+    `identity` (N,) uint64 says which samples these are, by default their rows, see `Sides`.
     """
     chosen = denoiser(cfg.denoiser)
-    tile = _Tile(variables, np.asarray(pairs, dtype=np.int64).reshape(-1, 2), cfg, device)
+    tile = _Tile(variables, np.asarray(pairs, dtype=np.int64).reshape(-1, 2), cfg, device, identity)
     scalars, vectors = tile.sort()
     asked = cfg.cascade.fine_structure and any(t.enters or t.refined for t in chosen.scalars)
     tile.test(scalars, in_cells=asked)
@@ -65,26 +69,9 @@ def estimate_tile(
     return tile.columns.estimates()
 
 
-class _Found(NamedTuple):
-    """One direction of P pairs, (P,) arrays; names as in `Estimates`."""
-
-    mi: np.ndarray
-    se: np.ndarray
-    direct: np.ndarray
-    orthogonal: np.ndarray
-    ess: np.ndarray
-
-    def take(self, rows: np.ndarray) -> _Found:
-        """Some of the pairs."""
-        return _Found(*(values[rows] for values in self))
-
-    def at_most(self, most: np.ndarray) -> _Found:
-        """The same with no form of the MI above `most` (P,)."""
-        return self._replace(
-            mi=np.minimum(self.mi, most),
-            direct=np.minimum(self.direct, most),
-            orthogonal=np.minimum(self.orthogonal, most),
-        )
+def _rounded(n_levels: int) -> int:
+    """Levels to a multiple, so that tables of like size are of one shape."""
+    return -(-n_levels // _LEVELS_APART) * _LEVELS_APART
 
 
 class _Tile:
@@ -96,13 +83,14 @@ class _Tile:
         pairs: np.ndarray,
         cfg: EstimatorConfig,
         device: str,
+        identity: np.ndarray | None,
     ) -> None:
         self._variables = {
             index: replace(v, codes=marginals.distinct_coordinates(v.codes)) if v.dim > 1 else v
             for index, v in variables.items()
         }
         self._pairs, self._cfg, self._device = pairs, cfg, device
-        self._sides = Sides(cfg.seed)
+        self._sides = Sides(cfg.seed, identity)
         self._apart: dict[int, tuple[Side, Side]] = {}  # sides of all but complete scalar pairs
         self.columns = Columns(len(pairs), cfg.denoiser)
 
@@ -276,7 +264,7 @@ class _Tile:
         for tier in tiers:
             if tier.enters is not None:
                 rows = self._let_in(rows, tier, tier.enters)
-            if tier.estimate is None:
+            if tier.estimate is None and tier.from_tables is None:
                 tabled = self._tabulate(rows, tier.name)
                 columns.stop(rows[tabled], last)
                 rows = rows[~tabled]
@@ -284,8 +272,11 @@ class _Tile:
             fits = np.ones(len(rows), dtype=bool)
             if tier.fits is not None:
                 fits = tier.fits(self._known(rows), self._cascade)
-            for part in self._parts(rows[fits]):
-                self._estimate(part, tier.name, tier.estimate)
+            if tier.from_tables is not None:
+                self._estimate_tables(rows[fits], tier, tier.from_tables)
+            elif tier.estimate is not None:
+                for part in self._parts(rows[fits]):
+                    self._estimate(part, tier.name, tier.estimate)
             if tier.refined and self._cascade.fine_structure:
                 enough = columns.n_samples[rows] >= neighbours.MIN_SAMPLES
                 columns.put(rows[~fits & enough], neighbours.NAME)
@@ -347,14 +338,48 @@ class _Tile:
         columns = self.columns
         mi, se, gap = (columns.numbers[name] for name in ("mi_nats", "se_nats", "gap"))
         for row in rows.tolist():
-            u, v = (side.uniform for side in self._pair_sides(row))
+            u, v = (side.uniform for side in self._fewer_samples(row))
             n_draws = max(len(u), len(v))  # a side without ties has one way to rank it
             u, v = (np.broadcast_to(side, (n_draws, side.shape[1])) for side in (u, v))
             unsure, at_least = max(mi[row] - gap[row], 0.0), columns.cells_mi[row]
-            found = neighbours.refine(u, v, mi[row], se[row], unsure, at_least)
+            n = int(columns.n_samples[row])
+            found = neighbours.refine(u, v, mi[row], se[row], unsure, at_least, n)
             mi[row], se[row] = min(found.mi, np.log(u.shape[1])), found.se
             if found.share > 0.5:
                 columns.put(np.array([row]), neighbours.NAME)
+
+    def _estimate_tables(
+        self, rows: np.ndarray, tier: Tier, estimate: Callable[[np.ndarray], BothWays]
+    ) -> None:
+        """Scalar pairs by their tables of counts, those of like size together; strong ones again."""
+        by_shape: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for row in rows.tolist():
+            a, b = (len(side.quantised.size) for side in self._pair_sides(row))
+            by_shape[_rounded(a), _rounded(b)].append(row)
+        for (n_x, n_y), members in by_shape.items():
+            size = max(1, _TABLE_BYTES // (8 * n_x * n_y))
+            for start in range(0, len(members), size):
+                part = members[start : start + size]
+                found = estimate(tabulate([self._pair_sides(row) for row in part], (n_x, n_y)))
+                self._combine(np.array(part), tier.name, found.y_given_x, found.x_given_y)
+        if tier.from_samples is not None:
+            strong = self.columns.numbers["mi_nats"][rows] > tier.strong_nats
+            for row in rows[strong & self.columns.ok(rows)].tolist():
+                first, second = self._fewer_samples(row)
+                found = tier.from_samples(first.levels, second.levels, first.half)
+                ways = found.y_given_x, found.x_given_y
+                self._combine(np.array([row]), tier.name, *ways, n=first.n)
+
+    def _fewer_samples(self, row: int) -> tuple[Side, Side]:
+        """The sides of a scalar pair over at most `_MOST_SAMPLES` of its samples; says so of fewer."""
+        n = int(self.columns.n_samples[row])
+        if n <= _MOST_SAMPLES:
+            return self._pair_sides(row)
+        a, b = (self._variables[int(index)] for index in self._pairs[row])
+        present = ((a.codes != marginals.MISSING) & (b.codes != marginals.MISSING))[:, 0]
+        chosen = self._sides.at_most(_MOST_SAMPLES, present)
+        self.columns.note(row, f"from {_MOST_SAMPLES} of the {n} samples, as is its standard error")
+        return self._sides.of(a, chosen), self._sides.of(b, chosen)
 
     def _parts(self, rows: np.ndarray) -> Iterator[np.ndarray]:
         """Rows of like dimensions, with or without ties, in stacks that memory holds."""
@@ -377,11 +402,11 @@ class _Tile:
     ) -> None:
         """Both directions of some pairs of one shape by one denoiser."""
 
-        def directions(targets: list[Side], sources: list[Side]) -> _Found:
+        def directions(targets: list[Side], sources: list[Side]) -> Found:
             batch = stack(targets, sources, self._device)
             e = estimate(batch, self._cfg)
             values = (e.mi, e.standard_error(batch.n), e.direct, e.orthogonal, e.ess)
-            return _Found(*(v.double().cpu().numpy() for v in values))
+            return Found(*(v.double().cpu().numpy() for v in values))
 
         sides = [self._pair_sides(row) for row in rows.tolist()]
         first, second = [a for a, _ in sides], [b for _, b in sides]
@@ -392,8 +417,10 @@ class _Tile:
             ij, ji = directions(second, first), directions(first, second)
         self._combine(rows, name, ij, ji)
 
-    def _combine(self, rows: np.ndarray, name: str, ij: _Found, ji: _Found) -> None:
-        """Both directions -> one estimate with its standard error."""
+    def _combine(
+        self, rows: np.ndarray, name: str, ij: Found, ji: Found, n: int | None = None
+    ) -> None:
+        """Both directions, from all samples or n of them -> one estimate with its standard error."""
         columns = self.columns
         finite = np.isfinite(np.stack([ij.mi, ji.mi, ij.se, ji.se])).all(axis=0)
         for row in rows[~finite].tolist():
@@ -401,10 +428,10 @@ class _Tile:
             columns.refuse(row, Status.DIVERGED, " - ".join(names))
         scalar = np.isfinite(columns.numbers["spearman"][rows])
         # ranks of n samples cannot show more than log n
-        most = np.where(scalar, np.log(columns.n_samples[rows]), np.inf)
+        most = np.where(scalar, np.log(n or columns.n_samples[rows]), np.inf)
         ij, ji = ij.at_most(most), ji.at_most(most)
         rows, ij, ji = rows[finite], ij.take(finite), ji.take(finite)
-        better = _Found(*(np.where(ij.mi >= ji.mi, a, b) for a, b in zip(ij, ji, strict=True)))
+        better = Found(*(np.where(ij.mi >= ji.mi, a, b) for a, b in zip(ij, ji, strict=True)))
         columns.put(
             rows,
             name,
@@ -418,7 +445,8 @@ class _Tile:
         )
         near = better.mi > most[finite] - _NEAR_NATS  # of groups never: theirs is infinite
         for row in rows[near].tolist():
-            n = int(columns.n_samples[row])
+            used = n or int(columns.n_samples[row])
             columns.note(
-                row, f"{n} samples show at most {np.log(n):.1f} nats: the MI may be more or less"
+                row,
+                f"{used} samples show at most {np.log(used):.1f} nats: the MI may be more or less",
             )

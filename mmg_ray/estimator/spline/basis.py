@@ -8,6 +8,8 @@ z = alpha r + sigma eps, its least-squares fit at a noise level needs only the a
 
 with eps integrated out (Gauss-Hermite). As functions of r, these are a few hundred curves that span
 some twenty dimensions, and likewise those of y: one small matrix of moments per pair holds them all.
+Everything that follows is linear in the curves of r, so a level that many samples share is given the mean
+of its curves over the ranks that it takes: this is the expectation over all ways to break its ties.
 """
 
 from __future__ import annotations
@@ -16,12 +18,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import scipy.integrate
 import scipy.linalg
-import torch
 from numpy.polynomial.hermite_e import hermegauss
+from scipy.special import ndtr, ndtri
 
-_REACH = 6.0  # scores are tabulated on [-6, 6]; a normal sample leaves it once in 5e8
-_CELLS = 2401
+REACH = 6.0  # scores are tabulated on [-6, 6]; a normal sample leaves it once in 5e8
+_ROWS = 2401
 _QUADRATURE = 96  # Gauss-Hermite points that integrate eps: rough functions need them all
 _KEPT = 1e-5  # curves are spanned to this part of the largest: less leaves Gram matrices indefinite
 
@@ -30,7 +33,7 @@ _KEPT = 1e-5  # curves are spanned to this part of the largest: less leaves Gram
 _MIDDLE, _SCALE = 1.5, 1.5
 
 
-class Levels(NamedTuple):
+class NoiseLevels(NamedTuple):
     """Quadrature over noise levels: sum_k weight_k g(logsnr_k) = 1/2 Int g du, (K,) numbers each."""
 
     logsnr: tuple[float, ...]
@@ -46,36 +49,69 @@ class Shape(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """Universal tables of corrections with F functions, K levels; float32 on one device.
+    """Universal tables of corrections with F functions, K noise levels; float32.
 
     Attributes:
-        curves: (cells, J) spanning curves of r. lookups: (cells, Q) spanning curves of y.
+        curves: (rows, J) spanning curves of r. lookups: (rows, Q) spanning curves of y.
+        integral: (rows, J) float64 of curves against N(0, 1), from the lowest row.
         linear: (K, A, J) and quadratic: (K, A(A+1)/2, J) coefficients of E[w B_a | r] and
             E[B_a B_a' | r] in the curves.
         single: (B, Q) and product: (B(B+1)/2, Q) coefficients of B_b(y) and B_b(y) B_b'(y).
         of_target, of_source: (F,) a and b of each function.
-        entry: (F F,) place of each Gram entry in the (quadratic x product) table, flat.
+        entry: (F, F) place of each Gram entry in the (quadratic x product) table, flat.
         roughness: (F,) penalty of each function; 0 for {1, z} x {1, y}.
         weight: (K,) of the levels.
     """
 
-    curves: torch.Tensor
-    lookups: torch.Tensor
-    linear: torch.Tensor
-    quadratic: torch.Tensor
-    single: torch.Tensor
-    product: torch.Tensor
-    of_target: torch.Tensor
-    of_source: torch.Tensor
-    entry: torch.Tensor
-    roughness: torch.Tensor
-    weight: torch.Tensor
+    curves: np.ndarray
+    lookups: np.ndarray
+    integral: np.ndarray
+    linear: np.ndarray
+    quadratic: np.ndarray
+    single: np.ndarray
+    product: np.ndarray
+    of_target: np.ndarray
+    of_source: np.ndarray
+    entry: np.ndarray
+    roughness: np.ndarray
+    weight: np.ndarray
 
 
-def cell(score: torch.Tensor) -> torch.Tensor:
+def row(score: np.ndarray) -> np.ndarray:
     """Row of the tables nearest to a score, int64."""
-    nearest = ((score + _REACH) * ((_CELLS - 1) / (2 * _REACH))).round()
-    return nearest.clamp(0, _CELLS - 1).long()
+    nearest = np.rint((score + REACH) * ((_ROWS - 1) / (2 * REACH)))
+    found: np.ndarray = np.clip(nearest, 0, _ROWS - 1).astype(np.int64)
+    return found
+
+
+@lru_cache(maxsize=1)
+def uniform() -> np.ndarray:
+    """(rows,) Phi at the score of each row."""
+    return ndtr(np.linspace(-REACH, REACH, _ROWS))
+
+
+def averages(t: Tables, edges: np.ndarray) -> np.ndarray:
+    """(V, L, J) float32 curves averaged over N(0, 1) between its quantiles of edges (V, L + 1) in 0..1.
+
+    0 for levels of no width.
+    """
+    step = 2 * REACH / (_ROWS - 1)
+    score = np.clip(ndtri(edges), -REACH, REACH)
+    place = (score + REACH) / step
+    below = np.clip(place.astype(np.int64), 0, _ROWS - 2)
+    u = (place - below)[..., None]
+    # cubic Hermite: the slope of the integral is the curve itself
+    low, high = t.integral[below], t.integral[below + 1]
+    grid = (below * step - REACH)[..., None]
+    rise_low = step * t.curves[below] * np.exp(-0.5 * grid**2) / np.sqrt(2 * np.pi)
+    rise_high = step * t.curves[below + 1] * np.exp(-0.5 * (grid + step) ** 2) / np.sqrt(2 * np.pi)
+    v = 1 - u
+    integral = (1 + 2 * u) * v * v * low + u * v * v * rise_low
+    integral += u * u * (3 - 2 * u) * high - u * u * v * rise_high
+    width = np.diff(edges, axis=-1)[..., None]
+    return np.where(
+        width > 0, np.diff(integral, axis=-2) / np.where(width > 0, width, 1), 0
+    ).astype(np.float32)
 
 
 @lru_cache(maxsize=1)
@@ -106,10 +142,10 @@ def functions(order: int, at: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def tables(shape: Shape, levels: Levels, device: torch.device) -> Tables:
+def tables(shape: Shape, levels: NoiseLevels) -> Tables:
     """Tables of corrections of one shape at some noise levels, made once per process."""
     n_target, n_source, n_functions = shape
-    grid = np.linspace(-_REACH, _REACH, _CELLS)
+    grid = np.linspace(-REACH, REACH, _ROWS)
     i, j = np.triu_indices(n_target)
     nodes_eps, mass_eps = hermegauss(_QUADRATURE)
     mass_eps = mass_eps / mass_eps.sum()
@@ -135,29 +171,28 @@ def tables(shape: Shape, levels: Levels, device: torch.device) -> Tables:
     a, b = a[smoothest], b[smoothest]
     entry = _pair_index(n_target)[np.ix_(a, a)] * p.size + _pair_index(n_source)[np.ix_(b, b)]
 
-    def floats(values: np.ndarray) -> torch.Tensor:
-        return torch.tensor(values, dtype=torch.float32, device=device)
+    def floats(values: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(values, dtype=np.float32)
 
-    def integers(values: np.ndarray) -> torch.Tensor:
-        return torch.tensor(values, dtype=torch.int64, device=device)
-
+    density = curves * np.exp(-0.5 * grid**2)[:, None] / np.sqrt(2 * np.pi)
     return Tables(
         curves=floats(curves),
         lookups=floats(lookups),
+        integral=scipy.integrate.cumulative_simpson(density, x=grid, axis=0, initial=0),
         linear=floats(of_level[:, :n_target]),
         quadratic=floats(of_level[:, n_target:]),
         single=floats(product[:n_source]),  # products with B_0 = 1 come first
         product=floats(product),
-        of_target=integers(a),
-        of_source=integers(b),
-        entry=integers(entry.ravel()),
+        of_target=a,
+        of_source=b,
+        entry=entry,
         roughness=floats(roughness[a] + roughness[b]),
         weight=floats(np.array(levels.weight)),
     )
 
 
 @lru_cache(maxsize=8)
-def adapted_levels(count: int, low: float = -6.0, high: float = 10.0) -> Levels:
+def adapted_levels(count: int, low: float = -6.0, high: float = 10.0) -> NoiseLevels:
     """Gauss-Legendre levels in the distribution function of where integrands are.
 
     Residuals put every pair's integrand at about the same noise levels, so one placing serves all:
@@ -175,16 +210,16 @@ def adapted_levels(count: int, low: float = -6.0, high: float = 10.0) -> Levels:
 
 
 @lru_cache(maxsize=8)
-def spread_levels(count: int, low: float = -6.0, high: float = 10.0) -> Levels:
+def spread_levels(count: int, low: float = -6.0, high: float = 10.0) -> NoiseLevels:
     """Gauss-Legendre levels in logsnr: what `adapted_levels` are measured against."""
     x, mass = np.polynomial.legendre.leggauss(count)
     return _levels(low + (high - low) * (x + 1) / 2, mass * (high - low) / 2, low)
 
 
-def _levels(logsnr: np.ndarray, step: np.ndarray, low: float) -> Levels:
+def _levels(logsnr: np.ndarray, step: np.ndarray, low: float) -> NoiseLevels:
     weight = 0.5 * step / (1 + np.exp(-logsnr))  # du = sigmoid(logsnr) dlogsnr
     weight[0] += 0.5 * np.log1p(np.exp(low))  # all of u below the range
-    return Levels(tuple(logsnr.tolist()), tuple(weight.tolist()))
+    return NoiseLevels(tuple(logsnr.tolist()), tuple(weight.tolist()))
 
 
 def _span(rows: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

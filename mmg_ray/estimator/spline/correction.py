@@ -10,21 +10,18 @@ of which right-hand sides, Gram matrices, held-out errors and influences are lin
 
     1/2 Int E_2[w f_1] + E_1[w f_2] - E[f_1 f_2] du,
 
-which has no bias from the noise of the fits, and of their shrinkage only the product.
+which has no bias from the noise of the fits, and of their shrinkage only the product. Directions are
+along the last axis throughout, so that one matrix product or instruction works on many.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
-import torch
-from torch.nn.functional import embedding
+import numpy as np
 
-from mmg_ray.estimator.spline.basis import Tables, cell
-
-_RIDGE = 1e-3
-_AT_ONCE = {"cpu": 2**18, "cuda": 2**30}  # numbers of a table's curves that are held
+from mmg_ray.estimator.spline.basis import Tables
+from mmg_ray.estimator.spline.solve import cross_fitted, products
 
 
 class Correction(NamedTuple):
@@ -32,156 +29,96 @@ class Correction(NamedTuple):
 
     Attributes:
         cross: (S,) the estimate. direct: (S,) held-out gap. orthogonal: (S,) squared distance.
-        influence: (S, N) of each sample: its mean is close to `cross`; 0 in the padding.
         held_out: (S, K) integrand of `direct`, E[2 w f - f^2], at each noise level.
+        influence: (S, 2, J, Q) float32 coefficients: a sample of half h has the influence
+            sum_jq phi_j(r) influence[h, j, q] psi_q(y), whose mean is close to `cross`.
     """
 
-    cross: torch.Tensor
-    direct: torch.Tensor
-    orthogonal: torch.Tensor
-    influence: torch.Tensor
-    held_out: torch.Tensor
+    cross: np.ndarray
+    direct: np.ndarray
+    orthogonal: np.ndarray
+    held_out: np.ndarray
+    influence: np.ndarray
 
 
 def correct(
-    r: torch.Tensor,
-    y: torch.Tensor,
-    half: torch.Tensor,
-    mask: torch.Tensor,
-    t: Tables,
-    penalties: tuple[float, ...],
-    lighter: int,
+    s: np.ndarray, n: np.ndarray, t: Tables, penalties: tuple[float, ...], lighter: int
 ) -> Correction:
     """Fit and integrate S directions.
 
     Args:
-        r: (S, D, N) draws of the target, referred to N(0, 1). y: (S, N) source scores.
-        half: (N,) 0 or 1. mask: (S, N) float32. penalties: ascending; at each level the best on the
-            other half is taken, `lighter` notches down: the cross-product has little bias from
-            noise, so less shrinkage is better for it than for the fit itself.
+        s: (S, 2, J, Q) float32 moments of each half. n: (S,) samples of both.
+        penalties: ascending; at each level the best on the other half is taken, `lighter` notches
+            down: the cross-product has little bias from noise, so less shrinkage is better for it
+            than for the fit itself.
     """
-    sides = [_Half(t, r, y, mask, (half == side).nonzero()[:, 0]) for side in (0, 1)]
-    s = torch.stack([side.moments() for side in sides], 1)  # (S, 2, J, Q)
+    n_directions, _, n_curves, _ = s.shape
+    s = np.ascontiguousarray(np.moveaxis(s, 0, -1))  # (2, J, Q, S)
+    single, product = (
+        np.matmul(right, s).reshape(2, n_curves, -1) for right in (t.single, t.product)
+    )
+    of_function = t.of_target * len(t.single) + t.of_source
+    penalty = np.multiply.outer(np.array(penalties, dtype=np.float32), t.roughness)
+    fits = []
+    for linear, quadratic in zip(t.linear, t.quadratic, strict=True):
+        right = (linear @ single).reshape(2, -1, n_directions)[:, of_function]
+        gram = (quadratic @ product).reshape(2, -1, n_directions)
+        fits.append(cross_fitted(gram, right, t.entry, penalty))
+    # (K, 2, L, F, S), and (K, L, S) each
+    beta, held_out, both, squares = (np.stack(values) for values in zip(*fits, strict=True))
 
-    right = _expand(t.linear, s, t.single)[..., t.of_target, t.of_source]  # (S, 2, K, F)
-    gram = _expand(t.quadratic, s, t.product).flatten(-2)[..., t.entry]
-    gram = gram.unflatten(-1, (len(t.roughness), -1))
-    # (S, 2, K, F, L)
-    beta = torch.stack([_fit(gram, right, penalty * t.roughness) for penalty in penalties], -1)
-    gain = []
-    for own, other in ((0, 1), (1, 0)):
-        fitted = gram[:, other] @ beta[:, own]
-        gain.append((beta[:, own] * (2 * right[:, other, ..., None] - fitted)).sum(-2))
-    held_out = 0.5 * (gain[0] + gain[1])  # (S, K, L)
-    best = _smoothed(held_out).argmax(-1, keepdim=True)
-    taken = (best - lighter).clamp(min=0)
+    best = _smoothed(held_out).argmax(axis=1)[:, None]
+    taken = np.maximum(best - lighter, 0)
     # never so light that a fit falls apart
-    least = -5 / mask.sum(1)[:, None, None]
-    taken = torch.where(held_out.gather(-1, taken) > least, taken, best)[:, None, :, None]
-    one, two = beta.gather(-1, taken.expand(-1, 2, -1, beta.shape[-2], 1))[..., 0].unbind(1)
-    product = 0.5 * (one * _times(gram[:, 0], two) + one * _times(gram[:, 1], two)).sum(-1)
-    cross = (one * right[:, 1] + two * right[:, 0]).sum(-1) - product
-    at_best = held_out.gather(-1, best)[..., 0]
+    taken = np.where(np.take_along_axis(held_out, taken, 1) > -5 / n, taken, best)
+    at_best = np.take_along_axis(held_out, best, 1)[:, 0].T.astype(np.float64)
+    both, squares = (
+        np.take_along_axis(v, taken, 1)[:, 0].T.astype(np.float64) for v in (both, squares)
+    )
+    chosen = np.take_along_axis(beta, taken[:, None, :, None], 2)[:, :, 0]  # (K, 2, F, S)
+    weight = t.weight.astype(np.float64)
     return Correction(
-        cross=cross @ t.weight,
-        direct=at_best @ t.weight,
-        orthogonal=product @ t.weight,
-        influence=_influence(t, one, two, sides),
+        cross=(both - squares) @ weight,
+        direct=at_best @ weight,
+        orthogonal=squares @ weight,
         held_out=at_best,
+        influence=_influence(t, chosen),
     )
 
 
-class _Half:
-    """Curves of r and lookups of y at the samples of one half.
+def _smoothed(values: np.ndarray) -> np.ndarray:
+    """(K, L, S) with half of each neighbouring level added."""
+    out = values.copy()
+    out[:-1] += 0.5 * values[1:]
+    out[1:] += 0.5 * values[:-1]
+    return out
 
-    They are looked up each time for a few directions, which the cache then holds: reading them from
-    memory would take longer than all that is done with them.
+
+def _influence(t: Tables, beta: np.ndarray) -> np.ndarray:
+    """(S, 2, J, Q) of the integral of 2 w f_held - f_1 f_2, by curves and lookups.
+
+    Args:
+        beta: (K, 2, F, S) of both fits; a sample of one half is held out of the fit to the other.
     """
-
-    def __init__(
-        self,
-        t: Tables,
-        r: torch.Tensor,
-        y: torch.Tensor,
-        mask: torch.Tensor,
-        samples: torch.Tensor,
-    ) -> None:
-        self.samples = samples
-        self._t, self._mask = t, mask[:, samples]
-        self._r, self._y = cell(r[..., samples]), cell(y[:, samples])
-        self._whole = bool(self._mask.all())
-
-    def _values(self) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
-        """Directions, their curves (s, n, J) and lookups (s, n, Q), 0 in the padding."""
-        n_directions, n_draws, n = self._r.shape
-        at_once = _AT_ONCE[self._r.device.type] // (n_draws * n * self._t.curves.shape[1] + 1) + 1
-        for start in range(0, n_directions, at_once):
-            rows = slice(start, start + at_once)
-            curves = embedding(self._r[rows], self._t.curves)
-            lookups = embedding(self._y[rows], self._t.lookups)
-            if not self._whole:
-                lookups = lookups * self._mask[rows, :, None]
-            yield rows, curves[:, 0] if n_draws == 1 else curves.mean(1), lookups
-
-    def moments(self) -> torch.Tensor:
-        """(S, J, Q) means of products."""
-        sums = torch.cat([curves.mT @ lookups for _, curves, lookups in self._values()])
-        return sums / self._mask.sum(1)[:, None, None]
-
-    def at(self, tables: torch.Tensor) -> torch.Tensor:
-        """(S, n) sums of products of (S, J, Q) tables, 0 in the padding."""
-        return torch.cat(
-            [
-                ((curves @ tables[rows]) * lookups).sum(-1)
-                for rows, curves, lookups in self._values()
-            ]
+    n_directions = beta.shape[-1]
+    n_target, n_source = t.linear.shape[1], len(t.single)
+    quadratic = _collect(
+        t.quadratic,
+        products(beta, t.entry, t.weight, t.quadratic.shape[1] * len(t.product)),
+        t.product,
+    )
+    found = []
+    for h in (0, 1):
+        linear = np.zeros((len(beta), n_target * n_source, n_directions), dtype=np.float32)
+        linear[:, t.of_target * n_source + t.of_source] = (
+            2 * beta[:, 1 - h] * t.weight[:, None, None]
         )
+        found.append(_collect(t.linear, linear, t.single) - quadratic)
+    return np.ascontiguousarray(np.moveaxis(np.stack(found), -1, 0))
 
 
-def _expand(left: torch.Tensor, s: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """Sums of products: (K, A, J), moments (S, 2, J, Q) and (B, Q) -> (S, 2, K, A, B)."""
-    n_directions, _, n_curves, n_lookups = s.shape
-    columns = s.permute(2, 0, 1, 3).reshape(n_curves, -1)  # one product, the tables read once
-    half_way = (left.flatten(0, 1) @ columns).view(-1, n_lookups) @ right.T
-    shaped = half_way.view(*left.shape[:2], n_directions, 2, right.shape[0])
-    return shaped.permute(2, 3, 0, 1, 4)
-
-
-def _smoothed(values: torch.Tensor) -> torch.Tensor:
-    """(S, K, L) with half of each neighbouring level added."""
-    pad = torch.nn.functional.pad
-    return values + 0.5 * (pad(values[:, 1:], (0, 0, 0, 1)) + pad(values[:, :-1], (0, 0, 1, 0)))
-
-
-def _fit(gram: torch.Tensor, right: torch.Tensor, penalty: torch.Tensor) -> torch.Tensor:
-    """(..., F) solutions of (G + diag(penalty) + ridge) beta = b."""
-    lower, failed = torch.linalg.cholesky_ex(gram + torch.diag(penalty + _RIDGE))
-    beta = torch.cholesky_solve(right[..., None], lower)[..., 0]
-    return torch.where(failed[..., None] == 0, beta, 0.0)
-
-
-def _times(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
-    return (matrix @ vector[..., None])[..., 0]
-
-
-def _influence(t: Tables, one: torch.Tensor, two: torch.Tensor, sides: list[_Half]) -> torch.Tensor:
-    """(S, N) integral of 2 w f_held - f_1 f_2 for each sample, by its curves and lookups."""
-    n_directions, levels, _ = one.shape
-    n_target, n_source = t.linear.shape[1], t.single.shape[0]
-    products = one.new_zeros(n_directions, levels, t.quadratic.shape[1] * t.product.shape[0])
-    outer = (one[..., :, None] * two[..., None, :]).flatten(-2) * t.weight[:, None]
-    products.scatter_add_(-1, t.entry.expand(n_directions, levels, -1), outer)
-    quadratic = _collect(t.quadratic, products.unflatten(-1, (t.quadratic.shape[1], -1)), t.product)
-    values = one.new_empty(n_directions, sum(len(side.samples) for side in sides))
-    # the fit that has not seen the samples of half 0, then of half 1
-    for side, beta in zip(sides, (two, one), strict=True):
-        linear = one.new_zeros(n_directions, levels, n_target, n_source)
-        linear[..., t.of_target, t.of_source] = 2 * beta * t.weight[:, None]
-        values[:, side.samples] = side.at(_collect(t.linear, linear, t.single) - quadratic)
-    return values
-
-
-def _collect(left: torch.Tensor, middle: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """Sum over levels of left^T middle right: (K, A, J), (S, K, A, B), (B, Q) -> (S, J, Q)."""
-    stacked = (middle @ right).flatten(1, 2)
-    return left.flatten(0, 1).T @ stacked
+def _collect(left: np.ndarray, middle: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Sum over levels of left^T middle right: (K, A, J), (K, A B, S), (B, Q) -> (J, Q, S)."""
+    n_levels, n_left, n_curves = left.shape
+    stacked = left.reshape(-1, n_curves).T @ middle.reshape(n_levels * n_left, -1)
+    return np.matmul(right.T, stacked.reshape(n_curves, len(right), -1))
