@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _SHOWN_AFTER_RUN = 10
 _WATCH_S = 10.0
+_DAMAGE_SHOWN = 10
 _ENDED = {
     State.RUNNING: "dead (it gives no signs of life)",
     State.STOPPED: "stopped as asked",
@@ -164,7 +165,9 @@ def main() -> None:
 @click.argument("config_or_url")
 @_SET
 @click.option("--stop-after", metavar="TIME", help="Stop as on SIGTERM after 90s, 30m, 11h30m, ...")
-@click.option("--verify", is_flag=True, help="Read what is finished; compute damaged shards again.")
+@click.option(
+    "--verify", is_flag=True, help="Read every byte that is stored; make again what is damaged."
+)
 def run_command(
     config_or_url: str, overrides: tuple[str, ...], stop_after: str | None, verify: bool
 ) -> None:
@@ -283,6 +286,10 @@ def _print_status(run: Run, s: RunStatus, alive: bool) -> None:
         }
     )
     _print_statuses(_console(), s)
+    for line in s.damaged[:_DAMAGE_SHOWN]:
+        say(f"damaged: {line}")
+    if len(s.damaged) > _DAMAGE_SHOWN:
+        say(f"damaged: and {len(s.damaged) - _DAMAGE_SHOWN:,} more")
     if not s.complete and not alive:
         say(f"go on with: mmg-ray run {run.url}")
 
@@ -674,7 +681,9 @@ def _edges_stored(n_stored: float, n_pairs: int) -> str:
 def _matrix_state(status: RunStatus) -> str:
     if not status.matrix_asked:
         return "none (edges.matrix: false)"
-    return "complete" if status.matrix_done else "not yet"
+    if status.matrix_done:
+        return "complete"
+    return "damaged" if any(line.startswith("matrix.") for line in status.damaged) else "not yet"
 
 
 def _print_statuses(console: Console, status: RunStatus) -> None:

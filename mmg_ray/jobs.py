@@ -14,6 +14,7 @@ from mmg_ray.config import Texts
 from mmg_ray.errors import ConfigError, DataError, MMGError, RunError, StoreError
 from mmg_ray.network.steps import parse
 from mmg_ray.store.exports import FORMATS, write
+from mmg_ray.store.integrity import record_files
 from mmg_ray.store.location import Location
 
 if TYPE_CHECKING:
@@ -47,9 +48,17 @@ class FilesConfig:
                     f"network.files: {name} is to be {kind!r}; formats: {', '.join(FORMATS)}"
                 )
 
-    def write(self, run: Run, sections: Sequence[str] = ()) -> list[str]:
-        """Write the files of a complete run, a line about each; `sections` go into the report."""
+    def write(
+        self, run: Run, sections: Sequence[str] = (), beside: Sequence[str] = ()
+    ) -> list[str]:
+        """Write the files of a complete run, a line about each, and the digests of all.
+
+        Args:
+            sections: of the report.
+            beside: paths below the run of files that the job wrote before.
+        """
         said = []
+        written = [*beside, *(f"network/{name}" for name in self.files)]
         for name, kind in self.files.items():
             found = run.network(self.steps)
             write(found, f"{run.url}/network/{name}", kind)
@@ -63,6 +72,7 @@ class FilesConfig:
                 picture = io.BytesIO()
                 heat_map(run).savefig(picture, format="png", dpi=150)
                 (Location(run.url) / "network/mi.png").write_bytes(picture.getvalue())
+                written.append("network/mi.png")
                 said.append(f"wrote:   {run.url}/network/mi.png")
             except MMGError as error:  # no matplotlib, or too many variables: the edges are there
                 said.append(f"figure:  {error}")
@@ -70,7 +80,9 @@ class FilesConfig:
             from mmg_ray.report.page import write_report  # torch takes seconds to import
 
             write_report(run, f"{run.url}/report.html", self.steps or None, sections=sections)
+            written.append("report.html")
             said.append(f"wrote:   {run.url}/report.html")
+        record_files(Location(run.url), run.manifest.fingerprint, written)
         return said
 
 

@@ -185,3 +185,27 @@ def test_a_store_without_conditional_writes(table, s3_url, through):
     # with conditions the same bytes are stored
     through()
     assert _objects(_run(table, f"{s3_url}/conditional", "serial")) == _objects(run)
+
+
+def test_damage_in_a_bucket_is_noticed_and_repaired(table, s3_url):
+    run = _run(table, f"{s3_url}/damaged", "serial")
+    place = Location(run.url)
+
+    def stored():
+        paths = [p.removeprefix(f"{place.path}/") for p in place.fs.find(place.path)]
+        return {p: (place / p).read_bytes() for p in paths if p != "driver.json"}
+
+    before = stored()
+    assert run.status().damaged == ()
+    (place / "matrix.zarr/mi_nats/c/0/0").remove()
+    (place / "prepared/codes.zarr/c/0/0").write_bytes(b"\0" + before["prepared/codes.zarr/c/0/0"][1:])
+    status = mmg_ray.open_run(run.url).status()
+    assert status.damaged == ("matrix.zarr/mi_nats/c/0/0 is lost",)
+    assert not status.complete
+    with pytest.raises(StoreError, match=r"mi_nats/c/0/0 is lost.*--verify"):
+        run.matrix()[:]
+    with pytest.raises(StoreError, match=r"codes\.zarr/c/0/0 is not what the run wrote"):
+        run.prepared().load([0])
+    done = mmg_ray.run(run.url, ["execute.executor=serial"], verify=True)
+    assert done.status().complete
+    assert stored() == before

@@ -5,6 +5,7 @@ Under output.url (with cells.each, in a folder for each of its values) are the r
     input/expression-*.h5ad   the table that was run, named by its digest
     input/left_out.tsv        every cell and gene that is not in it, with the reason
     genomics.json             the configuration, and what was found and done on the way
+    files.json                digests of genomics.json, left_out.tsv and the files of the section network
     network/                  the files of the section network
 """
 
@@ -33,10 +34,12 @@ from mmg_ray.genomics.checks import describe, refuse_turned
 from mmg_ray.genomics.config import GenomicsConfig
 from mmg_ray.genomics.depth import depth_of
 from mmg_ray.store.condition import require_known
+from mmg_ray.store.integrity import forget_files
 from mmg_ray.store.location import Location
 from mmg_ray.store.run import Run
 from mmg_ray.store.sources import Table, read_table
 
+_BESIDE = ("genomics.json", "input/left_out.tsv")
 _SECTIONS = configuration.known_keys([])
 
 
@@ -256,8 +259,9 @@ def stored(made: Input, cfg: GenomicsConfig, url: str) -> Config:
         place = Location(place.path)
     data = _h5ad(made.table, made.conditions)
     path = place / f"input/expression-{hashlib.sha256(data).hexdigest()[:12]}.h5ad"
-    if not path.exists():
+    if not path.exists() or path.read_bytes() != data:
         path.write_bytes(data)
+    forget_files(place)
     rows = "".join("\t".join(row) + "\n" for row in made.left_out)
     (place / "input/left_out.tsv").write_bytes(("axis\tname\treason\n" + rows).encode())
     groups = None
@@ -297,7 +301,7 @@ def go(cfg: GenomicsConfig, say: object = None) -> Iterator[tuple[Input, Run | N
             continue
         url = f"{cfg.output.url}/{folder}".rstrip("/")
         run = driver.run(stored(made, cfg, url))
-        yield made, run, cfg.network.write(run)
+        yield made, run, cfg.network.write(run, beside=_BESIDE)
 
 
 def _check(cfg: GenomicsConfig) -> None:

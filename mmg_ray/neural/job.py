@@ -5,6 +5,7 @@ Under output.url are the run itself and
     input/samples-*.parquet   the table that was run, named by its digest
     input/left_out.tsv        every unit, trial and channel that is not in it, with the reason
     neural.json               the configuration, and what was found and done on the way
+    files.json                digests of neural.json, left_out.tsv, network/ and the report
     network/                  the files of the section network, and lags.csv
     report.html               one page, with the lags
 """
@@ -35,6 +36,7 @@ from mmg_ray.neural.readers import read
 from mmg_ray.neural.samples import Samples, samples
 from mmg_ray.report.page import figure, section, table
 from mmg_ray.report.svg import Chart, ticks
+from mmg_ray.store.integrity import forget_files
 from mmg_ray.store.location import Location
 from mmg_ray.store.run import Run
 
@@ -87,8 +89,9 @@ def stored(made: Samples, cfg: NeuralConfig) -> Config:
     pq.write_table(pa.table(columns | metadata), buffer)
     data = buffer.getvalue()
     path = place / f"input/samples-{hashlib.sha256(data).hexdigest()[:12]}.parquet"
-    if not path.exists():
+    if not path.exists() or path.read_bytes() != data:
         path.write_bytes(data)
+    forget_files(place)
     rows = "".join("\t".join(row) + "\n" for row in made.left_out)
     (place / "input/left_out.tsv").write_bytes(("name\treason\n" + rows).encode())
     (place / "neural.json").write_json(
@@ -122,14 +125,16 @@ def go(cfg: NeuralConfig, say: Any = None) -> tuple[Samples, Run, list[str]]:
             say(line)
     run = driver.run(stored(made, cfg))
     said, sections = [], []
+    beside = ["neural.json", "input/left_out.tsv"]
     if cfg.lags.max_s is not None:
         found = lagged(made, cfg)
         if found.rows:
             _write_csv(Location(run.url) / "network/lags.csv", found.rows)
+            beside.append("network/lags.csv")
             said.append(f"wrote:   {run.url}/network/lags.csv ({len(found.rows):,} pairs)")
         said.append(_lags_line(found, cfg))
         sections = [_lags_section(made, found, cfg)]
-    return made, run, [*said, *cfg.network.write(run, sections)]
+    return made, run, [*said, *cfg.network.write(run, sections, beside)]
 
 
 def lagged(made: Samples, cfg: NeuralConfig) -> Lagged:

@@ -21,6 +21,11 @@ def record_files(run: Location, fingerprint: str, paths: Iterable[str]) -> None:
     (run / FILES).write_json(digests.signed({"fingerprint": fingerprint, "files": found}))
 
 
+def forget_files(run: Location) -> None:
+    """Say nothing of such files while they are being written again."""
+    (run / FILES).remove()
+
+
 def covered(run: Location, found: Manifest) -> tuple[Digests, dict[str, str]]:
     """The digests of everything but the shards, and what is wrong, by path, with the tables of them."""
     known = {PLAN: Digest(found.plan_digest), VARIABLES: Digest(found.prepared_digest)}
