@@ -198,7 +198,9 @@ def test_damage_in_a_bucket_is_noticed_and_repaired(table, s3_url):
     before = stored()
     assert run.status().damaged == ()
     (place / "matrix.zarr/mi_nats/c/0/0").remove()
-    (place / "prepared/codes.zarr/c/0/0").write_bytes(b"\0" + before["prepared/codes.zarr/c/0/0"][1:])
+    (place / "prepared/codes.zarr/c/0/0").write_bytes(
+        b"\0" + before["prepared/codes.zarr/c/0/0"][1:]
+    )
     status = mmg_ray.open_run(run.url).status()
     assert status.damaged == ("matrix.zarr/mi_nats/c/0/0 is lost",)
     assert not status.complete
