@@ -294,3 +294,15 @@ def test_verify_reads_all_and_leaves_a_whole_run_as_it_is(
     n_others = sum(not p.startswith(("edges/", "environments/")) for p in before)
     n_others -= len({"manifest.json"})
     assert f"{n_others - 1} other objects were read, 0 are" in caplog.text
+
+
+def test_a_damaged_record_of_a_machine_stops_nobody(
+    run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = next((run / "environments").iterdir())
+    for data in (record.read_bytes().replace(b"3", b"4"), b"[1]", b"\xff"):
+        record.write_bytes(data)
+        next((run / "edges").iterdir()).unlink()
+        assert again(run).status().complete
+        assert f"{record.name} is damaged" in caplog.text
+        caplog.clear()

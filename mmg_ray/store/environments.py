@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
 
+from mmg_ray.errors import StoreError
 from mmg_ray.store.location import Location
+
+log = logging.getLogger(__name__)
 
 FOLDER = "environments"
 
@@ -21,9 +25,7 @@ Environment = dict[str, str]
 
 def record(run: Location, environment: Mapping[str, str]) -> None:
     """Say that this environment computed shards of the run; nothing happens if that was said."""
-    text = json.dumps(environment, sort_keys=True)
-    name = f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
-    (run / FOLDER / name).create_json(dict(environment))
+    (run / FOLDER / _name(environment)).create_json(dict(environment))
 
 
 def recorded(run: Location) -> list[Environment]:
@@ -39,8 +41,22 @@ def differences(environments: Sequence[Mapping[str, str]]) -> list[str]:
     return [f"{name}: {' or '.join(found)}" for name, found in values.items() if len(found) > 1]
 
 
+def _name(environment: Mapping[str, str]) -> str:
+    text = json.dumps(environment, sort_keys=True)
+    return f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
+
+
 def _read(place: Location) -> Environment | None:
     if not place.name.endswith(".json"):
         return None  # left by a writer that was killed
-    tree = place.read_json()
-    return {str(k): str(v) for k, v in tree.items()} if isinstance(tree, dict) else None
+    try:
+        tree = place.read_json()
+    except StoreError:
+        tree = None
+    found = {str(k): str(v) for k, v in tree.items()} if isinstance(tree, dict) else {}
+    if place.name != _name(found):  # no result depends on it, so it stops nobody
+        log.warning(
+            "%s is damaged: which CPU and libraries it stood for is not known any more", place.url
+        )
+        return None
+    return found

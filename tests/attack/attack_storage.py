@@ -29,6 +29,7 @@ import numpy as np
 from harness import Answer, Attempt, Outcome, Sandbox, call, campaign
 
 from mmg_ray import config as configuration
+from mmg_ray.errors import StoreError
 from mmg_ray.execute import driver, task
 from mmg_ray.genomics import job
 from mmg_ray.genomics.config import GenomicsConfig
@@ -37,8 +38,8 @@ from mmg_ray.store.run import Run, open_run
 
 KINDS = ("flip", "flip", "flip", "cut", "delete", "swap", "other")
 N_VARIABLES, N_SAMPLES = 12, 60
-# the driver's last sign of life, the claim of a start that is over, and what a reader never opens
-_UNREAD = ("driver.json", "started.json")
+# what drivers say of themselves and of their machine: no result depends on it, and every start adds to it
+_OF_DRIVERS = ("driver", "environments/")
 _RUNS = ("table", "genes")
 _REPORTS = 25  # one attempt in so many reads the report, too, which takes seconds
 
@@ -85,7 +86,7 @@ def objects(run: Path) -> dict[str, bytes]:
 
 
 def damage(run: Path, other: Path, kind: str, path: str, rng: np.random.Generator) -> str:
-    """Damage one object; what was done, "" if that changes nothing."""
+    """Damage one object; what was done."""
     place = run / path
     data = place.read_bytes()
     made: bytes | None = data
@@ -115,8 +116,8 @@ def damage(run: Path, other: Path, kind: str, path: str, rng: np.random.Generato
         names = sorted(p for p in (other / path).parent.glob("*") if p.is_file())
         made = names[int(rng.integers(len(names)))].read_bytes() if names else data
         what = "replaced by another run's"
-    if made == data:
-        return ""
+    if made == data:  # no other file of its kind, or the same in both runs
+        return damage(run, other, "delete" if not data else "flip", path, rng)
     place.unlink() if made is None else place.write_bytes(made)
     return what
 
@@ -163,6 +164,13 @@ def _codes(run: Run) -> list[bytes]:
     ]
 
 
+def _identity(run: Run) -> Any:
+    """Another run's manifest makes it that run, which does not fit what lies beside it: `status` says so."""
+    if damaged := run.status().damaged:
+        raise StoreError(damaged[0])
+    return run.manifest, repr(run)
+
+
 READERS: dict[str, Callable[[Run], Any]] = {
     "edges": lambda run: run.edges().to_pydict(),
     "csv": _csv,
@@ -174,7 +182,7 @@ READERS: dict[str, Callable[[Run], Any]] = {
     "variables": lambda run: run.variables().to_pydict(),
     "codes": _codes,
     "names": lambda run: run.names,
-    "manifest": lambda run: (run.manifest, repr(run)),
+    "identity": _identity,
     "report": _report,
 }
 
@@ -236,8 +244,6 @@ def attempt(base: str, donor: str, kind: str, path: str, seed: int) -> tuple[Out
     with copied(base) as run:
         before = objects(run)
         what = damage(run, Path(donor), kind, path, np.random.default_rng(seed))
-        if not what:
-            return Outcome.HARMLESS, "nothing changed"
         steps: list[tuple[str, Callable[[], Answer]]] = [
             ("status", lambda: call(lambda: open_run(str(run)).status().complete)),
             ("run", lambda: _resume(str(run), verify=False)),
@@ -254,30 +260,30 @@ def attempt(base: str, donor: str, kind: str, path: str, seed: int) -> tuple[Out
                 break
             noticed |= answer.outcome is Outcome.REFUSED or answer.value is False
             noticed |= bool(heard) and name != "status"
-            if name == "status" and answer.value is True and sizes(state) != sizes(before):
+            if name == "status" and answer.value is True and _sizes(state) != _sizes(before):
                 bad, why = Outcome.SILENT, "status calls the run complete"
             if objects(run) != state:
                 state = objects(run)
                 bad, why, _, refused = _judge(str(run), expected)
         if bad is not None:
             return bad, f"{what}; {why}"
-        if {**state, **_unread(before)} == before:
+        if _results(state) == _results(before):
             return (Outcome.REPAIRED if noticed else Outcome.HARMLESS), what
         if refused:
             return Outcome.REFUSED, what
         # bytes that nothing reads, such as the header of a page of a shard, may differ
-        unread = path in _UNREAD or path.startswith("edges/")
+        unread = path.startswith((*_OF_DRIVERS, "edges/"))
         if not noticed and not unread:
             return Outcome.SILENT, f"{what}: nobody noticed"
         return (Outcome.SAID if noticed else Outcome.HARMLESS), what
 
 
-def sizes(found: dict[str, bytes]) -> dict[str, int]:
-    return {path: len(data) for path, data in found.items() if path not in _UNREAD}
+def _sizes(found: dict[str, bytes]) -> dict[str, int]:
+    return {path: len(data) for path, data in _results(found).items()}
 
 
-def _unread(found: dict[str, bytes]) -> dict[str, bytes]:
-    return {path: data for path, data in found.items() if path in _UNREAD}
+def _results(found: dict[str, bytes]) -> dict[str, bytes]:
+    return {path: data for path, data in found.items() if not path.startswith(_OF_DRIVERS)}
 
 
 def _judge(
