@@ -282,6 +282,10 @@ def test_files_of_a_job_are_covered(run: Path, caplog: pytest.LogCaptureFixture)
         flip(run / path)
     (run / paths[1]).unlink()
     assert open_run(str(run)).status().damaged == ("network/network.csv is lost",)
+    integrity.forget_files(place)  # the job begins again
+    assert open_run(str(run)).status().complete
+    (run / "files.json").unlink()
+    assert "files.json is lost" in open_run(str(run)).status().damaged[0]
 
 
 def test_verify_reads_all_and_leaves_a_whole_run_as_it_is(

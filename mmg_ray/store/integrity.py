@@ -12,6 +12,7 @@ from mmg_ray.store.manifest import PLAN, Manifest
 from mmg_ray.store.prepared import VARIABLES, Prepared
 
 FILES = "files.json"
+_OF_JOBS = ("genomics.json", "neural.json")  # where one of them is, there is a table of files
 _PREPARED = "prepared/"
 
 
@@ -22,8 +23,8 @@ def record_files(run: Location, fingerprint: str, paths: Iterable[str]) -> None:
 
 
 def forget_files(run: Location) -> None:
-    """Say nothing of such files while they are being written again."""
-    (run / FILES).remove()
+    """Say nothing of such files while they are being written again; call it before the first."""
+    (run / FILES).write_json(digests.signed({"fingerprint": "", "files": {}}))
 
 
 def covered(run: Location, found: Manifest) -> tuple[Digests, dict[str, str]]:
@@ -60,14 +61,13 @@ def is_matrix(path: str) -> bool:
 
 
 def _files(run: Location, fingerprint: str) -> Digests:
-    place = run / FILES
-    if not place.exists():
+    place, way_out = run / FILES, "The command that wrote it writes it again"
+    names = run.names()
+    if FILES not in names:
+        if any(name in names for name in _OF_JOBS):
+            raise StoreError(f"{place.url} is lost. {way_out}")
         return {}
-    found = digests.require_signed(
-        place, place.read_json(), "The command that wrote it writes it again"
-    )
-    if found["fingerprint"] != fingerprint:
-        raise StoreError(
-            f"{place.url} is of another run. The command that wrote it writes it again"
-        )
+    found = digests.require_signed(place, place.read_json(way_out), way_out)
+    if found["files"] and found["fingerprint"] != fingerprint:
+        raise StoreError(f"{place.url} is of another run. {way_out}")
     return digests.from_json(found["files"])
