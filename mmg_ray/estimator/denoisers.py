@@ -15,6 +15,7 @@ from mmg_ray.config import CascadeConfig, EstimatorConfig
 from mmg_ray.errors import ConfigError
 from mmg_ray.estimator import gaussian, neural, screen
 from mmg_ray.estimator.batch import BothWays, Directions, Estimates
+from mmg_ray.estimator.levels import BINS, FINE_BINS
 from mmg_ray.estimator.spline import denoiser as spline
 from mmg_ray.schema import Cost, Stop
 
@@ -44,6 +45,7 @@ class Tier(NamedTuple):
         enters: which of the pairs that have got so far go in, by what is known of them.
         otherwise: why the others stay where they are.
         refined: whether nearest neighbours may raise what it finds of a pair.
+        n_bins: of the levels of such tables.
         from_samples: of two (n,) columns of codes and the half of each sample; takes a pair again
             whose MI is above `strong_nats`, which tables are too coarse for.
         fits: which of the pairs that go in are estimated; what only cells see is not.
@@ -55,6 +57,7 @@ class Tier(NamedTuple):
     enters: Callable[[Known, CascadeConfig], np.ndarray] | None = None
     otherwise: Stop = Stop.FORCED
     refined: bool = False
+    n_bins: int = BINS
     from_samples: Callable[[np.ndarray, np.ndarray, np.ndarray], BothWays] | None = None
     strong_nats: float = np.inf
     fits: Callable[[Known, CascadeConfig], np.ndarray] | None = None
@@ -84,6 +87,7 @@ SPLINE = Tier(
     "spline",
     from_tables=spline.warped,
     refined=True,
+    n_bins=FINE_BINS,
     from_samples=spline.warped_samples,
     strong_nats=spline.STRONG_NATS,
 )

@@ -14,8 +14,9 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 MOST = 255  # levels are one byte
-_BINS = 112  # of samples whose values few others share
-_SHARED = 2 / _BINS  # of the samples at one value: it is a level of its own
+BINS = 112  # of samples whose values few others share
+FINE_BINS = 224  # for what follows curves closely
+_SHARED = 2 / BINS  # of the samples at one value: it is a level of its own
 _NARROWING = 1.25  # bins are equal steps of z / this: outermost ones are that much further out in z
 
 
@@ -44,22 +45,23 @@ class Levels(NamedTuple):
         return ndtri((self.edges[:-1] + 0.5 * self.size) / self.size.sum())
 
 
-def levels(codes: np.ndarray) -> Levels:
-    """Levels of (n,) complete ordinal codes; every value is one where there are at most `_BINS`.
+def levels(codes: np.ndarray, n_bins: int = BINS) -> Levels:
+    """Levels of (n,) complete ordinal codes; every value is one where there are at most `n_bins`.
 
     Else values shared by more than `_SHARED` of the samples stand alone, and the others are binned: at most
-    `_BINS` bins and 2 levels more for each shared value, so never more than `MOST`.
+    `n_bins` bins and 2 levels more for each shared value; fewer bins where these would be more than `MOST`.
     """
     count = np.bincount(codes)
     present = count > 0
     count = count[present]
-    if len(count) <= _BINS:
+    if len(count) <= n_bins:
         of_value = np.arange(len(count))
     else:
         alone = count > _SHARED * codes.size
         others = np.where(alone, 0, count)
         share = (np.cumsum(others) - 0.5 * others) / others.sum()
-        bins = np.floor(_BINS * ndtr(ndtri(share) / _NARROWING)).astype(np.int64)
+        n_bins = min(n_bins, MOST - 2 * int(alone.sum()))
+        bins = np.floor(n_bins * ndtr(ndtri(share) / _NARROWING)).astype(np.int64)
         # a shared value parts the bin that it falls into
         parted = np.cumsum(alone) + np.concatenate([[0], np.cumsum(alone)[:-1]])
         new = np.diff(bins, prepend=bins[0]) != 0

@@ -13,7 +13,7 @@ import torch
 from mmg_ray.estimator import cells, detection, marginals
 from mmg_ray.estimator.batch import Directions
 from mmg_ray.estimator.counts import half_of, hashed, tables
-from mmg_ray.estimator.levels import Levels, levels
+from mmg_ray.estimator.levels import BINS, Levels, levels
 from mmg_ray.estimator.rank_polynomials import Ranked, ranked
 from mmg_ray.estimator.streams import numpy_stream
 from mmg_ray.schema import Variable
@@ -38,6 +38,7 @@ class Side:
     ) -> None:
         self.key, self.name, self.codes, self.identity = key, name, codes, identity
         self._seed = seed
+        self._quantised: dict[int, Levels] = {}
 
     @property
     def n(self) -> int:
@@ -67,10 +68,11 @@ class Side:
         """Distinct values of a scalar."""
         return int(self.levels.max()) + 1
 
-    @cached_property
-    def quantised(self) -> Levels:
-        """A scalar as few levels, over which pairs are counted."""
-        return levels(self.codes[:, 0])
+    def quantised(self, n_bins: int) -> Levels:
+        """A scalar as few levels, over which pairs are counted; made once for each number of bins."""
+        if n_bins not in self._quantised:
+            self._quantised[n_bins] = levels(self.codes[:, 0], n_bins)
+        return self._quantised[n_bins]
 
     @cached_property
     def half(self) -> np.ndarray:
@@ -197,14 +199,19 @@ class Sides:
 
 
 def tabulate(
-    pairs: Sequence[tuple[Side, Side]], shape: tuple[int, int] | None = None
+    pairs: Sequence[tuple[Side, Side]],
+    n_bins: int = BINS,
+    shape: tuple[int, int] | None = None,
 ) -> np.ndarray:
     """(P, 2, X, Y) int32 counts of each half over the levels of scalar sides, 0 beyond those.
 
-    `shape` is (X, Y), by default the most levels that a side has.
+    `n_bins` is that of `levels`. `shape` is (X, Y), by default the most levels that a side has.
     """
     if shape is None:
-        n_x, n_y = (max(len(side.quantised.size) for side in s) for s in zip(*pairs, strict=True))
+        n_x, n_y = (
+            max(len(side.quantised(n_bins).size) for side in sides)
+            for sides in zip(*pairs, strict=True)
+        )
         shape = n_x, n_y
     found = np.zeros((len(pairs), 2, *shape), dtype=np.int32)
     over: dict[str, list[int]] = defaultdict(list)
@@ -212,16 +219,16 @@ def tabulate(
         over[a.samples].append(p)
     for members in over.values():
         first, second = zip(*(pairs[p] for p in members), strict=True)
-        (x, i), (y, j) = _distinct(first), _distinct(second)
+        (x, i), (y, j) = _distinct(first, n_bins), _distinct(second, n_bins)
         found[members] = tables(x, y, first[0].half, i, j, shape)
     return found
 
 
-def _distinct(sides: Sequence[Side]) -> tuple[np.ndarray, np.ndarray]:
+def _distinct(sides: Sequence[Side], n_bins: int) -> tuple[np.ndarray, np.ndarray]:
     """(U, n) levels of the sides that differ, and which is that of each."""
     distinct = {side.key: side for side in sides}
     place = {key: k for k, key in enumerate(distinct)}
-    x = np.stack([side.quantised.level for side in distinct.values()])
+    x = np.stack([side.quantised(n_bins).level for side in distinct.values()])
     return x, np.array([place[side.key] for side in sides])
 
 

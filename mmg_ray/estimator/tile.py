@@ -354,13 +354,14 @@ class _Tile:
         """Scalar pairs by their tables of counts, those of like size together; strong ones again."""
         by_shape: dict[tuple[int, int], list[int]] = defaultdict(list)
         for row in rows.tolist():
-            a, b = (len(side.quantised.size) for side in self._pair_sides(row))
+            a, b = (len(side.quantised(tier.n_bins).size) for side in self._pair_sides(row))
             by_shape[_rounded(a), _rounded(b)].append(row)
         for (n_x, n_y), members in by_shape.items():
             size = max(1, _TABLE_BYTES // (8 * n_x * n_y))
             for start in range(0, len(members), size):
                 part = members[start : start + size]
-                found = estimate(tabulate([self._pair_sides(row) for row in part], (n_x, n_y)))
+                sides = [self._pair_sides(row) for row in part]
+                found = estimate(tabulate(sides, tier.n_bins, (n_x, n_y)))
                 self._combine(np.array(part), tier.name, found.y_given_x, found.x_given_y)
         if tier.from_samples is not None:
             strong = self.columns.numbers["mi_nats"][rows] > tier.strong_nats
