@@ -12,7 +12,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from mmg_ray import config as configuration
 from mmg_ray.config import Config
-from mmg_ray.errors import ConfigError, DataError, Drained, MMGError, RunError, StoreError
+from mmg_ray.errors import ConfigError, DataError, Drained, RunError
 from mmg_ray.estimator.denoisers import denoiser
 from mmg_ray.execute.drain import Abandoned, Drain, draining
 from mmg_ray.execute.driver_lock import DriverLock, driving
@@ -22,37 +22,34 @@ from mmg_ray.execute.outcome import Executor
 from mmg_ray.execute.planning import (
     PlanSummary,
     calibrate,
+    input_digests,
     make_plan,
     outline,
     projection,
+    read_input,
     summarise,
     task_device,
 )
 from mmg_ray.execute.progress import Tally, progress
+from mmg_ray.execute.state import RunState, damaged_files, damaged_shards
 from mmg_ray.execute.task import (
     BandTask,
-    CheckTask,
     ShardTask,
-    check_files,
-    check_shard,
     fill_band,
     run_shard,
 )
 from mmg_ray.plan.cost import TASK_BYTES
-from mmg_ray.store import environments, integrity, manifest, matrix, selection, shards
+from mmg_ray.store import environments, integrity, manifest, matrix, selection
 from mmg_ray.store.location import Location
 from mmg_ray.store.manifest import Manifest
 from mmg_ray.store.prepared import Prepared, prepare
 from mmg_ray.store.reuse import Reuse
 from mmg_ray.store.run import Run
-from mmg_ray.store.shards import Footer
-from mmg_ray.store.sources import Table, read_table, source_digest
 
 log = logging.getLogger(__name__)
 
 # This many failures in a row, with no success before them, are not the shards' fault.
 _GIVE_UP = 20
-_CHECKED_AT_ONCE = 64  # objects that one task reads, other than shards
 
 
 def run(
@@ -109,7 +106,7 @@ def plan_run(
     """
     asked = _configure(what, overrides)
     _check(asked)
-    table = _read(asked.config)
+    table = read_input(asked.config)
     names, dims = outline(table, asked.config.data)
     plan = make_plan(asked.config, names, dims, table.n_samples)
     factor = calibrate(asked.config, table, plan, dims) if measure else None
@@ -118,7 +115,7 @@ def plan_run(
 
 def fingerprint_of(config: Config) -> str:
     """What identifies the run of a configuration and its input as they are now. Reads the input."""
-    return manifest.fingerprint(config, _digests(config))
+    return manifest.fingerprint(config, input_digests(config))
 
 
 class _Asked(NamedTuple):
@@ -173,16 +170,9 @@ def _resume(asked: _Asked) -> Manifest:
     wanted = configuration.to_dict(asked.config)
     if asked.found is None or any(wanted[name] != found.config[name] for name in inputs):
         # a run asked for by its URL goes on from its prepared data: the input may be gone by now
-        digests = _digests(asked.config)
+        digests = input_digests(asked.config)
     manifest.refuse_other(found, asked.config, digests, asked.place.url)
     return found
-
-
-def _digests(config: Config) -> dict[str, str]:
-    return {
-        "source digest": source_digest(config.data),
-        "pairs digest": selection.digest(config.pairs),
-    }
 
 
 def _begin(asked: _Asked, digests: dict[str, str]) -> Manifest:
@@ -190,12 +180,12 @@ def _begin(asked: _Asked, digests: dict[str, str]) -> Manifest:
     config, place = asked.config, asked.place
     if config.plan.reuse is not None:
         Reuse(config).require_complete()
-    table = _read(config)
+    table = read_input(config)
     names, dims = outline(table, config.data)
     plan = make_plan(config, names, dims, table.n_samples)
     log.info("preparing %s variables x %s samples", f"{len(names):,}", f"{table.n_samples:,}")
     prepared = prepare(table, config.data, place)
-    changed = [name for name, digest in _digests(config).items() if digest != digests[name]]
+    changed = [name for name, digest in input_digests(config).items() if digest != digests[name]]
     if changed:
         raise DataError(
             f"{config.data.path}, or a file that belongs to it, was replaced or written to while it was "
@@ -207,82 +197,29 @@ def _begin(asked: _Asked, digests: dict[str, str]) -> Manifest:
     )
 
 
-def _read(config: Config) -> Table:
-    """The table, with what was decided in reading it in the log."""
-    table = read_table(config.data)
-    for note in table.notes:
-        log.info("%s", note)
-    return table
-
-
 def _drive(asked: _Asked, drain: Drain, verify: bool) -> None:
     """Whatever of a run is missing or damaged; nothing is written if nothing is."""
     place = asked.place
     found = _resume(asked) if manifest.exists(place) else None
-    if found is not None and not verify and _State.of(asked, found).complete:
+    if found is not None and not verify and RunState.of(place, asked.config, found).complete:
         log.info("%s is complete", place.url)
         return
-    digests = {} if found is not None else _digests(asked.config)  # no input, nothing is written
+    # before the first object is written: without its input there is no run
+    digests = {} if found is not None else input_digests(asked.config)
     with driving(place, drain) as lock:
         if found is None:  # another driver may have begun it meanwhile
             found = _resume(asked) if manifest.exists(place) else _begin(asked, digests)
         if drain.requested:
             raise _drained(asked)
-        state = _State.of(asked, found)
+        state = RunState.of(place, asked.config, found)
         if verify or not state.complete:
             _work(asked, found, state, drain, lock, verify)
         else:  # by the driver that was waited for
             log.info("%s is complete", place.url)
 
 
-class _State:
-    """What is there of a run.
-
-    Attributes:
-        done: digests of the finished shards.
-        footers: of the shards that were finished before this session.
-        wrong: what is lost or damaged of everything else, by path.
-    """
-
-    def __init__(self, asked: _Asked, found: Manifest, footers: dict[int, Footer]) -> None:
-        self._asked, self._found = asked, found
-        self.footers = footers
-        self.done = {shard: footer.digest for shard, footer in footers.items()}
-        self.wrong: dict[str, str] = {}
-
-    @classmethod
-    def of(cls, asked: _Asked, found: Manifest) -> _State:
-        """As far as listings, footers and small reads can tell."""
-        state = cls(asked, found, shards.finished(asked.place, found.fingerprint))
-        state.wrong = integrity.glance(asked.place, found)
-        for path in sorted(set(state.wrong)):
-            if not (integrity.is_input(path) or integrity.is_matrix(path)):
-                _say_file(asked, path, state.wrong.pop(path))
-        return state
-
-    def forget(self, shard: int) -> Footer:
-        """A finished shard is damaged."""
-        del self.done[shard]
-        return self.footers.pop(shard)
-
-    @property
-    def lacks_matrix(self) -> bool:
-        """Whether there is to be a matrix, and none of these shards is there and whole."""
-        if not self._asked.config.edges.matrix:
-            return False
-        if any(integrity.is_matrix(path) for path in self.wrong):
-            return True
-        made_of = matrix.made_of(self.done)
-        return matrix.written(self._asked.place, self._found.fingerprint, made_of) is None
-
-    @property
-    def complete(self) -> bool:
-        """Whether there is nothing to do."""
-        return len(self.done) == self._found.n_shards and not self.wrong and not self.lacks_matrix
-
-
 def _work(
-    asked: _Asked, found: Manifest, state: _State, drain: Drain, lock: DriverLock, verify: bool
+    asked: _Asked, found: Manifest, state: RunState, drain: Drain, lock: DriverLock, verify: bool
 ) -> None:
     place, fingerprint = asked.place, found.fingerprint
     tally = Tally(found.n_shards, found.n_pairs)
@@ -299,15 +236,15 @@ def _work(
     def tasks(wanted: Iterable[int]) -> list[ShardTask]:
         return [ShardTask(place.url, fingerprint, shard, device) for shard in wanted]
 
-    _prepare_again(asked, found, state.wrong)
+    state.prepare_again()
     with open_executor(asked.config.execute, _task_bytes(asked, found)) as executor:
         drain.install()
         if verify:
-            for shard in _damaged(executor.on_cpu(), tasks(state.done), drain):
+            for shard in damaged_shards(executor.on_cpu(), tasks(state.done), drain):
                 footer = state.forget(shard)
                 tally.forget(footer.n_pairs, footer.n_not_ok)
-            state.wrong |= _damaged_files(executor.on_cpu(), asked, found, drain)
-            _prepare_again(asked, found, state.wrong)
+            state.wrong |= damaged_files(executor.on_cpu(), place, found, drain)
+            state.prepare_again()
         if drain.requested:
             raise _drained(asked)
         todo = tasks(shard for shard in range(found.n_shards) if shard not in state.done)
@@ -343,85 +280,12 @@ def _warn_of_mixture(asked: _Asked, here: bool) -> None:
         )
 
 
-def _prepare_again(asked: _Asked, found: Manifest, wrong: dict[str, str]) -> None:
-    """Make the plan and the prepared data again where they are damaged, from the same input."""
-    damaged = sorted(path for path in wrong if integrity.is_input(path))
-    if not damaged:
-        return
-    place, config = asked.place, found.resolved()
-    first = f"{(place / damaged[0]).url} {wrong[damaged[0]]}"
-    log.warning("preparing the data again: %s", first)
-    try:
-        manifest.refuse_other(found, config, _digests(config), place.url)
-        table = read_table(config.data)
-        names, dims = outline(table, config.data)
-        digests = (
-            manifest.write_plan(place, make_plan(config, names, dims, table.n_samples)),
-            prepare(table, config.data, place),
-        )
-    except MMGError as error:
-        raise StoreError(
-            f"{first}. It cannot be made again: {error}. Restore it or the input, or start the run at "
-            "another URL"
-        ) from None
-    if digests != (found.plan_digest, found.prepared_digest):
-        raise StoreError(
-            f"{first}. Made again it is another, so it is of another version of mmg_ray or of a library. "
-            f"Use the version that wrote the run ({found.version}), or start it at another URL"
-        )
-    for path in damaged:
-        del wrong[path]
-
-
-def _damaged_files(
-    executor: Executor, asked: _Asked, found: Manifest, drain: Drain
-) -> dict[str, str]:
-    """What is lost or damaged but shards, by path; every byte is read."""
-    place = asked.place
-    expected, wrong = integrity.covered(place, found)
-    items = sorted(expected.items())
-    tasks = [
-        CheckTask(place.url, dict(items[k : k + _CHECKED_AT_ONCE]))
-        for k in range(0, len(items), _CHECKED_AT_ONCE)
-    ]
-    for outcome in executor.map(check_files, drain.until(tasks)):
-        if outcome.error:
-            raise RunError(f"{place.url} could not be checked: {outcome.error}")
-        wrong |= outcome.result or {}
-    log.info("%d other objects were read, %d are damaged", len(items), len(wrong))
-    for path in sorted(wrong):
-        if not (integrity.is_input(path) or integrity.is_matrix(path)):
-            _say_file(asked, path, wrong.pop(path))
-    return wrong
-
-
-def _say_file(asked: _Asked, path: str, why: str) -> None:
-    log.warning(
-        "%s %s. The command that wrote it (`mmg-ray genomics`, `mmg-ray neural`) writes it again",
-        (asked.place / path).url,
-        why,
-    )
-
-
 def _task_bytes(asked: _Asked, found: Manifest) -> float:
     """Memory that a task is given: the largest shard's, or a band's of the matrix."""
     dims = Prepared.open(asked.place, found.prepared_digest).dims
     plan = manifest.read_plan(asked.place, found.plan_digest)
     peak = projection(asked.config, plan, dims, found.n_samples).peak_bytes
     return max(peak, TASK_BYTES + matrix.BAND_BYTES) if asked.config.edges.matrix else peak
-
-
-def _damaged(executor: Executor, tasks: Sequence[ShardTask], drain: Drain) -> list[int]:
-    """Which of the finished shards are not as they were written."""
-    damaged = []
-    for outcome in executor.map(check_shard, drain.until(tasks)):
-        if outcome.error:
-            raise RunError(f"shard {outcome.item.shard} could not be checked: {outcome.error}")
-        if outcome.result:
-            damaged.append(outcome.item.shard)
-            log.warning("computing shard %d again: %s", outcome.item.shard, outcome.result)
-    log.info("%d finished shards were read, %d are damaged", len(tasks), len(damaged))
-    return damaged
 
 
 def _estimate(
@@ -466,7 +330,7 @@ def _estimate(
 
 
 def _assemble(
-    executor: Executor, place: Location, found: Manifest, state: _State, drain: Drain
+    executor: Executor, place: Location, found: Manifest, state: RunState, drain: Drain
 ) -> None:
     """Assemble the matrix from the edges, a band a task."""
     fingerprint = found.fingerprint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 import time
@@ -23,8 +24,10 @@ from mmg_ray.schema import Cost
 from mmg_ray.store import selection
 from mmg_ray.store.location import Location
 from mmg_ray.store.prepared import Prepared, prepare
-from mmg_ray.store.sources import Table
+from mmg_ray.store.sources import Table, read_table, source_digest
 from mmg_ray.store.sources.groups import read_groups, resolve_groups
+
+log = logging.getLogger(__name__)
 
 _TIMED_TILES = 3
 _TIMED_S = 2.0
@@ -64,6 +67,22 @@ class PlanSummary:
     peak_bytes: float
     driver_bytes: float
     calibrated: float | None = None
+
+
+def input_digests(config: Config) -> dict[str, str]:
+    """sha256 of the data, and of the file of pairs; reads both."""
+    return {
+        "source digest": source_digest(config.data),
+        "pairs digest": selection.digest(config.pairs),
+    }
+
+
+def read_input(config: Config) -> Table:
+    """The table, with what was decided in reading it in the log."""
+    table = read_table(config.data)
+    for note in table.notes:
+        log.info("%s", note)
+    return table
 
 
 def outline(table: Table, cfg: DataConfig) -> tuple[list[str], np.ndarray]:

@@ -18,7 +18,7 @@ import pytest
 
 from mmg_ray import config
 from mmg_ray.errors import DataError, Drained, StoreError
-from mmg_ray.execute import driver
+from mmg_ray.execute import driver, planning
 from mmg_ray.execute.drain import Drain
 from mmg_ray.execute.driver_lock import driving
 from mmg_ray.store import heartbeat
@@ -153,14 +153,14 @@ def test_a_start_that_begins_no_run_leaves_nothing(tmp_path: Path) -> None:
 def test_an_input_that_is_replaced_while_it_is_read_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tree, read = disturbed.settings(tmp_path), driver.read_table
+    tree, read = disturbed.settings(tmp_path), planning.read_table
 
     def replaced(*arguments: Any) -> Any:
         np.save(tmp_path / "values.npy", np.random.default_rng(1).normal(size=(100, 16)))
         return read(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(driver, "read_table", replaced)
+        patch.setattr(planning, "read_table", replaced)
         with pytest.raises(DataError, match=r"was replaced or written to.*source digest changed"):
             driver.run(config.from_dict(tree))
     assert not (tmp_path / "run" / "manifest.json").exists()
