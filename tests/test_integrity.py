@@ -255,6 +255,18 @@ def test_readers_refuse_a_damaged_shard_and_say_what_is_missing(
     assert again(run).edges().num_rows == n_rows
 
 
+def test_the_manifest_of_another_run_changes_nothing(run: Path, made: tuple[Path, Path]) -> None:
+    before = contents(run)
+    shutil.copy(made[1] / "run/manifest.json", run / "manifest.json")
+    found = open_run(str(run))
+    for action in (found.status, found.edges, found.network, lambda: again(run)):
+        with pytest.raises(StoreError, match=r"holds shards of run .* its manifest is of run"):
+            action()
+    (run / "manifest.json").write_bytes(before["manifest.json"])
+    assert contents(run) == before
+    assert open_run(str(run)).status().complete
+
+
 def test_a_matrix_of_other_shards_does_not_count(run: Path) -> None:
     """Shards computed again on another machine may differ in their last bits."""
     place, found = Location(str(run)), open_run(str(run)).manifest

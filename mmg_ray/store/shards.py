@@ -224,12 +224,27 @@ def stored(
 
 
 def _listed(run: Location, fingerprint: str) -> dict[str, tuple[int, int, float]]:
-    """Shard id, bytes and time of change of each object that is named as one of this run."""
-    return {
-        name: (int(match[1]), *entry)
+    """Shard id, bytes and time of change of each object that is named as one of this run.
+
+    StoreError where all are another's: then the manifest is not the one that was written here.
+    """
+    named = {
+        name: (match, entry)
         for name, entry in (run / FOLDER).listing().items()
-        if (match := _NAME.fullmatch(name)) and match[2] == fingerprint[:12]
+        if (match := _NAME.fullmatch(name))
     }
+    found = {
+        name: (int(match[1]), *entry)
+        for name, (match, entry) in named.items()
+        if match[2] == fingerprint[:12]
+    }
+    if named and not found:
+        theirs = next(iter(named.values()))[0][2]
+        raise StoreError(
+            f"{run.url} holds shards of run {theirs}, but its manifest is of run {fingerprint[:12]}. Restore "
+            "its manifest.json, or delete it and run the configuration of the shards again, which keeps them"
+        )
+    return found
 
 
 def _parse_footer(tail: bytes) -> Footer | None:
