@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what type checkers and editors read; `_HOME` is what runs
     from mmg_ray.api import (
-        MIMatrix,
         MMGEstimator,
         estimate_mi,
         independence_test,
@@ -20,6 +19,7 @@ if TYPE_CHECKING:  # what type checkers and editors read; `_HOME` is what runs
     from mmg_ray.errors import MMGError
     from mmg_ray.execute.driver import plan_run, run
     from mmg_ray.network.consensus import consensus
+    from mmg_ray.pair_matrix import MIMatrix
     from mmg_ray.schema import Status, Stop
     from mmg_ray.store.compare import compare
     from mmg_ray.store.run import Run, open_run

@@ -6,8 +6,10 @@ import importlib.util
 import re
 from pathlib import Path
 
+import click
 import pytest
 
+from mmg_ray.cli import main
 from mmg_ray.config import Config, load_as
 from mmg_ray.genomics.config import GenomicsConfig
 from mmg_ray.neural.config import NeuralConfig
@@ -49,6 +51,32 @@ def test_commands_in_pages_name_fields_that_there_are() -> None:
             for name in rest:
                 assert name in fields.__pydantic_fields__, (page.name, setting)
                 fields = fields.__pydantic_fields__[name].annotation
+
+
+def test_commands_and_options_in_pages_and_help_are_there() -> None:
+    """Of every line that calls mmg-ray, in a page, in the text of one, or in help."""
+    texts = {page.name: page.read_text() for page in PAGES}
+    called = {
+        (name, line)
+        for name, text in texts.items()
+        for line in re.findall(
+            r"^ *(?:\S+=\S+ )*mmg-ray .*|`mmg-ray [^`]+`", text.replace("\\\n", " "), re.MULTILINE
+        )
+    }
+    assert len(called) > 50
+    for name, line in called:
+        words = line.split("#")[0].strip("` ").split("mmg-ray ", 1)[1].split()
+        if words[0].startswith("-"):
+            continue
+        command = main.get_command(click.Context(main), words[0])
+        assert command is not None, (name, line)
+        own = (
+            words[: words.index("--")] if "--" in words else words
+        )  # what `submit` hands on follows
+        options = {option for found in command.params for option in found.opts} | {"--help"}
+        for word in own:
+            if word.startswith("--"):
+                assert word.split("=")[0].rstrip(",.;:)") in options, (name, line)
 
 
 def _kind(page: Path) -> type[Config]:

@@ -48,16 +48,16 @@ def test_rows_that_are_there_are_kept_and_a_spent_budget_is_said(tmp_path: Path)
 def test_a_part_that_fails_loses_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "sitecustomize.py"
     broken.write_text(
-        "import mmg_ray.estimator.screen as screen\n"
+        "import mmg_ray.estimator.given as given\n"
         "def fails(*_): raise RuntimeError('as planned')\n"
-        "screen.block_moments = fails\n"
+        "given.Given = fails\n"
     )
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{SCRIPT.parent.parent}")
-    rows = run(tmp_path, "--part", "block moments", "--part", "mmse_gap")["rows"]
+    rows = run(tmp_path, "--part", "auto, given a condition", "--part", "screen")["rows"]
     assert {row["path"] for row in rows if "as planned" in row.get("error", "")} == {
-        "block moments"
+        "auto, given a condition"
     }
-    assert {row["path"] for row in rows if "error" not in row} == {"mmse_gap"}
+    assert {row["path"] for row in rows if "error" not in row} == {"screen"}
 
 
 def test_it_imports_only_what_a_gpu_machine_has(tmp_path: Path) -> None:

@@ -68,6 +68,12 @@ def test_a_day_is_run_and_the_next_is_skipped_until_the_input_changes(config: Pa
     assert third["fingerprint"] != first["fingerprint"]
 
 
+def test_a_line_of_the_log_is_written_once(config: Path) -> None:
+    said = CliRunner().invoke(cli, ["nightly", str(config), "--base", str(config.parent / "base")])
+    lines = [line for line in said.stderr.splitlines() if "assembling the matrix" in line]
+    assert (said.exit_code, len(lines)) == (0, 1)
+
+
 def test_a_day_that_fails_says_so_to_machines(config: Path) -> None:
     code, summary = start(config, "2026-11-24", "--set", "data.variables=[none]")
     assert (code, summary["state"], summary["exit_code"]) == (2, "failed", 2)

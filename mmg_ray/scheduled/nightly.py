@@ -180,7 +180,6 @@ def main(
     stop_after: str | None,
     summary: Path | None,
 ) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     try:
         stamp = date.fromisoformat(day) if day else datetime.now(UTC).date()
         limit = None if stop_after is None else seconds(stop_after)
