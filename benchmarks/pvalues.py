@@ -120,7 +120,7 @@ def count_power(
         x, y = (rng.poisson(mu * rate) for mu, rate in zip((mu_x, mu_y), rates, strict=True))
         a, b = (ranked(ordinal_codes(v)) for v in (x, y))
         t = np.atleast_1d(screen.moments(a, b).statistic)
-        drawn = [ranked(randomised_ranks(ordinal_codes(v), rng)) for v in (x, y)]
+        drawn = [ranked(randomised_ranks(ordinal_codes(v), rng.random(n))) for v in (x, y)]
         found += (
             permutation_law.test(t, [a], [b], zero, zero).p_value[0] <= 0.01,
             permutation_law.untied_p(screen.moments(*drawn).statistic, n) <= 0.01,

@@ -14,9 +14,9 @@ import mmg_ray
 from mmg_ray import config as configuration
 from mmg_ray.cli import main
 from mmg_ray.errors import ConfigError, DataError
-from mmg_ray.estimator import screen
 from mmg_ray.estimator.differences import _statistic, test_difference
 from mmg_ray.estimator.marginals import ordinal_codes
+from mmg_ray.estimator.rank_polynomials import basis
 from mmg_ray.estimator.sides import Side
 from mmg_ray.execute import driver
 from mmg_ray.network.compare import COMPARISON_COLUMNS
@@ -38,7 +38,7 @@ class TestDifferences:
         labels = np.arange(120)[None] < 70
         orders = [np.argsort(np.concatenate([a[k].uniform[0], b[k].uniform[0]])) for k in (0, 1)]
         moments = [
-            screen.basis(n)[x.ranks[:, 0]].T[:5] @ screen.basis(n)[y.ranks[:, 0]][:, :5] / n
+            basis(n)[x.ranks[:, 0]].T[:5] @ basis(n)[y.ranks[:, 0]][:, :5] / n
             for n, (x, y) in ((70, a), (50, b))
         ]
         weight = 1 / np.outer(np.arange(1, 6), np.arange(1, 6))

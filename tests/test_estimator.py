@@ -158,7 +158,9 @@ def test_codes_scores_and_spearman_agree_with_scipy(values):
     np.testing.assert_array_equal(codes, stats.rankdata(column, method="dense") - 1)
     expected = stats.norm.ppf((stats.rankdata(column) - 0.5) / column.size)
     np.testing.assert_allclose(marginals.midrank_scores(codes), expected, atol=1e-12)
-    randomised = marginals.rank_scores(marginals.randomised_ranks(codes, np.random.default_rng(0)))
+    randomised = marginals.rank_scores(
+        marginals.randomised_ranks(codes, np.random.default_rng(0).random(codes.size))
+    )
     quantiles = stats.norm.ppf((np.arange(column.size) + 0.5) / column.size)
     np.testing.assert_allclose(np.sort(randomised), quantiles, atol=1e-12)
     order = np.argsort(randomised, kind="stable")
@@ -173,7 +175,7 @@ def test_codes_scores_and_spearman_agree_with_scipy(values):
 def test_turned_ranks_share_out_each_tie():
     """Over the draws each sample takes places all over its tie, so that few draws are even ones."""
     codes = np.repeat([0, 1, 2, 3], [40, 1, 8, 3])
-    ranks = marginals.randomised_ranks(codes, np.random.default_rng(0))
+    ranks = marginals.randomised_ranks(codes, np.random.default_rng(0).random(codes.size))
     turned = [marginals.turned_ranks(ranks, codes, share) for share in (0, 0.25, 0.5, 0.75)]
     np.testing.assert_array_equal(turned[0], ranks)
     for one in turned:

@@ -218,10 +218,10 @@ def test_a_pair_that_failed_is_stored_whatever_the_filter(
 ) -> None:
     estimate = driver.run_shard.__globals__["estimate_given"]
 
-    def poisoned(variables: Any, pairs: np.ndarray, *rest: Any) -> PairEstimates:
+    def poisoned(variables: Any, pairs: np.ndarray, **more: Any) -> PairEstimates:
         if [3, 17] in pairs.tolist():
             raise ZeroDivisionError("singular")
-        return estimate(variables, pairs, *rest)
+        return estimate(variables, pairs, **more)
 
     monkeypatch.setattr("mmg_ray.execute.task.estimate_given", poisoned)
     run = driver.run(settings_of("run", max_p_value=1e-12, top_k=1))

@@ -41,9 +41,9 @@ def estimated(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     real = task.estimate_given
 
-    def counted(variables: Any, pairs: Any, *rest: Any) -> Any:
+    def counted(variables: Any, pairs: Any, **more: Any) -> Any:
         counts.append(len(pairs))
-        return real(variables, pairs, *rest)
+        return real(variables, pairs, **more)
 
     monkeypatch.setattr(task, "estimate_given", counted)
     return counts

@@ -39,11 +39,12 @@ class Given:
 
     Attributes:
         condition: what it says, over the samples where all of it is known, the only ones that count.
+        present: (N,) which these are.
     """
 
     def __init__(self, condition: Condition, seed: int) -> None:
-        self._present = condition.present
-        self.condition = condition.at(self._present).informative()
+        self.present = condition.present
+        self.condition = condition.at(self.present).informative()
         self._columns = self.condition.columns()
         self._seed = seed
         self._smoothers: dict[str, Smoother] = {}
@@ -66,7 +67,7 @@ class Given:
         return self._columns.shape[1] == 0
 
     def _make(self, variable: Variable) -> Variable:
-        codes = variable.codes[self._present]
+        codes = variable.codes[self.present]
         if self.says_nothing:
             return replace(variable, codes=codes)
         complete = (codes != marginals.MISSING).all(axis=1)
@@ -83,7 +84,7 @@ class Given:
                 continue
             varied = True
             drawn = marginals.randomised_ranks(
-                dense, numpy_stream(self._seed, "ties", variable.name, d)
+                dense, numpy_stream(self._seed, "ties", variable.name, d).random(dense.size)
             )
             ranks = conditional_ranks(marginals.rank_scores(drawn), smooth)
             if ranks is not None:
@@ -105,7 +106,7 @@ class Given:
         self, a: Variable, b: Variable
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """Codes (n,) of two scalars and of the strata of C, if tables of all three are small."""
-        codes = [v.codes[self._present] for v in (a, b)]
+        codes = [v.codes[self.present] for v in (a, b)]
         if not all(v.dim == 1 and table.few(c) for v, c in zip((a, b), codes, strict=True)):
             return None
         rows = (np.concatenate(codes, axis=1) != marginals.MISSING).all(axis=1)
@@ -167,28 +168,30 @@ def estimate_given(
     given: Given | None,
     cfg: EstimatorConfig,
     device: str = "cpu",
+    identity: np.ndarray | None = None,
 ) -> PairEstimates:
     """As `estimate_tile`, which it is if nothing is given, of I(X; Y | C).
 
     P-value and Spearman's rho are of the conditional ranks.
     """
     if given is None:
-        return estimate_tile(variables, pairs, cfg, device)
+        return estimate_tile(variables, pairs, cfg, device, identity)
+    if identity is not None:
+        identity = identity[given.present]
     pairs = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
     left = {index: given(v) for index, v in variables.items()}
     scalar = np.array([left[i].dim == left[j].dim == 1 for i, j in pairs.tolist()], dtype=bool)
     chosen = denoiser(cfg.denoiser)
-    if given.says_nothing:
-        return estimate_tile(left, pairs, cfg, device)
-    if not chosen.vectors:  # closed forms of scalars do not take a condition beside the ranks
-        return estimate_tile(left, pairs, cfg, device)
+    # closed forms of scalars do not take a condition beside the ranks
+    if given.says_nothing or not chosen.vectors:
+        return estimate_tile(left, pairs, cfg, device, identity)
     # groups: here for what can be refused, all else is overwritten
     quick = replace(cfg, denoiser="gaussian")
     order = np.argsort(~scalar, kind="stable")
     found = PairEstimates.concatenate(
         [
-            estimate_tile(left, pairs[scalar], cfg, device),
-            estimate_tile(left, pairs[~scalar], quick, device),
+            estimate_tile(left, pairs[scalar], cfg, device, identity),
+            estimate_tile(left, pairs[~scalar], quick, device, identity),
         ]
     ).take(np.argsort(order))
     rows = np.flatnonzero(found.ok)

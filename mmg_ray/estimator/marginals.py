@@ -47,9 +47,9 @@ def are_ranks(codes: np.ndarray) -> bool:
     return int(codes.max()) == codes.size - 1 and bool(np.bincount(codes).all())
 
 
-def randomised_ranks(codes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Ranks with ties broken at random: (N,) complete codes -> a permutation of 0..N-1."""
-    order = np.lexsort((rng.random(codes.size), codes))
+def randomised_ranks(codes: np.ndarray, among_ties: np.ndarray) -> np.ndarray:
+    """Ranks with ties broken by (N,) random numbers: (N,) complete codes -> a permutation of 0..N-1."""
+    order = np.lexsort((among_ties, codes))
     ranks = np.empty(codes.size, dtype=np.int64)
     ranks[order] = np.arange(codes.size)
     return ranks

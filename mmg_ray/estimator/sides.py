@@ -15,7 +15,6 @@ from mmg_ray.estimator.batch import Directions
 from mmg_ray.estimator.counts import half_of, hashed, tables
 from mmg_ray.estimator.levels import BINS, Levels, levels
 from mmg_ray.estimator.rank_polynomials import Ranked, ranked
-from mmg_ray.estimator.streams import numpy_stream
 from mmg_ray.schema import Variable
 
 # a few ties move an estimate less than its own rounding; many, as in counts, are drawn repeatedly
@@ -30,13 +29,19 @@ class Side:
         key: names the variable and the samples; what is keyed by it is shared between pairs.
         name: of the variable.
         codes: (n, D) ordinal codes.
-        identity: (n,) uint64 of the samples, whichever others there are.
+        identity: (n,) uint64 of the samples, whichever others there are; by default their rows.
     """
 
     def __init__(
-        self, key: str, name: str, codes: np.ndarray, seed: int, identity: np.ndarray
+        self,
+        key: str,
+        name: str,
+        codes: np.ndarray,
+        seed: int,
+        identity: np.ndarray | None = None,
     ) -> None:
-        self.key, self.name, self.codes, self.identity = key, name, codes, identity
+        self.key, self.name, self.codes = key, name, codes
+        self.identity = _rows(len(codes)) if identity is None else identity
         self._seed = seed
         self._quantised: dict[int, Levels] = {}
 
@@ -76,8 +81,8 @@ class Side:
 
     @cached_property
     def half(self) -> np.ndarray:
-        """(n,) uint8, 0 or 1: the half of each sample."""
-        return half_of(self._seed, self.identity)
+        """(n,) uint8, 0 or 1: the half of each sample, the same for any seed: closed forms need none."""
+        return half_of(0, self.identity)
 
     @cached_property
     def away(self) -> np.ndarray | None:
@@ -109,7 +114,7 @@ class Side:
         columns = [
             codes.astype(np.int64)
             if marginals.are_ranks(codes)
-            else marginals.randomised_ranks(codes, numpy_stream(self._seed, "ties", self.name, d))
+            else marginals.randomised_ranks(codes, self._random("ties", d))
             for d, codes in enumerate(self.codes.T)
         ]
         return np.stack(columns, axis=1)
@@ -138,8 +143,13 @@ class Side:
     @cached_property
     def uniform(self) -> np.ndarray:
         """(R, n) ranks of a scalar as uniform variables: anywhere in their cell of (0, 1)."""
-        within = numpy_stream(self._seed, "cells", self.name).random(self.n)
-        return (self.rank_draws[:, :, 0] + within) / self.n
+        return (self.rank_draws[:, :, 0] + self._random("cells")) / self.n
+
+    def _random(self, *purpose: str | int) -> np.ndarray:
+        """(n,) uniform numbers of this variable, each a hash of its sample: the order is nothing to them."""
+        key = " ".join(map(str, (*purpose, self.name)))
+        found: np.ndarray = (hashed(self._seed, key, self.identity) >> np.uint64(11)) * 2.0**-53
+        return found
 
     @cached_property
     def midrank_scores(self) -> np.ndarray:
@@ -180,7 +190,7 @@ class Sides:
 
     def _identity_of(self, n: int) -> np.ndarray:
         if self._identity is None:
-            self._identity = np.arange(n, dtype=np.uint64)
+            self._identity = _rows(n)
         return self._identity
 
     def at_most(self, most: int, complete: np.ndarray) -> np.ndarray:
@@ -191,11 +201,15 @@ class Sides:
         key = complete.tobytes(), most
         if key not in self._fewest:
             rows = np.flatnonzero(complete)
-            order = hashed(self._seed, "part", self._identity_of(len(complete))[rows])
+            order = hashed(0, "part", self._identity_of(len(complete))[rows])
             chosen = np.zeros_like(complete)
             chosen[rows[np.argpartition(order, most)[:most]] if len(rows) > most else rows] = True
             self._fewest[key] = chosen
         return self._fewest[key]
+
+
+def _rows(n: int) -> np.ndarray:
+    return np.arange(n, dtype=np.uint64)
 
 
 def tabulate(

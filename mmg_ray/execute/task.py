@@ -6,8 +6,8 @@ pure function of (prepared data, configuration, shard id), so it may run anywher
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +29,8 @@ from mmg_ray.store.prepared import Prepared
 from mmg_ray.store.reuse import Reuse
 
 _MESSAGE_CHARACTERS = 500
+
+Estimate = Callable[[Mapping[int, Variable], np.ndarray], PairEstimates]  # of (P, 2) pairs
 
 
 class ShardTask(NamedTuple):
@@ -69,11 +71,17 @@ def run_shard(task: ShardTask) -> Receipt:
     held: dict[int, Variable] = {}
     reuse = None if config.plan.reuse is None else Reuse(config)
     with library_threads():
-        given = given_of(prepared, config.estimator)
+        estimate = partial(
+            estimate_given,
+            given=given_of(prepared, config.estimator),
+            cfg=config.estimator,
+            device=device,
+            identity=prepared.identity(),
+        )
         for tile in plan.shard_tiles(task.shard):
             pairs = plan.tile_pairs(tile)
             held = _load(prepared, pairs, held)
-            kept.add(*_taken_or_made(reuse, held, pairs, given, config.estimator, device))
+            kept.add(*_taken_or_made(reuse, held, pairs, estimate, config.estimator.denoiser))
     footer = shards.write_shard(run, task.fingerprint, task.shard, prepared.names, kept)
     return Receipt(task.shard, footer.n_pairs, footer.n_not_ok, footer.digest)
 
@@ -133,47 +141,37 @@ def _taken_or_made(
     reuse: Reuse | None,
     variables: Mapping[int, Variable],
     pairs: np.ndarray,
-    given: Given | None,
-    cfg: EstimatorConfig,
-    device: str,
+    estimate: Estimate,
+    denoiser: str,
 ) -> tuple[np.ndarray, PairEstimates]:
     """The pairs of a tile and their estimates, those of an earlier run where it has them."""
     if reuse is None:
-        return pairs, _estimate(variables, pairs, given, cfg, device)
+        return pairs, _estimate(variables, pairs, estimate, denoiser)
     there, taken = reuse.take(pairs, variables)
-    rest = pairs[~there]
-    made = _estimate(variables, rest, given, cfg, device)
+    made = _estimate(variables, pairs[~there], estimate, denoiser)
     order = np.argsort(np.argsort(there, kind="stable"), kind="stable")
     return pairs, PairEstimates.concatenate([made, taken]).take(order)
 
 
 def _estimate(
-    variables: Mapping[int, Variable],
-    pairs: np.ndarray,
-    given: Given | None,
-    cfg: EstimatorConfig,
-    device: str,
+    variables: Mapping[int, Variable], pairs: np.ndarray, estimate: Estimate, denoiser: str
 ) -> PairEstimates:
     """The estimates of a tile; if it fails as a whole, of each pair on its own."""
     try:
-        return estimate_given(variables, pairs, given, cfg, device)
+        return estimate(variables, pairs)
     except MMGError:
         raise  # about the run, not about a pair
     except Exception:  # noqa: BLE001  # whatever one pair does must not lose the others
         return PairEstimates.from_rows(
-            [_estimate_one(variables, pair, given, cfg, device) for pair in pairs]
+            [_estimate_one(variables, pair, estimate, denoiser) for pair in pairs]
         )
 
 
 def _estimate_one(
-    variables: Mapping[int, Variable],
-    pair: np.ndarray,
-    given: Given | None,
-    cfg: EstimatorConfig,
-    device: str,
+    variables: Mapping[int, Variable], pair: np.ndarray, estimate: Estimate, denoiser: str
 ) -> PairEstimate:
     try:
-        return estimate_given(variables, pair[None], given, cfg, device)[0]
+        return estimate(variables, pair[None])[0]
     except MMGError:
         raise
     except Exception as error:  # noqa: BLE001  # the reason is kept in the row
@@ -181,7 +179,7 @@ def _estimate_one(
         return PairEstimate(
             Status.FAILED,
             n_samples=int((codes != MISSING).all(axis=1).sum()),
-            denoiser=cfg.denoiser,
+            denoiser=denoiser,
             message=describe(error)[:_MESSAGE_CHARACTERS],
         )
 

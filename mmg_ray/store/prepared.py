@@ -2,6 +2,7 @@
 
     prepared/codes.zarr         (n_columns, N) int32, one chunk = a few columns of all samples
     prepared/condition.parquet  what all pairs are conditioned on, if anything (see `condition`)
+    prepared/identity.npy       (N,) uint64 hashes of the names of the samples, if all have one of their own
     prepared/variables.parquet  one row per variable, and the digests of the others; written last, so it
                                 says that all is there
 
@@ -13,6 +14,7 @@ objects.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 from collections.abc import Iterator, Sequence
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
 CODES = "prepared/codes.zarr"
 CONDITION = "prepared/condition.parquet"
+IDENTITY = "prepared/identity.npy"
 VARIABLES = "prepared/variables.parquet"
 
 CHUNK_COLUMNS = 64
@@ -68,6 +71,9 @@ def prepare(table: Table, cfg: DataConfig, run: Location) -> str:
         from mmg_ray.store.condition import write_condition  # torch takes seconds
 
         written[CONDITION] = write_condition(table, cfg.conditions, run / CONDITION)
+    identity = _identity(table)
+    if identity is not None:
+        written[IDENTITY] = _write(run / IDENTITY, identity)
     qualities = _write_codes(table, run, written)
     grouped = {v for members in groups.values() for v in members}
     rows = [
@@ -162,6 +168,18 @@ class Prepared:
             for index in indices
         }
 
+    def identity(self) -> np.ndarray | None:
+        """(N,) uint64 of the samples: whichever others there are, each stays in its half of them.
+
+        None where the samples have no names of their own; their rows are then what they are known by.
+        """
+        if IDENTITY not in self.digests:
+            return None
+        data = (self._run / IDENTITY).read_bytes()
+        digests.require(self._run, IDENTITY, data, self.digests[IDENTITY])
+        found: np.ndarray = np.load(io.BytesIO(data), allow_pickle=False)
+        return found
+
     def condition(self) -> Condition | None:
         """What all pairs are conditioned on, or None. StoreError where it is lost or damaged."""
         digest = self.digests.get(CONDITION)
@@ -176,6 +194,22 @@ class Prepared:
     def qc(self) -> pa.Table:
         """The quality table, one row per variable; QUALITY_SCHEMA says what its columns mean."""
         return self._variables
+
+
+def _identity(table: Table) -> np.ndarray | None:
+    names = table.sample_names
+    if names is None or len(set(names)) < len(names):
+        return None
+    hashes = b"".join(hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names)
+    return np.frombuffer(hashes, dtype="<u8")
+
+
+def _write(place: Location, values: np.ndarray) -> Digest:
+    buffer = io.BytesIO()
+    np.save(buffer, values, allow_pickle=False)
+    data = buffer.getvalue()
+    place.write_bytes(data)
+    return Digest.of(data)
 
 
 def _write_codes(table: Table, run: Location, written: Digests) -> list[Quality]:

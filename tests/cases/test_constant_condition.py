@@ -193,10 +193,10 @@ class TestRuns:
 
         estimate = task.estimate_given
 
-        def failing(variables, pairs, *args):
+        def failing(variables, pairs, **more):
             if any(variables[index].name == "b" for pair in np.asarray(pairs) for index in pair):
                 raise np.linalg.LinAlgError("SVD did not converge")
-            return estimate(variables, pairs, *args)
+            return estimate(variables, pairs, **more)
 
         (tmp_path / "c.yaml").write_text(yaml.safe_dump(self.config(tmp_path)))
         monkeypatch.setattr(task, "estimate_given", failing)

@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmg_ray import config as configuration
-from mmg_ray.config import EstimatorConfig, ExecuteConfig
+from mmg_ray.config import ExecuteConfig
 from mmg_ray.errors import RunError, StoreError
-from mmg_ray.estimator.given import Given, estimate_given
+from mmg_ray.estimator.given import estimate_given
 from mmg_ray.execute import driver, task
 from mmg_ray.execute.executor import open_executor
 from mmg_ray.execute.outcome import Executor
@@ -82,13 +82,11 @@ def test_a_pair_that_breaks_the_estimator_is_one_failed_row(
     def poisoned(
         variables: Mapping[int, Variable],
         pairs: np.ndarray,
-        given: Given | None,
-        cfg: EstimatorConfig,
-        device: str,
+        **more: Any,
     ) -> PairEstimates:
         if [2, 9] in pairs.tolist():
             raise ZeroDivisionError("the matrix\nis singular")
-        return estimate_given(variables, pairs, given, cfg, device)
+        return estimate_given(variables, pairs, **more)
 
     monkeypatch.setattr(task, "estimate_given", poisoned)
     found = run(settings, tmp_path / "poisoned")
