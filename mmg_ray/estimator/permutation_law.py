@@ -23,7 +23,7 @@ import numpy as np
 from numba import njit
 from scipy.special import gammainc, gammaincc, gammaln, ndtri
 
-from mmg_ray.estimator.rank_polynomials import ORDERS, Ranked, RankPolynomials
+from mmg_ray.estimator.rank_polynomials import ORDERS, Ranked, RankPolynomials, polynomials
 from mmg_ray.estimator.screen import ORDER, WEIGHTS
 
 # h(t, n) = A + B / n at these t and straight in between, from 1e7 random permutations at each of nine
@@ -68,6 +68,15 @@ class Margin(NamedTuple):
 
 def margin(of: RankPolynomials) -> Margin:
     """From the polynomials of a variable of n >= 4 samples."""
+    return _margin(of) if of.tied else _untied_margin(len(of.size))
+
+
+@lru_cache(maxsize=64)
+def _untied_margin(n: int) -> Margin:
+    return _margin(polynomials(np.ones(n, dtype=np.int64)))
+
+
+def _margin(of: RankPolynomials) -> Margin:
     n = float(of.size.sum())
     present = np.arange(ORDERS) < of.n_orders
     kernels = _kernels * present
