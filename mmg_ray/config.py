@@ -172,9 +172,7 @@ class NetworkConfig:
     n_layers: int = Field(default=3, ge=1, le=64, description="hidden layers")
     n_steps: int = Field(default=1500, ge=1, le=10**6, description="optimiser steps")
     batch_size: int = Field(default=256, ge=8, le=10**6, description="samples per step and pair")
-    learning_rate: float = Field(
-        default=1e-2, gt=0, description="peak of the cosine schedule"
-    )
+    learning_rate: float = Field(default=1e-2, gt=0, description="peak of the cosine schedule")
     weight_decay: float = Field(default=1e-2, ge=0, le=100, description="decoupled weight decay")
 
 

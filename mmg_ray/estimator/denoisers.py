@@ -133,13 +133,13 @@ CASCADE = (
 
 
 def _cascade_cost(n: int, dim_x: int, dim_y: int, cfg: EstimatorConfig) -> Cost:
-    """Of a matrix like single-cell expression: a quarter of the pairs significant, one in sixty strong.
+    """Of a matrix like single-cell expression: a quarter of the pairs with more than weak MI, one in thirty strong.
 
     Mostly independent pairs take a tenth of it, strong ones ten times as much.
     """
     if max(dim_x, dim_y) > 1:
         return neural.cost(n, dim_x, dim_y, cfg)
-    return Cost(flops=8e6 + 3e3 * n, peak_bytes=2e4 + 8.0 * n)
+    return Cost(flops=8e6 + 1e2 * n, peak_bytes=6e4 + 1.0 * n)
 
 
 DENOISERS: dict[str, Denoiser] = {

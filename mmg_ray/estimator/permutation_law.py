@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 from scipy.special import gammainc, gammaincc, gammaln, ndtri
+from scipy.stats import chi2
 
 from mmg_ray.estimator.rank_polynomials import ORDERS, Ranked, RankPolynomials, polynomials
 from mmg_ray.estimator.screen import ORDER, WEIGHTS
@@ -37,7 +38,7 @@ _B = (-191.365, -211.285, -214.898, -81.6762, 110.047, 952.529, 2249.82, 3880.82
 # farther off where fewer than two are expected.
 _SELDOM, _FEW_TOGETHER = 0.3, 12.0
 _CONTENDER, _CONTENDER_FEWER = 0.02, 0.1
-_DRAWS, _MOST_DRAWS = 60, 3_000  # for each number of them; so many make its error an eighth
+_DRAWS, _MOST_DRAWS = 60, 2_000  # for each number of them; so many make its error an eighth
 _ROUNDING = 1e-4  # of a statistic in single precision; draws that are as large count as larger
 _SMALLEST = 1e-300
 
@@ -192,12 +193,14 @@ def limit(k: int = ORDERS, m: int = ORDERS) -> tuple[np.ndarray, np.ndarray]:
     falls off at once and the result keeps its relative accuracy down to 1e-40 (Lugannani & Rice 1980).
     """
     weights, times = np.unique(WEIGHTS[:k, :m][WEIGHTS[:k, :m] > 0], return_counts=True)
-    grid = np.concatenate([np.linspace(0.0, 12.0, 121), np.geomspace(12.2, 200.0, 100)])
+    grid = np.concatenate([np.linspace(0.0, 12.0, 61), np.geomspace(12.4, 200.0, 40)])
+    if k == m == 1:
+        return grid, chi2.logsf(grid, 1)
     # fine where c nears the pole at 1/2
     y = 1e-3 * np.sinh(np.linspace(0.0, np.arcsinh(6e4), 1001))
     log_tail = np.zeros_like(grid)
-    for place, t in enumerate(grid[1:], start=1):
-        c = max(_saddle(weights, times, t), 0.02)
+    at = np.maximum(_saddle(weights, times, grid), 0.02)
+    for place, (t, c) in enumerate(zip(grid[1:], at[1:], strict=True), start=1):
         s = c + 1j * y
         log_mgf = -0.5 * times @ np.log1p(-2 * weights[:, None] * s)
         peak = (log_mgf[0] - c * t).real
@@ -206,15 +209,13 @@ def limit(k: int = ORDERS, m: int = ORDERS) -> tuple[np.ndarray, np.ndarray]:
     return grid, log_tail
 
 
-def _saddle(weights: np.ndarray, times: np.ndarray, t: float) -> float:
-    """Real s < 1/2 with d/ds log mgf = t, by bisection; 0 below the mean."""
-    low, high = 0.0, 0.5
+def _saddle(weights: np.ndarray, times: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """Real s < 1/2 with d/ds log mgf = t (K,), by bisection; 0 below the mean."""
+    low, high = np.zeros_like(t), np.full_like(t, 0.5)
     for _ in range(50):
         middle = 0.5 * (low + high)
-        if times @ (weights / (1 - 2 * weights * middle)) < t:
-            low = middle
-        else:
-            high = middle
+        below = (weights / (1 - 2 * np.outer(middle, weights))) @ times < t
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
     return low
 
 
@@ -353,13 +354,16 @@ def _exceeding(
                 state ^= state << np.uint64(13)
                 state ^= state >> np.uint64(7)
                 state ^= state << np.uint64(17)
-                left = len(order) - place
-                other = place + int((state >> np.uint64(11)) % np.uint64(left))
+                uniform = float(state >> np.uint64(11)) * 2.0**-53
+                other = place + int(uniform * (len(order) - place))
                 order[place], order[other] = order[other], order[place]
             for a in range(s.shape[0]):
                 for b in range(s.shape[1]):
                     s[a, b] += x[of_x[place], a] * y[of_y[place], b]
-        total = (weights * (s / n - usual) ** 2).sum()
+        total = 0.0
+        for a in range(s.shape[0]):
+            for b in range(s.shape[1]):
+                total += weights[a, b] * (s[a, b] / n - usual[a, b]) ** 2
         above += (n - 1) * total >= t
     return above / n_draws
 
