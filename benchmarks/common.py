@@ -12,10 +12,11 @@ import torch
 from sklearn.feature_selection import mutual_info_regression
 
 from mmg_ray.config import EstimatorConfig
-from mmg_ray.estimator.batch import Directions
-from mmg_ray.estimator.marginals import ordinal_codes
-from mmg_ray.estimator.sides import Sides, stack, tabulate
-from mmg_ray.estimator.tile import estimate_tile
+from mmg_ray.estimator.cascade.tile import estimate_tile
+from mmg_ray.estimator.pairs.directions import Directions, stack
+from mmg_ray.estimator.pairs.tables import tabulate
+from mmg_ray.estimator.ranks.marginals import ordinal_codes
+from mmg_ray.estimator.ranks.ranked_variable import RankCache
 from mmg_ray.plan.pairs import all_pairs
 from mmg_ray.plan.tiles import Plan
 from mmg_ray.schema import PairEstimates, Variable
@@ -51,7 +52,7 @@ def estimate_pairs(
 
 def directions(pairs: Sequence[Pair], device: str = "cpu") -> Directions:
     """Both directions of every pair, x given y first, as an estimator is given them."""
-    sides = Sides(seed=0)
+    sides = RankCache(seed=0)
     both = [
         [
             sides.of(Variable(f"{name}{k}", ordinal_codes(values)[:, None]))
@@ -64,7 +65,7 @@ def directions(pairs: Sequence[Pair], device: str = "cpu") -> Directions:
 
 def counts(pairs: Sequence[Pair]) -> np.ndarray:
     """(P, 2, X, Y) tables of every pair, as an estimator is given them."""
-    sides = Sides(seed=0)
+    sides = RankCache(seed=0)
     return tabulate(
         [
             tuple(

@@ -65,7 +65,7 @@ def table(n: int, n_variables: int, kind: str, dim: int = 1) -> dict[int, Any]:
 
     continuous: normal noise plus that. counts: about one on average, many of them 0.
     """
-    from mmg_ray.estimator.marginals import ordinal_codes
+    from mmg_ray.estimator.ranks.marginals import ordinal_codes
     from mmg_ray.schema import Variable
 
     rng = np.random.default_rng([n, n_variables, dim])
@@ -96,8 +96,8 @@ def tile(
 ) -> tuple[Work, int]:
     """All pairs of a table, as a shard's tile takes them, by an estimator's configuration."""
     from mmg_ray.config import EstimatorConfig
-    from mmg_ray.estimator.conditional_ranks import Condition
-    from mmg_ray.estimator.given import Given, estimate_given
+    from mmg_ray.estimator.conditional.conditional_ranks import Condition
+    from mmg_ray.estimator.conditional.conditioner import Conditioner, estimate_given
 
     cfg = EstimatorConfig(**fields)
     n_variables = math.ceil((1 + math.sqrt(1 + 8 * n_pairs)) / 2)
@@ -111,7 +111,7 @@ def tile(
 
     def work(device: str) -> Any:
         # one condition's ranks are made once a run, here once a call: they belong to the cost
-        known = None if condition is None else Given(condition, cfg.seed)
+        known = None if condition is None else Conditioner(condition, cfg.seed)
         return estimate_given(variables, pairs, known, cfg, device)
 
     return work, len(pairs)
@@ -119,8 +119,8 @@ def tile(
 
 def moments(n: int, n_pairs: int) -> tuple[Work, int]:
     """The screen's products of ranks alone, of two blocks of variables."""
-    from mmg_ray.estimator import screen
-    from mmg_ray.estimator.rank_polynomials import ranked
+    from mmg_ray.estimator.dependence import screen
+    from mmg_ray.estimator.ranks.rank_polynomials import ranked
 
     side = math.ceil(math.sqrt(n_pairs))
     rng = np.random.default_rng(n)

@@ -14,11 +14,11 @@ import argparse
 import numpy as np
 from common import counts, machine, print_table
 
-from mmg_ray.estimator.spline import denoiser as spline
-from mmg_ray.estimator.spline import direct
-from mmg_ray.estimator.spline.basis import NoiseLevels, adapted_levels, spread_levels, tables
-from mmg_ray.estimator.spline.correction import correct
-from mmg_ray.estimator.spline.warp import n_knots, warp
+from mmg_ray.estimator.tiers.spline import denoiser as spline
+from mmg_ray.estimator.tiers.spline import direct
+from mmg_ray.estimator.tiers.spline.basis import NoiseLevels, adapted_levels, spread_levels, tables
+from mmg_ray.estimator.tiers.spline.correction import correct
+from mmg_ray.estimator.tiers.spline.warp import n_knots, warp
 from mmg_ray.known_mi import tuning_suite
 
 PLACINGS = {"adapted": adapted_levels, "spread": spread_levels}

@@ -15,8 +15,8 @@ import argparse
 import numpy as np
 from common import print_table
 
-from mmg_ray.estimator import permutation_law, screen
-from mmg_ray.estimator.rank_polynomials import ranked
+from mmg_ray.estimator.dependence import permutation_law, screen
+from mmg_ray.estimator.ranks.rank_polynomials import ranked
 
 SIZES = (30, 35, 42, 50, 64, 80, 100, 140, 200)
 LEVELS = (0.9, 0.5, 0.1, 0.01, 1e-3, 1e-4, 1e-5)

@@ -18,7 +18,7 @@ from common import machine, print_table, variables
 
 from mmg_ray import config as configuration
 from mmg_ray.config import Config
-from mmg_ray.estimator.tile import estimate_tile
+from mmg_ray.estimator.cascade.tile import estimate_tile
 from mmg_ray.execute import driver
 from mmg_ray.execute.executor import open_executor
 from mmg_ray.store import manifest

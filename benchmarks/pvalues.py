@@ -24,9 +24,9 @@ from common import print_table
 from scipy import stats
 
 from mmg_ray import known_mi
-from mmg_ray.estimator import permutation_law, screen
-from mmg_ray.estimator.marginals import ordinal_codes, randomised_ranks
-from mmg_ray.estimator.rank_polynomials import Ranked, ranked
+from mmg_ray.estimator.dependence import permutation_law, screen
+from mmg_ray.estimator.ranks.marginals import ordinal_codes, randomised_ranks
+from mmg_ray.estimator.ranks.rank_polynomials import Ranked, ranked
 
 LEVELS = (0.5, 0.1, 0.01, 1e-3, 1e-4, 1e-5)
 _COLUMNS = 700  # per side of a block of pairs

@@ -23,7 +23,7 @@ from common import counts, estimate_pairs, machine, print_table
 
 from mmg_ray import known_mi
 from mmg_ray.config import EstimatorConfig
-from mmg_ray.estimator.spline import denoiser as spline
+from mmg_ray.estimator.tiers.spline import denoiser as spline
 from mmg_ray.known_mi import Task, report_suite
 from mmg_ray.schema import Stop
 

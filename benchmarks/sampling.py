@@ -20,10 +20,11 @@ from common import directions
 
 from mmg_ray import known_mi
 from mmg_ray.config import EstimatorConfig, NetworkConfig
-from mmg_ray.estimator import channel, neural, snr
-from mmg_ray.estimator.halves import held_out
-from mmg_ray.estimator.samples import Points
+from mmg_ray.estimator import channel, snr
 from mmg_ray.estimator.streams import Streams
+from mmg_ray.estimator.tiers.neural import denoiser as neural
+from mmg_ray.estimator.tiers.neural.halves import held_out
+from mmg_ray.estimator.tiers.neural.samples import Points
 
 TASKS = [
     known_mi.gaussian(0.75),

@@ -18,10 +18,10 @@ import numpy as np
 from common import counts, ksg, machine, print_table, seconds, tiles, variables
 
 from mmg_ray.config import CascadeConfig, EstimatorConfig
-from mmg_ray.estimator import permutation_law, screen
-from mmg_ray.estimator.rank_polynomials import ranked
-from mmg_ray.estimator.spline import denoiser as spline
-from mmg_ray.estimator.tile import estimate_tile
+from mmg_ray.estimator.cascade.tile import estimate_tile
+from mmg_ray.estimator.dependence import permutation_law, screen
+from mmg_ray.estimator.ranks.rank_polynomials import ranked
+from mmg_ray.estimator.tiers.spline import denoiser as spline
 
 SIDE = 16  # variables per side of the splines' tile: 256 pairs
 SHAPES = (lambda z: z, lambda z: z**2, lambda z: np.sin(2 * z), np.abs)

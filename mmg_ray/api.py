@@ -26,12 +26,13 @@ from mmg_ray.arrays.variables import (
 )
 from mmg_ray.config import EstimatorConfig, NullConfig
 from mmg_ray.errors import DataError
-from mmg_ray.estimator import nulls
-from mmg_ray.estimator.denoisers import denoiser as denoiser_named
-from mmg_ray.estimator.given import Given, estimate_given, estimate_labels
-from mmg_ray.estimator.marginals import MISSING, ordinal_codes
-from mmg_ray.estimator.sides import Sides, tabulate
-from mmg_ray.estimator.spline.denoiser import gap_curve
+from mmg_ray.estimator.cascade.denoisers import denoiser as denoiser_named
+from mmg_ray.estimator.conditional.conditioner import Conditioner, estimate_given, estimate_labels
+from mmg_ray.estimator.dependence import nulls
+from mmg_ray.estimator.pairs.tables import tabulate
+from mmg_ray.estimator.ranks.marginals import MISSING, ordinal_codes
+from mmg_ray.estimator.ranks.ranked_variable import RankCache
+from mmg_ray.estimator.tiers.spline.denoiser import gap_curve
 from mmg_ray.execute.numerics import library_threads
 from mmg_ray.execute.progress import Tally, progress
 from mmg_ray.execute.task import device_of
@@ -95,7 +96,7 @@ def estimate_mi(
             {k: codes_of(found, tables[k], as_groups=False) for k, found in columns.items()}
         )
         variables = dict(enumerate(named.values()))
-        nothing = Given.nothing(tables["x"].n, settings.seed)
+        nothing = Conditioner.nothing(tables["x"].n, settings.seed)
         with library_threads(n_jobs):
             in_table = estimate_labels(variables, (0, 1), given or nothing, settings)
         if in_table is not None:
@@ -218,7 +219,7 @@ def independence_test(
     """
     codes = [codes_of(list(table.read()), table) for table in _together(x=x, y=y).values()]
     both = (np.concatenate(codes, axis=1) != MISSING).all(axis=1)
-    left, right = (Sides(seed).of(variable(dense(side[both]))) for side in codes)
+    left, right = (RankCache(seed).of(variable(dense(side[both]))) for side in codes)
     if not (left.varies and right.varies):
         raise DataError(f"in the {int(both.sum())} complete samples x or y is constant")
     cfg = NullConfig(kind=kind, max_permutations=max_permutations, block_samples=block_samples)
@@ -254,7 +255,7 @@ def mmse_gap(x: Any, y: Any, logsnr: Any = None, *, seed: int = 0) -> tuple[np.n
     if a.shape != b.shape or a.shape[1] != 1:
         raise DataError(f"mmse_gap takes two (n,) arrays; got shapes {a.shape} and {b.shape}")
     both = np.isfinite(a[:, 0]) & np.isfinite(b[:, 0])
-    sides = Sides(seed)
+    sides = RankCache(seed)
     target, source = (
         sides.of(variable(dense(values[both]), name)) for name, values in (("x", a), ("y", b))
     )

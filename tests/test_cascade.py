@@ -12,10 +12,11 @@ from scipy import stats
 import mmg_ray
 from mmg_ray import known_mi
 from mmg_ray.config import CascadeConfig, EstimatorConfig, NetworkConfig
-from mmg_ray.estimator import denoisers, screen
-from mmg_ray.estimator.denoisers import DENOISERS
-from mmg_ray.estimator.marginals import ordinal_codes
-from mmg_ray.estimator.tile import estimate_tile
+from mmg_ray.estimator.cascade import denoisers
+from mmg_ray.estimator.cascade.denoisers import DENOISERS
+from mmg_ray.estimator.cascade.tile import estimate_tile
+from mmg_ray.estimator.dependence import screen
+from mmg_ray.estimator.ranks.marginals import ordinal_codes
 from mmg_ray.schema import PairEstimate, PairEstimates, Status, Stop, Variable
 
 CHEAP = NetworkConfig(n_steps=50)
@@ -94,10 +95,10 @@ class TestGates:
             seen.add((row.denoiser, row.stop))
             if row.denoiser == "table":
                 assert row.stop is Stop.CONVERGED
-            elif row.p_value > cfg.cascade.p_value and "cells of ranks" not in row.message:
+            elif row.p_value > cfg.cascade.p_value and "binned ranks" not in row.message:
                 assert (row.denoiser, row.stop) == ("screen", Stop.NOT_SIGNIFICANT)
             elif row.stop is Stop.WEAK:
-                in_cells = "cells of ranks" in row.message
+                in_cells = "binned ranks" in row.message
                 assert row.denoiser == ("screen" if in_cells else "spline-direct")
                 assert row.mi_nats <= cfg.cascade.mi_nats
             elif row.stop is Stop.CONVERGED:
@@ -200,7 +201,7 @@ class TestGates:
         assert np.median(found.mi_nats) > 0.15
         assert (found.mi_nats > 0.02).mean() > 0.8
         for row in np.array(list(found))[unseen]:
-            assert "cells of ranks" in row.message
+            assert "binned ranks" in row.message
             assert (row.denoiser == "neighbours") == (row.stop is Stop.CONVERGED)
         without = many(draw, 20, cascade={"fine_structure": False})
         np.testing.assert_array_equal(without.p_value, found.p_value)
@@ -213,7 +214,7 @@ class TestGates:
         known = denoisers.Known(p, weak, much, np.ones(4), weak, much, mi)
         missed = known._replace(screen_mi=mi, mi_nats=weak)  # seen by the screen alone
         crowded = known._replace(  # seen by the cells alone
-            p_value=np.full(4, 0.5), cells_p_value=p / 10, cells_mi=mi, mi_nats=weak
+            p_value=np.full(4, 0.5), binned_p_value=p / 10, binned_mi=mi, mi_nats=weak
         )
         gates = {tier.name: tier for tier in denoisers.CASCADE if tier.enters is not None}
         first = next(iter(gates.values()))
@@ -225,7 +226,7 @@ class TestGates:
         assert gates["spline"].enters(crowded, cfg).tolist() == [False, True, True, True]
         # significant, and too weak for more to be found whatever the errors
         little = np.full(4, 0.019)
-        tiny = known._replace(plausible_mi=little, cells_p_value=p / 10, cells_most=little)
+        tiny = known._replace(plausible_mi=little, binned_p_value=p / 10, binned_most=little)
         assert not first.enters(tiny, cfg).any()
 
 

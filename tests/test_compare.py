@@ -14,10 +14,10 @@ import mmg_ray
 from mmg_ray import config as configuration
 from mmg_ray.cli import main
 from mmg_ray.errors import ConfigError, DataError
-from mmg_ray.estimator.differences import _statistic, test_difference
-from mmg_ray.estimator.marginals import ordinal_codes
-from mmg_ray.estimator.rank_polynomials import basis
-from mmg_ray.estimator.sides import Side
+from mmg_ray.estimator.dependence.differences import _statistic, test_difference
+from mmg_ray.estimator.ranks.marginals import ordinal_codes
+from mmg_ray.estimator.ranks.rank_polynomials import basis
+from mmg_ray.estimator.ranks.ranked_variable import RankedVariable
 from mmg_ray.execute import driver
 from mmg_ray.network.compare import COMPARISON_COLUMNS
 from mmg_ray.store.run import Run
@@ -25,10 +25,14 @@ from mmg_ray.store.run import Run
 test_difference.__test__ = False  # a function of the package, not a test
 
 
-def sides(rng: np.random.Generator, n: int, rho: float, scale: float = 1.0) -> tuple[Side, Side]:
+def sides(
+    rng: np.random.Generator, n: int, rho: float, scale: float = 1.0
+) -> tuple[RankedVariable, RankedVariable]:
     x, e = rng.standard_normal((2, n))
     y = np.exp(scale * (rho * x + np.sqrt(1 - rho**2) * e))
-    return tuple(Side(k, k, ordinal_codes(v)[:, None], 0) for k, v in (("x", x), ("y", y)))  # type: ignore[return-value]
+    return tuple(
+        RankedVariable(k, k, ordinal_codes(v)[:, None], 0) for k, v in (("x", x), ("y", y))
+    )  # type: ignore[return-value]
 
 
 class TestDifferences:

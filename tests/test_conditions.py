@@ -8,8 +8,8 @@ import mmg_ray
 from mmg_ray import known_mi
 from mmg_ray.config import EstimatorConfig, NetworkConfig, from_dict
 from mmg_ray.errors import DataError
-from mmg_ray.estimator.conditional_ranks import Condition, Smoother, conditional_ranks
-from mmg_ray.estimator.marginals import midrank_scores, ordinal_codes
+from mmg_ray.estimator.conditional.conditional_ranks import Condition, Smoother, conditional_ranks
+from mmg_ray.estimator.ranks.marginals import midrank_scores, ordinal_codes
 from mmg_ray.schema import Status
 
 SUITE = {task.name: task for task in known_mi.conditional_suite()}

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmg_ray.estimator.counts import half_of, margins, tables
+from mmg_ray.estimator.pairs.counts import margins, tables
+from mmg_ray.estimator.ranks.identity import half_of
 
 
 def levels(kind: str, n_rows: int, n: int, rng: np.random.Generator) -> np.ndarray:

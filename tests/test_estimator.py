@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from mmg_ray.config import SNRConfig
-from mmg_ray.estimator import channel, gaussian, marginals, snr
-from mmg_ray.estimator.batch import Directions
-from mmg_ray.estimator.sides import Side, stack
+from mmg_ray.estimator import channel, snr
+from mmg_ray.estimator.pairs.directions import Directions, stack
+from mmg_ray.estimator.ranks import marginals
+from mmg_ray.estimator.ranks.ranked_variable import RankedVariable
 from mmg_ray.estimator.streams import Streams
+from mmg_ray.estimator.tiers import gaussian
 
 CPU = torch.device("cpu")
 
@@ -189,19 +191,19 @@ def test_turned_ranks_share_out_each_tie():
 
 def test_tie_breaks_are_keyed_by_the_variable_not_by_its_neighbours():
     codes = np.repeat([0, 1], 50)[:, None].astype(np.int32)
-    one, same, other = (Side("key", name, codes, seed=0) for name in ("x", "x", "y"))
+    one, same, other = (RankedVariable("key", name, codes, seed=0) for name in ("x", "x", "y"))
     np.testing.assert_array_equal(one.ranks, same.ranks)
     assert (one.ranks != other.ranks).any()
     assert one.tied
     assert one.draws.shape == (2, 100, 1)
-    plain = Side("key", "x", np.arange(100, dtype=np.int32)[:, None], seed=0)
+    plain = RankedVariable("key", "x", np.arange(100, dtype=np.int32)[:, None], seed=0)
     assert not plain.tied
     assert plain.draws.shape == (1, 100, 1)
 
 
 def test_stacked_directions_are_padded_and_masked():
     long, short = (
-        Side(name, name, np.random.default_rng(n).permutation(n)[:, None], seed=0)
+        RankedVariable(name, name, np.random.default_rng(n).permutation(n)[:, None], seed=0)
         for name, n in (("a", 9), ("b", 6))
     )
     batch = stack([long, short], [long, short], "cpu")

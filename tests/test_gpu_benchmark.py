@@ -48,9 +48,9 @@ def test_rows_that_are_there_are_kept_and_a_spent_budget_is_said(tmp_path: Path)
 def test_a_part_that_fails_loses_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "sitecustomize.py"
     broken.write_text(
-        "import mmg_ray.estimator.given as given\n"
+        "import mmg_ray.estimator.conditional.conditioner as given\n"
         "def fails(*_): raise RuntimeError('as planned')\n"
-        "given.Given = fails\n"
+        "given.Conditioner = fails\n"
     )
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{SCRIPT.parent.parent}")
     rows = run(tmp_path, "--part", "auto, given a condition", "--part", "screen")["rows"]

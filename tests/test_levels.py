@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmg_ray.estimator.levels import BINS, FINE_BINS, MOST, levels
-from mmg_ray.estimator.marginals import ordinal_codes
+from mmg_ray.estimator.ranks.levels import BINS, FINE_BINS, MOST, levels
+from mmg_ray.estimator.ranks.marginals import ordinal_codes
 
 
 def values(kind: str, n: int, seed: int) -> np.ndarray:

@@ -8,11 +8,12 @@ from scipy.special import digamma
 from sklearn.feature_selection import mutual_info_regression
 
 from mmg_ray.config import EstimatorConfig
-from mmg_ray.estimator import neighbours
-from mmg_ray.estimator.marginals import ordinal_codes
-from mmg_ray.estimator.sides import Sides, tabulate
-from mmg_ray.estimator.spline import denoiser as spline
-from mmg_ray.estimator.tile import estimate_tile
+from mmg_ray.estimator.cascade.tile import estimate_tile
+from mmg_ray.estimator.pairs.tables import tabulate
+from mmg_ray.estimator.ranks.marginals import ordinal_codes
+from mmg_ray.estimator.ranks.ranked_variable import RankCache
+from mmg_ray.estimator.tiers import neighbours
+from mmg_ray.estimator.tiers.spline import denoiser as spline
 from mmg_ray.known_mi import annulus, checkerboard, gaussian, poisson_gamma
 from mmg_ray.schema import PairEstimate, Variable
 
@@ -57,7 +58,7 @@ class TestLogRatios:
         cfg = EstimatorConfig()
         found = []
         for _ in range(20):
-            sides = Sides(cfg.seed)
+            sides = RankCache(cfg.seed)
             u, v = (sides.of(a).uniform[0] for a in variables(*task.sample(rng, 600)).values())
             found.append(neighbours._local(u, v).mi)
         # a uniform place within a tie leaves the MI as it is
@@ -72,7 +73,7 @@ class TestRefine:
         smooth, raised = [], []
         for _ in range(4):
             x, y = task.sample(rng, 1000)
-            a, b = (Sides(0).of(v) for v in variables(x, y).values())
+            a, b = (RankCache(0).of(v) for v in variables(x, y).values())
             smooth.append(max(float(v.mi[0]) for v in spline.warped(tabulate([(a, b)]))))
             row = pair(x, y)
             assert row.denoiser in ("spline", "neighbours")  # by which has the larger share

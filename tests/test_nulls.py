@@ -12,12 +12,12 @@ from scipy.signal import lfilter
 import mmg_ray
 from mmg_ray.config import EstimatorConfig, NullConfig, load
 from mmg_ray.errors import DataError
-from mmg_ray.estimator import nulls, screen
-from mmg_ray.estimator.marginals import ordinal_codes
-from mmg_ray.estimator.permutation_law import untied_p
-from mmg_ray.estimator.rank_polynomials import ranked
-from mmg_ray.estimator.sides import Side
-from mmg_ray.estimator.tile import estimate_tile
+from mmg_ray.estimator.cascade.tile import estimate_tile
+from mmg_ray.estimator.dependence import nulls, screen
+from mmg_ray.estimator.dependence.permutation_law import untied_p
+from mmg_ray.estimator.ranks.marginals import ordinal_codes
+from mmg_ray.estimator.ranks.rank_polynomials import ranked
+from mmg_ray.estimator.ranks.ranked_variable import RankedVariable
 from mmg_ray.schema import Variable
 
 
@@ -25,8 +25,8 @@ def codes(x: np.ndarray) -> np.ndarray:
     return np.stack([ordinal_codes(column) for column in x.reshape(len(x), -1).T], axis=1)
 
 
-def side(name: str, x: np.ndarray) -> Side:
-    return Side(name, name, codes(x), seed=0)
+def side(name: str, x: np.ndarray) -> RankedVariable:
+    return RankedVariable(name, name, codes(x), seed=0)
 
 
 def series(rng: np.random.Generator, n: int, phi: float, dim: int = 1) -> np.ndarray:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mmg_ray.estimator import permutation_law as law
-from mmg_ray.estimator import screen
-from mmg_ray.estimator.marginals import ordinal_codes
-from mmg_ray.estimator.rank_polynomials import ORDERS, Ranked, ranked
+from mmg_ray.estimator.dependence import permutation_law as law
+from mmg_ray.estimator.dependence import screen
+from mmg_ray.estimator.ranks.marginals import ordinal_codes
+from mmg_ray.estimator.ranks.rank_polynomials import ORDERS, Ranked, ranked
 
 
 def values(kind: str, n: int, rng: np.random.Generator) -> np.ndarray:

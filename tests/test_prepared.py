@@ -12,7 +12,7 @@ from scipy import sparse
 
 from mmg_ray.config import DataConfig
 from mmg_ray.errors import DataError, StoreError
-from mmg_ray.estimator.marginals import ordinal_codes
+from mmg_ray.estimator.ranks.marginals import ordinal_codes
 from mmg_ray.schema import Status
 from mmg_ray.store import prepared as prepared_module
 from mmg_ray.store.location import Location

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mmg_ray.estimator.marginals import ordinal_codes
-from mmg_ray.estimator.rank_polynomials import averaged, basis, polynomials, ranked
+from mmg_ray.estimator.ranks.marginals import ordinal_codes
+from mmg_ray.estimator.ranks.rank_polynomials import averaged, basis, polynomials, ranked
 
 
 def values(kind: str, n: int, seed: int = 0) -> np.ndarray:

@@ -5,11 +5,11 @@ import pytest
 from scipy import stats
 
 from mmg_ray.config import EstimatorConfig
-from mmg_ray.estimator import screen
-from mmg_ray.estimator.marginals import ordinal_codes
-from mmg_ray.estimator.permutation_law import untied_p
-from mmg_ray.estimator.rank_polynomials import basis, ranked
-from mmg_ray.estimator.tile import estimate_tile
+from mmg_ray.estimator.cascade.tile import estimate_tile
+from mmg_ray.estimator.dependence import screen
+from mmg_ray.estimator.dependence.permutation_law import untied_p
+from mmg_ray.estimator.ranks.marginals import ordinal_codes
+from mmg_ray.estimator.ranks.rank_polynomials import basis, ranked
 from mmg_ray.schema import Variable
 
 

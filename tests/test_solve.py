@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmg_ray.estimator.spline.solve import RIDGE, cross_fitted, products
+from mmg_ray.estimator.tiers.spline.solve import RIDGE, cross_fitted, products
 
 
 def entries(n: int) -> np.ndarray:

@@ -10,17 +10,17 @@ from scipy import stats
 from scipy.special import digamma, ndtri
 
 from mmg_ray import known_mi
-from mmg_ray.estimator.batch import BothWays, Found
-from mmg_ray.estimator.counts import half_of
-from mmg_ray.estimator.counts import tables as count_tables
-from mmg_ray.estimator.levels import levels
-from mmg_ray.estimator.marginals import midrank_scores, ordinal_codes
-from mmg_ray.estimator.spline import band, basis, denoiser
-from mmg_ray.estimator.spline import direct as plain
-from mmg_ray.estimator.spline import entries as e
-from mmg_ray.estimator.spline.basis import Shape, adapted_levels, spread_levels, tables
-from mmg_ray.estimator.spline.correction import Correction, correct
-from mmg_ray.estimator.spline.warp import Warp, n_knots, warp
+from mmg_ray.estimator.pairs.counts import tables as count_tables
+from mmg_ray.estimator.pairs.estimates import BothWays, Found
+from mmg_ray.estimator.ranks.identity import half_of
+from mmg_ray.estimator.ranks.levels import levels
+from mmg_ray.estimator.ranks.marginals import midrank_scores, ordinal_codes
+from mmg_ray.estimator.tiers.spline import band, basis, denoiser
+from mmg_ray.estimator.tiers.spline import direct as plain
+from mmg_ray.estimator.tiers.spline import entries as e
+from mmg_ray.estimator.tiers.spline.basis import Shape, adapted_levels, spread_levels, tables
+from mmg_ray.estimator.tiers.spline.correction import Correction, correct
+from mmg_ray.estimator.tiers.spline.warp import Warp, n_knots, warp
 
 SHAPE, LEVELS = Shape(6, 6, 24), adapted_levels(6)
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)

@@ -12,15 +12,15 @@ import numpy as np
 from mmg_ray.arrays.columns import Column, Kind
 from mmg_ray.arrays.containers import Samples, refuse_numbers_as_text
 from mmg_ray.config import EstimatorConfig
-from mmg_ray.estimator.conditional_ranks import Condition, label_codes, warnings_of
-from mmg_ray.estimator.given import Given
-from mmg_ray.estimator.marginals import MISSING, ordinal_codes
+from mmg_ray.estimator.conditional.conditional_ranks import Condition, label_codes, warnings_of
+from mmg_ray.estimator.conditional.conditioner import Conditioner
+from mmg_ray.estimator.ranks.marginals import MISSING, ordinal_codes
 from mmg_ray.schema import Status, Variable
 
 log = logging.getLogger(__name__)
 
 
-def condition_of(table: Samples | None, cfg: EstimatorConfig) -> Given | None:
+def condition_of(table: Samples | None, cfg: EstimatorConfig) -> Conditioner | None:
     """What pairs are estimated given; named by content, as variables are. None without a condition."""
     if table is None:
         return None
@@ -38,7 +38,7 @@ def condition_of(table: Samples | None, cfg: EstimatorConfig) -> Given | None:
         log.warning("%s", warning)
     content = condition.codes.tobytes() + condition.categories.tobytes()
     name = hashlib.blake2b(content, digest_size=16).hexdigest()
-    return Given(condition._replace(name=name), cfg.seed)
+    return Conditioner(condition._replace(name=name), cfg.seed)
 
 
 def codes_of(columns: Sequence[Column], table: Samples, *, as_groups: bool = True) -> np.ndarray:

@@ -13,7 +13,7 @@ from fsspec.implementations.local import LocalFileSystem
 from mmg_ray import config as configuration
 from mmg_ray.config import Config
 from mmg_ray.errors import ConfigError, DataError, Drained, RunError
-from mmg_ray.estimator.denoisers import denoiser
+from mmg_ray.estimator.cascade.denoisers import denoiser
 from mmg_ray.execute.drain import Abandoned, Drain, draining
 from mmg_ray.execute.driver_lock import DriverLock, driving
 from mmg_ray.execute.executor import open_executor

@@ -13,9 +13,9 @@ import torch
 
 from mmg_ray.config import Config, DataConfig, ExecuteConfig
 from mmg_ray.errors import ConfigError
-from mmg_ray.estimator import nulls
-from mmg_ray.estimator.denoisers import denoiser
-from mmg_ray.estimator.given import estimate_given
+from mmg_ray.estimator.cascade.denoisers import denoiser
+from mmg_ray.estimator.conditional.conditioner import estimate_given
+from mmg_ray.estimator.dependence import nulls
 from mmg_ray.execute.numerics import library_threads
 from mmg_ray.execute.task import device_of, given_of
 from mmg_ray.plan.cost import Projection, Workload, project, tile_seconds

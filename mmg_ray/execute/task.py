@@ -15,8 +15,8 @@ import torch
 
 from mmg_ray.config import Config, EstimatorConfig
 from mmg_ray.errors import MMGError, StoreError
-from mmg_ray.estimator.given import Given, estimate_given
-from mmg_ray.estimator.marginals import MISSING
+from mmg_ray.estimator.conditional.conditioner import Conditioner, estimate_given
+from mmg_ray.estimator.ranks.marginals import MISSING
 from mmg_ray.execute.numerics import library_threads, numerical_environment
 from mmg_ray.execute.outcome import describe
 from mmg_ray.plan.tiles import Plan
@@ -184,10 +184,10 @@ def _estimate_one(
         )
 
 
-def given_of(prepared: Prepared, cfg: EstimatorConfig) -> Given | None:
+def given_of(prepared: Prepared, cfg: EstimatorConfig) -> Conditioner | None:
     """What the pairs of a run are conditioned on, if anything."""
     condition = prepared.condition()
-    return None if condition is None else Given(condition, cfg.seed)
+    return None if condition is None else Conditioner(condition, cfg.seed)
 
 
 def device_of(name: str) -> str:

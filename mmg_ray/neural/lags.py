@@ -22,9 +22,9 @@ import numpy as np
 from mmg_ray.api import estimate_mi, transfer_entropy
 from mmg_ray.config import EstimatorConfig
 from mmg_ray.errors import ConfigError
-from mmg_ray.estimator import marginals
-from mmg_ray.estimator.conditional_ranks import Condition, Smoother, label_codes
-from mmg_ray.estimator.rank_polynomials import ranked
+from mmg_ray.estimator.conditional.conditional_ranks import Condition, Smoother, label_codes
+from mmg_ray.estimator.ranks import marginals
+from mmg_ray.estimator.ranks.rank_polynomials import ranked
 from mmg_ray.estimator.streams import numpy_stream
 from mmg_ray.schema import PairEstimate
 

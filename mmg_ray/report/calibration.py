@@ -8,8 +8,8 @@ import numpy as np
 
 from mmg_ray import known_mi
 from mmg_ray.config import EstimatorConfig
-from mmg_ray.estimator.marginals import ordinal_codes
-from mmg_ray.estimator.tile import estimate_tile
+from mmg_ray.estimator.cascade.tile import estimate_tile
+from mmg_ray.estimator.ranks.marginals import ordinal_codes
 from mmg_ray.known_mi.levels import tied_gaussian
 from mmg_ray.schema import Variable
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from mmg_ray.api import mmse_gap
 from mmg_ray.config import EstimatorConfig
 from mmg_ray.errors import DataError
-from mmg_ray.estimator.marginals import MISSING, midrank_scores
+from mmg_ray.estimator.ranks.marginals import MISSING, midrank_scores
 from mmg_ray.network.graph import Network
 from mmg_ray.report.calibration import Calibration, calibrate
 from mmg_ray.report.figures import cluster_order

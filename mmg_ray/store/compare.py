@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow.compute as pc
 
 from mmg_ray.errors import ConfigError, DataError
-from mmg_ray.estimator.differences import test_difference
-from mmg_ray.estimator.marginals import MISSING
-from mmg_ray.estimator.sides import Side, Sides
+from mmg_ray.estimator.dependence.differences import test_difference
+from mmg_ray.estimator.ranks.marginals import MISSING
+from mmg_ray.estimator.ranks.ranked_variable import RankCache, RankedVariable
 from mmg_ray.network.compare import Comparison, Values, compare_networks, pairs_of
 from mmg_ray.network.graph import Network
 from mmg_ray.schema import Variable
@@ -132,6 +132,8 @@ def _complete(a: Variable, b: Variable) -> np.ndarray:
     return complete
 
 
-def _sides(pair: list[Variable], present: np.ndarray, seed: int) -> tuple[Side, Side]:
-    sides = Sides(seed)
+def _sides(
+    pair: list[Variable], present: np.ndarray, seed: int
+) -> tuple[RankedVariable, RankedVariable]:
+    sides = RankCache(seed)
     return sides.of(pair[0], present), sides.of(pair[1], present)

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmg_ray.errors import DataError
-from mmg_ray.estimator.conditional_ranks import Condition, label_codes, warnings_of
-from mmg_ray.estimator.marginals import ordinal_codes
+from mmg_ray.estimator.conditional.conditional_ranks import Condition, label_codes, warnings_of
+from mmg_ray.estimator.ranks.marginals import ordinal_codes
 from mmg_ray.store.digests import Digest
 from mmg_ray.store.location import Location
 from mmg_ray.store.sources import Table

@@ -31,7 +31,7 @@ from zarr.storage import MemoryStore
 
 from mmg_ray.config import DataConfig
 from mmg_ray.errors import MMGError, StoreError
-from mmg_ray.estimator.marginals import ordinal_codes
+from mmg_ray.estimator.ranks.marginals import ordinal_codes
 from mmg_ray.schema import SCHEMA_KEY, SCHEMA_VERSION, Status, Variable
 from mmg_ray.store import digests
 from mmg_ray.store.digests import Digest, Digests
@@ -42,7 +42,7 @@ from mmg_ray.store.sources.groups import read_groups, resolve_groups
 from mmg_ray.store.zarr_store import Checked, Recording
 
 if TYPE_CHECKING:
-    from mmg_ray.estimator.conditional_ranks import Condition
+    from mmg_ray.estimator.conditional.conditional_ranks import Condition
 
 CODES = "prepared/codes.zarr"
 CONDITION = "prepared/condition.parquet"

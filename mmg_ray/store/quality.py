@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mmg_ray.estimator.marginals import MISSING
+from mmg_ray.estimator.ranks.marginals import MISSING
 from mmg_ray.schema import Status
 from mmg_ray.store.sources import Table
 

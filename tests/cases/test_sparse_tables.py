@@ -8,7 +8,7 @@ from scipy import stats
 from scipy.special import xlogy
 
 import mmg_ray
-from mmg_ray.estimator import table
+from mmg_ray.estimator.dependence import contingency
 
 
 def spike(n_values: int, share: float) -> np.ndarray:
@@ -47,8 +47,8 @@ def errors(joint_of, n: int, n_repeats: int) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng([n, seed])
         joint = joint_of(rng)
         a, b = codes(rng.multinomial(n, joint.ravel()).reshape(joint.shape))
-        if table.fits(int(a.max()) + 1, int(b.max()) + 1, n):
-            mi, se = table.mutual_information(a, b)
+        if contingency.fits(int(a.max()) + 1, int(b.max()) + 1, n):
+            mi, se = contingency.mutual_information(a, b)
             found.append((max(mi, 0.0) - exact(joint), se))
     return tuple(np.array(found).T)
 
@@ -132,9 +132,9 @@ def test_the_sum_expected_of_independent_pairs_is_exact():
     """Against tables drawn with the same margins."""
     for rows, columns in (([40, 50, 7, 3], [80, 20]), ([190, 6, 4], [150, 45, 5])):
         rows, columns = np.array(rows), np.array(columns)
-        expected = table._under_independence(rows, columns, int(rows.sum()))
+        expected = contingency._under_independence(rows, columns, int(rows.sum()))
         drawn = stats.random_table(rows, columns).rvs(20_000, random_state=1)
-        sums = table._functions(int(rows.sum())).g[drawn].sum((1, 2))
+        sums = contingency._functions(int(rows.sum())).g[drawn].sum((1, 2))
         assert expected.sum == pytest.approx(sums.mean(), abs=4 * sums.std() / np.sqrt(20_000))
         # cells are not independent: on the safe side for the rarest of them
         assert 0.9 * sums.var() < expected.variance < 2 * sums.var()

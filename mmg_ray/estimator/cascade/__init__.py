@@ -1,0 +1,1 @@
+"""From the pairs of a tile to estimates: tests, gates, tiers."""

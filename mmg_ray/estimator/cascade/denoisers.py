@@ -1,0 +1,167 @@
+"""The list of denoisers and the tiers each is made of. A new one is a file and an entry.
+
+Every scalar pair is screened first, which gives its p-value. Then a denoiser's tiers take it in turn,
+each as far as its gate lets it through; the last that took a pair gives the estimate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from mmg_ray.config import CascadeConfig, EstimatorConfig
+from mmg_ray.errors import ConfigError
+from mmg_ray.estimator.dependence import screen
+from mmg_ray.estimator.pairs.directions import Directions
+from mmg_ray.estimator.pairs.estimates import BothWays, Estimates
+from mmg_ray.estimator.ranks.levels import BINS, FINE_BINS
+from mmg_ray.estimator.tiers import gaussian
+from mmg_ray.estimator.tiers.neural import denoiser as neural
+from mmg_ray.estimator.tiers.spline import denoiser as spline
+from mmg_ray.schema import Cost, Stop
+
+_CELLS = 0.05  # of the screen's level: cells would let in many more pairs for little
+
+
+class Known(NamedTuple):
+    """What gates look at, of P pairs: p-values, MI and most plausible MI of the screen and of bins, MI so far."""
+
+    p_value: np.ndarray
+    screen_mi: np.ndarray
+    plausible_mi: np.ndarray
+    binned_p_value: np.ndarray
+    binned_mi: np.ndarray
+    binned_most: np.ndarray
+    mi_nats: np.ndarray
+
+
+class Tier(NamedTuple):
+    """One denoiser as a step of a cascade.
+
+    Attributes:
+        name: of the denoiser, as rows name it.
+        estimate: of a batch of directions. from_tables: of pairs by their (P, 2, X, Y) counts. One
+            with neither is the contingency table, which takes the pairs of few values and leaves
+            the others to the next tier.
+        enters: which of the pairs that have got so far go in, by what is known of them.
+        otherwise: why the others stay where they are.
+        refined: whether nearest neighbours may raise what it finds of a pair.
+        n_bins: of the levels of such tables.
+        from_samples: of two (n,) columns of codes and the half of each sample; takes a pair again
+            whose MI is above `strong_nats`, which tables are too coarse for.
+        fits: which of the pairs that go in are estimated; what only cells see is not.
+    """
+
+    name: str
+    estimate: Callable[[Directions, EstimatorConfig], Estimates] | None = None
+    from_tables: Callable[[np.ndarray], BothWays] | None = None
+    enters: Callable[[Known, CascadeConfig], np.ndarray] | None = None
+    otherwise: Stop = Stop.FORCED
+    refined: bool = False
+    n_bins: int = BINS
+    from_samples: Callable[[np.ndarray, np.ndarray, np.ndarray], BothWays] | None = None
+    strong_nats: float = np.inf
+    fits: Callable[[Known, CascadeConfig], np.ndarray] | None = None
+
+
+class Denoiser(NamedTuple):
+    """What `estimator.denoiser` names.
+
+    Attributes:
+        scalars: tiers of scalar pairs, after the screen. vectors: of pairs with a group; none
+            where groups are not taken.
+        last: why a pair that has passed all tiers stops there.
+        cost: of one pair of dimensions (dx, dy) and n samples.
+        tile_variables: variables per side of a tile that make a good batch.
+    """
+
+    scalars: tuple[Tier, ...]
+    vectors: tuple[Tier, ...]
+    last: Stop
+    cost: Callable[[int, int, int, EstimatorConfig], Cost]
+    tile_variables: int
+
+
+GAUSSIAN = Tier("gaussian", lambda batch, _cfg: gaussian.estimate(batch))
+NEURAL = Tier("neural", neural.estimate)
+SPLINE = Tier(
+    "spline",
+    from_tables=spline.warped,
+    refined=True,
+    n_bins=FINE_BINS,
+    from_samples=spline.warped_samples,
+    strong_nats=spline.STRONG_NATS,
+)
+TABLE = Tier("table")
+
+
+def _significant(known: Known, cfg: CascadeConfig) -> np.ndarray:
+    # without a p-value, below the screen's least number of samples, no pair is held back
+    return ~(known.p_value > cfg.p_value)
+
+
+def _matters(known: Known, cfg: CascadeConfig) -> np.ndarray:
+    # of many samples any dependence is significant, and the screen's MI of a weak one is all there is to find
+    return _significant(known, cfg) & (known.plausible_mi >= cfg.weak_nats)
+
+
+def _dependent(known: Known, cfg: CascadeConfig) -> np.ndarray:
+    seen = (known.binned_p_value <= _CELLS * cfg.p_value) & (known.binned_most >= cfg.weak_nats)
+    return _matters(known, cfg) | seen
+
+
+def _smooth(known: Known, cfg: CascadeConfig) -> np.ndarray:
+    # a few smooth functions may miss what the screen's other orders see
+    return np.maximum(known.mi_nats, known.screen_mi) > cfg.mi_nats
+
+
+def _strong(known: Known, cfg: CascadeConfig) -> np.ndarray:
+    return _smooth(known, cfg) | (known.binned_mi > cfg.mi_nats)
+
+
+CASCADE = (
+    TABLE,
+    Tier(
+        "spline-direct",
+        from_tables=spline.direct,
+        enters=_dependent,
+        otherwise=Stop.NOT_SIGNIFICANT,
+        fits=_matters,
+    ),
+    # where smooth functions see nothing, the warped ones see little that neighbours do not
+    SPLINE._replace(enters=_strong, otherwise=Stop.WEAK, fits=_smooth),
+)
+
+
+def _cascade_cost(n: int, dim_x: int, dim_y: int, cfg: EstimatorConfig) -> Cost:
+    """Of a matrix like single-cell expression: a quarter of the pairs with more than weak MI, one in thirty strong.
+
+    Mostly independent pairs take a tenth of it, strong ones ten times as much.
+    """
+    if max(dim_x, dim_y) > 1:
+        return neural.cost(n, dim_x, dim_y, cfg)
+    return Cost(flops=8e6 + 1e2 * n, peak_bytes=6e4 + 1.0 * n)
+
+
+DENOISERS: dict[str, Denoiser] = {
+    "auto": Denoiser(CASCADE, (NEURAL,), Stop.CONVERGED, _cascade_cost, 64),
+    "screen": Denoiser((), (), Stop.FORCED, lambda n, _dx, _dy, _cfg: screen.cost(n), 256),
+    "gaussian": Denoiser(
+        (GAUSSIAN,), (GAUSSIAN,), Stop.FORCED, lambda n, dx, dy, _cfg: gaussian.cost(n, dx, dy), 16
+    ),
+    "spline": Denoiser(
+        (TABLE, SPLINE), (), Stop.FORCED, lambda n, _dx, _dy, _cfg: spline.cost(n), 16
+    ),
+    "neural": Denoiser((NEURAL,), (NEURAL,), Stop.FORCED, neural.cost, 4),
+}
+
+
+def denoiser(name: str) -> Denoiser:
+    """The denoiser called `name`, or ConfigError listing those there are."""
+    if name not in DENOISERS:
+        raise ConfigError(
+            f"estimator.denoiser is {name!r}; known denoisers: {', '.join(DENOISERS)}"
+        )
+    return DENOISERS[name]

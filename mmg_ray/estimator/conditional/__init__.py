@@ -1,0 +1,1 @@
+"""Dependence of pairs given other variables."""

@@ -1,0 +1,1 @@
+"""Tests of dependence, and the MI of pairs that need no denoiser."""

@@ -1,0 +1,171 @@
+"""Is there any dependence at all? Rank moments of scalar pairs, their statistic and weak MI.
+
+    S_ab = mean of P_a(x) P_b(y),   T = (n - 1) sum_ab S_ab^2 / (a b)
+
+over a, b = 1..5, and a = 6..14 with b = 1 or the other way round: waves as fast as people draw them. The
+polynomials are orthonormal in the law of each variable (see `rank_polynomials`), so under independence every
+moment that there is has mean 0 and variance 1 / (n - 1), ties or not; `permutation_law` has the p-value of T.
+
+The sum of S_ab^2 over all orders is the chi-square divergence of the copula from independence, and half
+of it, the weak-dependence limit of the MMSE gap, is the MI to first order. 1/2 log(1 + sum) agrees with
+that and is exact for a Gaussian copula; `weak_mi` takes it over the low orders, less its mean under
+independence. All pairs of two blocks of variables come from one matrix product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from mmg_ray.estimator.pairs.estimates import shrunk
+from mmg_ray.estimator.ranks.rank_polynomials import ORDERS, Ranked
+from mmg_ray.schema import Cost
+
+ORDER = 5  # of either side; waves of higher order go with the first of the other
+_FAST = slice(ORDER, ORDERS)
+_degree = np.arange(1, ORDERS + 1)
+_used = (_degree[:, None] <= ORDER) & (_degree <= ORDER) | (np.minimum.outer(_degree, _degree) == 1)
+# (14, 14) of S_ab^2 in the statistic; 0 where it is left out
+WEIGHTS = np.where(_used, 1.0 / np.outer(_degree, _degree), 0.0)
+_LOW = (np.outer(_degree, _degree) <= ORDER).astype(float)  # orders that weak_mi adds up
+MIN_SAMPLES = 30  # below it the law of T for finite n is not good to 10 %
+
+
+class Moments(NamedTuple):
+    """What the screen keeps of P pairs of n samples.
+
+    Attributes:
+        statistic: (P,) T. chi_square: (P,) sum of S_ab^2 over the low orders, a b <= 5, less its
+            mean under independence. all_orders: (P,) the same over all that the statistic has.
+        n_low: (P,) how many low orders there are.
+    """
+
+    statistic: np.ndarray
+    chi_square: np.ndarray
+    all_orders: np.ndarray
+    n_low: np.ndarray
+
+
+_SAMPLES_AT_ONCE = 4096
+
+
+def block_moments(x: Sequence[Ranked], y: Sequence[Ranked], device: str = "cpu") -> Moments:
+    """All pairs of two blocks, U and V variables over the same n samples.
+
+    Returns:
+        Arrays (U, V). float32 on the device: S is good to 1e-6.
+    """
+    n = len(x[0].value)
+    sides = _Lookup(x, device), _Lookup(y, device)
+    square = torch.zeros(len(x) * ORDER, len(y) * ORDER, device=device)
+    fast_x = torch.zeros(len(x) * (ORDERS - ORDER), len(y), device=device)
+    fast_y = torch.zeros(len(x), len(y) * (ORDERS - ORDER), device=device)
+    for start in range(0, n, _SAMPLES_AT_ONCE):
+        a, b = (side.at(slice(start, start + _SAMPLES_AT_ONCE)) for side in sides)
+        square += a[:, :ORDER].flatten(0, 1) @ b[:, :ORDER].flatten(0, 1).T
+        fast_x += a[:, _FAST].flatten(0, 1) @ b[:, 0].T
+        fast_y += a[:, 0] @ b[:, _FAST].flatten(0, 1).T
+    s2 = (
+        (square / n).square_().view(len(x), ORDER, len(y), ORDER),
+        (fast_x / n).square_().view(len(x), ORDERS - ORDER, len(y)),
+        (fast_y / n).square_().view(len(x), len(y), ORDERS - ORDER),
+    )
+    orders = [np.array([side.polynomials.n_orders for side in block]) for block in (x, y)]
+    n_low, n_all = (_counted(of)[np.ix_(*orders)] for of in (_LOW, _used))
+    # S_ab has mean square 1 / (n - 1) under independence
+    return Moments(
+        (n - 1) * _summed(s2, WEIGHTS),
+        _summed(s2, _LOW) - n_low / (n - 1),
+        _summed(s2, _used.astype(float)) - n_all / (n - 1),
+        n_low,
+    )
+
+
+class _Lookup:
+    """Polynomials of a block of variables at some of the samples."""
+
+    def __init__(self, block: Sequence[Ranked], device: str) -> None:
+        tables: dict[int, int] = {}  # variables without ties share theirs
+        at: list[np.ndarray] = []
+        first, n_rows = [], 0
+        for side in block:
+            table = side.polynomials.at
+            if id(table) not in tables:
+                tables[id(table)] = n_rows
+                at.append(table)
+                n_rows += len(table)
+            first.append(tables[id(table)])
+        self._at = torch.tensor(np.concatenate(at), dtype=torch.float32, device=device)
+        self._value = np.stack([side.value for side in block])
+        self._first = torch.tensor(first, device=device)[:, None]
+
+    def at(self, samples: slice) -> torch.Tensor:
+        """(U, 14, samples)."""
+        value = torch.from_numpy(self._value[:, samples].astype(np.int64)).to(self._at.device)
+        return torch.nn.functional.embedding(value + self._first, self._at).transpose(1, 2)
+
+
+def _summed(s2: tuple[torch.Tensor, torch.Tensor, torch.Tensor], weights: np.ndarray) -> np.ndarray:
+    """(U, V) weighted sums of S_ab^2: (U, A, V, B) of the low orders, (U, F, V) and (U, V, F) fast ones."""
+    square, fast_x, fast_y = s2
+    low, fast = (
+        torch.from_numpy(w).to(square) for w in (weights[:ORDER, :ORDER], weights[_FAST, 0])
+    )
+    total = torch.einsum("uavb,ab->uv", square, low)
+    total = total + torch.einsum("ufv,f->uv", fast_x, fast) + fast_y @ fast
+    found: np.ndarray = total.double().cpu().numpy()
+    return found
+
+
+def _counted(chosen: np.ndarray) -> np.ndarray:
+    """(15, 15) how many of the chosen (14, 14) pairs of orders there are up to each order."""
+    return np.pad(np.asarray(chosen, dtype=float).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+
+
+def moments(x: Ranked, y: Ranked) -> Moments:
+    """One pair, in float64; arrays of shape ()."""
+    n = len(x.value)
+    s2 = np.square(x.at_samples().T @ y.at_samples() / n)
+    orders = x.polynomials.n_orders, y.polynomials.n_orders
+    n_low, n_all = (_counted(of)[orders] for of in (_LOW, _used))
+    return Moments(
+        (n - 1) * (WEIGHTS * s2).sum(),
+        (_LOW * s2).sum() - n_low / (n - 1),
+        (_used * s2).sum() - n_all / (n - 1),
+        n_low,
+    )
+
+
+def linked_mi(chi_square: np.ndarray) -> np.ndarray:
+    """MI of a Gaussian copula of this chi-square, nats: of any copula to first order; 0 if negative."""
+    return 0.5 * np.log1p(np.maximum(chi_square, 0.0))
+
+
+def weak_mi(chi_square: np.ndarray, n: int, scatter: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """MI of weakly dependent pairs and its standard error, nats, from `Moments.chi_square`.
+
+    Low where dependence is strong or lies in orders that are not added up.
+
+    Args:
+        scatter: standard deviation of chi_square under independence.
+    """
+    at_least = np.maximum(chi_square, 0.0)
+    # moments have variance 1 / n, and a square of mean m^2 then 4 m^2 / n more than under independence
+    variance = 4 * at_least / n + np.square(scatter)
+    mi = shrunk(linked_mi(at_least), 0.5 * scatter)
+    return mi, 0.5 * np.sqrt(variance) / (1 + at_least)
+
+
+def plausible_mi(all_orders: np.ndarray, n: int) -> np.ndarray:
+    """The most that the MI of a pair may be if its moments are two standard errors too small, nats."""
+    scatter = np.sqrt(2.0 * _used.sum()) / n
+    at_least = np.maximum(all_orders, 0.0)
+    return linked_mi(at_least + 2 * np.sqrt(4 * at_least / n + scatter**2))
+
+
+def cost(n_samples: int) -> Cost:
+    """Projected cost of one pair of a block."""
+    return Cost(flops=30.0 * n_samples, peak_bytes=900.0 + 0.4 * n_samples)

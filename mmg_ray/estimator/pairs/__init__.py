@@ -1,0 +1,1 @@
+"""Pairs of variables: tables of counts, directions, estimates."""

@@ -1,0 +1,46 @@
+"""Tables of counts of pairs of ranked variables, those over the same samples counted together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmg_ray.estimator.pairs.counts import tables
+from mmg_ray.estimator.ranks.levels import BINS
+from mmg_ray.estimator.ranks.ranked_variable import RankedVariable
+
+
+def tabulate(
+    pairs: Sequence[tuple[RankedVariable, RankedVariable]],
+    n_bins: int = BINS,
+    shape: tuple[int, int] | None = None,
+) -> np.ndarray:
+    """(P, 2, X, Y) int32 counts of each half over the levels of scalar sides, 0 beyond those.
+
+    `n_bins` is that of `levels`. `shape` is (X, Y), by default the most levels that a side has.
+    """
+    if shape is None:
+        n_x, n_y = (
+            max(len(side.quantised(n_bins).size) for side in sides)
+            for sides in zip(*pairs, strict=True)
+        )
+        shape = n_x, n_y
+    found = np.zeros((len(pairs), 2, *shape), dtype=np.int32)
+    over: dict[str, list[int]] = defaultdict(list)
+    for p, (a, _) in enumerate(pairs):
+        over[a.samples].append(p)
+    for members in over.values():
+        first, second = zip(*(pairs[p] for p in members), strict=True)
+        (x, i), (y, j) = _distinct(first, n_bins), _distinct(second, n_bins)
+        found[members] = tables(x, y, first[0].half, i, j, shape)
+    return found
+
+
+def _distinct(sides: Sequence[RankedVariable], n_bins: int) -> tuple[np.ndarray, np.ndarray]:
+    """(U, n) levels of the sides that differ, and which is that of each."""
+    distinct = {side.key: side for side in sides}
+    place = {key: k for k, key in enumerate(distinct)}
+    x = np.stack([side.quantised(n_bins).level for side in distinct.values()])
+    return x, np.array([place[side.key] for side in sides])

@@ -1,0 +1,1 @@
+"""Variables as ranks: normal scores, levels, polynomials of ranks, ties."""

@@ -1,0 +1,208 @@
+"""RankCache of pairs: a variable over the samples that a pair has, ranked and scored once."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+
+import numpy as np
+
+from mmg_ray.estimator.ranks import bins, marginals
+from mmg_ray.estimator.ranks.identity import half_of, hashed
+from mmg_ray.estimator.ranks.levels import Levels, levels
+from mmg_ray.estimator.ranks.rank_polynomials import Ranked, ranked
+from mmg_ray.schema import Variable
+
+# a few ties move an estimate less than its own rounding; many, as in counts, are drawn repeatedly
+_TIED_SHARE = 0.05
+_DRAWS = 2
+
+
+class RankedVariable:
+    """A variable of D coordinates over n samples that are all present.
+
+    Attributes:
+        key: names the variable and the samples; what is keyed by it is shared between pairs.
+        name: of the variable.
+        codes: (n, D) ordinal codes.
+        identity: (n,) uint64 of the samples, whichever others there are; by default their rows.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        name: str,
+        codes: np.ndarray,
+        seed: int,
+        identity: np.ndarray | None = None,
+    ) -> None:
+        self.key, self.name, self.codes = key, name, codes
+        self.identity = _rows(len(codes)) if identity is None else identity
+        self._seed = seed
+        self._quantised: dict[int, Levels] = {}
+
+    @property
+    def n(self) -> int:
+        return len(self.codes)
+
+    @property
+    def samples(self) -> str:
+        """What names the samples: sides of pairs over the same ones have the same."""
+        return self.key[len(self.name) :]
+
+    @property
+    def dim(self) -> int:
+        return int(self.codes.shape[1])
+
+    @cached_property
+    def varies(self) -> bool:
+        """Whether there is more than one value."""
+        return self.n > 0 and bool((np.ptp(self.codes, axis=0) > 0).any())
+
+    @cached_property
+    def levels(self) -> np.ndarray:
+        """(n,) codes of a scalar among the values that these samples have, 0, 1, ..."""
+        return np.unique(self.codes[:, 0], return_inverse=True)[1]
+
+    @cached_property
+    def n_levels(self) -> int:
+        """Distinct values of a scalar."""
+        return int(self.levels.max()) + 1
+
+    def quantised(self, n_bins: int) -> Levels:
+        """A scalar as few levels, over which pairs are counted; made once for each number of bins."""
+        if n_bins not in self._quantised:
+            self._quantised[n_bins] = levels(self.codes[:, 0], n_bins)
+        return self._quantised[n_bins]
+
+    @cached_property
+    def half(self) -> np.ndarray:
+        """(n,) uint8, 0 or 1: the half of each sample, the same for any seed: closed forms need none."""
+        return half_of(0, self.identity)
+
+    @cached_property
+    def non_modal(self) -> np.ndarray | None:
+        """(n,) where a scalar is not at its most frequent value, if that is rare; see `codetection`."""
+        return bins.non_modal(self.codes[:, 0]) if self.dim == 1 else None
+
+    @cached_property
+    def ranked(self) -> Ranked:
+        """A scalar as the screen takes it."""
+        return ranked(self.codes[:, 0])
+
+    @cached_property
+    def binned(self) -> bins.Binned:
+        """A scalar in few bins of equal count."""
+        return bins.binned(self.ranked.value, self.ranked.polynomials.size)
+
+    @cached_property
+    def tied(self) -> bool:
+        """Whether ties are so many that one way of breaking them is not enough."""
+        for column in self.codes.T:
+            counts = np.bincount(column)
+            if counts[counts > 1].sum() > _TIED_SHARE * self.n:
+                return True
+        return False
+
+    @cached_property
+    def ranks(self) -> np.ndarray:
+        """(n, D) ranks 0..n-1, ties broken at random."""
+        columns = [
+            codes.astype(np.int64)
+            if marginals.are_ranks(codes)
+            else marginals.randomised_ranks(codes, self._random("ties", d))
+            for d, codes in enumerate(self.codes.T)
+        ]
+        return np.stack(columns, axis=1)
+
+    @cached_property
+    def rank_draws(self) -> np.ndarray:
+        """(R, n, D) ranks, ties broken in R ways that share out each tie's ranks evenly."""
+        shares = np.arange(_DRAWS) / _DRAWS if self.tied else np.zeros(1)
+        turned = [
+            np.stack(
+                [
+                    marginals.turned_ranks(ranks, codes, share)
+                    for ranks, codes in zip(self.ranks.T, self.codes.T, strict=True)
+                ],
+                axis=1,
+            )
+            for share in shares
+        ]
+        return np.stack(turned)
+
+    @cached_property
+    def draws(self) -> np.ndarray:
+        """(R, n, D) their normal scores."""
+        return marginals.rank_scores(self.rank_draws.swapaxes(0, 1)).swapaxes(0, 1)
+
+    @cached_property
+    def uniform(self) -> np.ndarray:
+        """(R, n) ranks of a scalar as uniform variables: anywhere in their cell of (0, 1)."""
+        return (self.rank_draws[:, :, 0] + self._random("cells")) / self.n
+
+    def _random(self, *purpose: str | int) -> np.ndarray:
+        """(n,) uniform numbers of this variable, each a hash of its sample: the order is nothing to them."""
+        key = " ".join(map(str, (*purpose, self.name)))
+        found: np.ndarray = (hashed(self._seed, key, self.identity) >> np.uint64(11)) * 2.0**-53
+        return found
+
+    @cached_property
+    def midrank_scores(self) -> np.ndarray:
+        """(n, D) normal scores of mid-ranks."""
+        return np.stack([marginals.midrank_scores(codes) for codes in self.codes.T], axis=1)
+
+    @cached_property
+    def standard_midranks(self) -> np.ndarray:
+        """(n,) mid-ranks of a scalar, zero mean and unit square: their products are Spearman's rho."""
+        return marginals.standard_midranks(self.codes[:, 0])
+
+
+class RankCache:
+    """The sides of a tile's pairs, each made once: most pairs are over the same samples.
+
+    Args:
+        seed: of the run. identity: (N,) uint64 of the samples, by default their rows: what a sample
+            is chosen for, a half or a part of the samples, follows from it.
+    """
+
+    def __init__(self, seed: int, identity: np.ndarray | None = None) -> None:
+        self._seed, self._identity = seed, identity
+        self._made: dict[str, RankedVariable] = {}
+        self._fewest: dict[tuple[bytes, int], np.ndarray] = {}
+
+    def of(self, variable: Variable, complete: np.ndarray | None = None) -> RankedVariable:
+        """The side of a variable over the samples where `complete` (N,) is true; default all."""
+        key = variable.name
+        if complete is not None and not complete.all():
+            digest = hashlib.blake2b(np.packbits(complete).tobytes(), digest_size=16).hexdigest()
+            key = f"{variable.name}|{digest}"
+        if key not in self._made:
+            codes, identity = variable.codes, self._identity_of(len(variable.codes))
+            if key != variable.name:
+                codes, identity = codes[complete], identity[complete]
+            self._made[key] = RankedVariable(key, variable.name, codes, self._seed, identity)
+        return self._made[key]
+
+    def _identity_of(self, n: int) -> np.ndarray:
+        if self._identity is None:
+            self._identity = _rows(n)
+        return self._identity
+
+    def at_most(self, most: int, complete: np.ndarray) -> np.ndarray:
+        """(N,) which of the samples where `complete` (N,) is true are the `most` that are used.
+
+        Chosen by a hash of their identity, so one sample more or less changes at most one other.
+        """
+        key = complete.tobytes(), most
+        if key not in self._fewest:
+            rows = np.flatnonzero(complete)
+            order = hashed(0, "part", self._identity_of(len(complete))[rows])
+            chosen = np.zeros_like(complete)
+            chosen[rows[np.argpartition(order, most)[:most]] if len(rows) > most else rows] = True
+            self._fewest[key] = chosen
+        return self._fewest[key]
+
+
+def _rows(n: int) -> np.ndarray:
+    return np.arange(n, dtype=np.uint64)

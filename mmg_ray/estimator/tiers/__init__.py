@@ -1,0 +1,1 @@
+"""The denoisers, from closed forms to networks."""

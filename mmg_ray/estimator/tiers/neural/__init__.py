@@ -1,0 +1,1 @@
+"""The neural denoiser: small networks trained side by side."""
