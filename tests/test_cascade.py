@@ -93,7 +93,7 @@ class TestGates:
         seen = set()
         for row in found:
             seen.add((row.denoiser, row.stop))
-            if row.denoiser == "table":
+            if row.denoiser == "contingency":
                 assert row.stop is Stop.CONVERGED
             elif row.p_value > cfg.cascade.p_value and "binned ranks" not in row.message:
                 assert (row.denoiser, row.stop) == ("screen", Stop.NOT_SIGNIFICANT)
@@ -107,7 +107,7 @@ class TestGates:
                 raise AssertionError(row)
         # every way to stop occurs
         tiers = {name for name, _ in seen}
-        assert {"screen", "table", "spline-direct", "spline"} <= tiers
+        assert {"screen", "contingency", "spline-direct", "spline"} <= tiers
 
     def test_open_gates_are_the_forced_denoiser(self, mixture):
         cascade = {"p_value": 1.0, "mi_nats": 0.0}
@@ -120,7 +120,7 @@ class TestGates:
                 getattr(opened, name)[deep], getattr(forced, name)[deep], rtol=0, atol=1e-5
             )
         assert set(forced.stop.counts()) == {"forced"}
-        assert {"spline", "table"} <= set(forced.denoiser.counts())
+        assert {"spline", "contingency"} <= set(forced.denoiser.counts())
 
     @pytest.mark.parametrize("n", [300, 1000])
     def test_checks_that_no_smooth_function_sees_get_through(self, n):
@@ -136,7 +136,7 @@ class TestGates:
         kept = shut.denoiser.isin(["screen"])
         assert shut.denoiser.counts() == {
             "screen": 43,
-            "table": 2,
+            "contingency": 2,
         }  # tables are not behind the gate
         assert shut.stop.isin(["not_significant"])[kept].all()
         for name in (*NUMBERS, "p_value", "spearman"):
@@ -145,7 +145,7 @@ class TestGates:
     def test_a_high_second_gate_keeps_level_one(self, mixture):
         cascade = {"p_value": 1.0, "weak_nats": 0.0, "mi_nats": 99.0}
         found = estimate_tile(mixture, ALL_PAIRS, config(cascade=cascade))
-        tabled = found.denoiser.isin(["table"])
+        tabled = found.denoiser.isin(["contingency"])
         assert 0 < tabled.sum() < 10
         kept = found.denoiser.isin(["spline-direct"])
         assert kept[~tabled].all()
@@ -156,7 +156,7 @@ class TestGates:
         found = estimate_tile(mixture, ALL_PAIRS[:12], config(name))
         own = found.denoiser.isin([name])
         assert own.sum() >= 11  # counts against labels may be a table
-        assert found.denoiser.isin(["table"])[~own].all()
+        assert found.denoiser.isin(["contingency"])[~own].all()
         assert found.stop.counts() == {"forced": 12}
 
     def test_the_test_of_independence_is_the_same_under_every_denoiser(self, mixture):
@@ -513,7 +513,7 @@ class TestTies:
         """Independent labels of 3 and 4 values, 120 samples: the plug-in alone reads 3 / n too much."""
         p = np.outer([0.5, 0.3, 0.2], [0.4, 0.3, 0.2, 0.1])
         found = many(self.cells(p, 120), 150, "spline")
-        assert found.denoiser.counts() == {"table": 150}
+        assert found.denoiser.counts() == {"contingency": 150}
         error = found.mi_ij.std() / np.sqrt(150)
         assert found.mi_ij.mean() == pytest.approx(0, abs=3 * error + 0.0015)
         assert error < 0.002  # 6 degrees of freedom are .025

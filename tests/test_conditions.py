@@ -222,7 +222,7 @@ class TestTables:
             x, y, c = self.draw(rng, joint, 20_000)
             for condition in (c.astype(str), c.astype(float)):
                 r = mmg_ray.estimate_mi(x, y, condition=condition)
-                assert (r.denoiser, r.status) == ("table", Status.OK)
+                assert (r.denoiser, r.status) == ("contingency", Status.OK)
                 assert r.mi_nats == pytest.approx(self.exact(joint), abs=4 * r.se_nats)
                 assert r.se_nats < 0.004
                 assert r.p_value < 0.001
@@ -251,7 +251,7 @@ class TestTables:
             y = (rng.random(2000) < 0.1).astype(float)
             y[1:] = np.maximum(y[1:], x[:-1] * (rng.random(1999) < 0.2))
             forth, back = mmg_ray.transfer_entropy(x, y), mmg_ray.transfer_entropy(y, x)
-            assert forth.denoiser == "table"
+            assert forth.denoiser == "contingency"
             right.append(forth.mi_nats > back.mi_nats)
             seen.append(forth.p_value <= 0.01)
         assert sum(right) >= 9

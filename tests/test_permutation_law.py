@@ -8,6 +8,7 @@ from scipy import stats
 
 from mmg_ray.estimator.dependence import permutation_law as law
 from mmg_ray.estimator.dependence import screen
+from mmg_ray.estimator.pairs.tables import table_spearman
 from mmg_ray.estimator.ranks.marginals import ordinal_codes
 from mmg_ray.estimator.ranks.rank_polynomials import ORDERS, Ranked, ranked
 
@@ -79,7 +80,7 @@ def test_far_tails_of_rare_pairs_are_those_of_the_hypergeometric_law() -> None:
     x, y = np.zeros((2, 1000), dtype=np.int64)
     x[:12], y[6:21] = 1, 1
     a, b = ranked(x), ranked(y)
-    t = float(screen.moments(a, b).statistic)
+    t = float(screen.moments(a, b).statistic[0])
     expected = stats.hypergeom.sf(5, 1000, 12, 15)
     assert expected < 1e-8
     assert p_values(np.array([t]), a, b)[0] == pytest.approx(expected, rel=1e-6)
@@ -112,3 +113,30 @@ def test_power_with_ties_is_at_least_spearmans() -> None:
     ours, spearman = np.mean(found, axis=0)
     assert ours >= spearman - 0.05
     assert ours > 0.6
+
+
+def test_the_limit_is_that_of_a_chi_square_and_of_simulated_sums() -> None:
+    grid, log_tail = law.limit(1, 1)
+    np.testing.assert_allclose(log_tail[1:], stats.chi2.logsf(grid[1:], 1), rtol=1e-10)
+    for k, m in ((1, 2), (3, 4), (14, 14)):
+        grid, log_tail = law.limit(k, m)
+        weights = screen.WEIGHTS[:k, :m].ravel()
+        drawn = np.random.default_rng(k).chisquare(1, (200_000, weights.size)) @ weights
+        for t in np.quantile(drawn, [0.1, 0.5, 0.9, 0.999]):
+            exact = np.exp(np.interp(t, grid, log_tail))
+            assert (drawn > t).mean() == pytest.approx(exact, abs=5 * np.sqrt(exact / 2e5))
+
+
+def test_tables_of_few_values_have_the_moments_of_their_samples() -> None:
+    rng = np.random.default_rng(3)
+    x = ordinal_codes(rng.poisson(1.0, 500).astype(float))
+    y = ordinal_codes(np.minimum(rng.poisson(0.5 + x), 4).astype(float))
+    a, b = ranked(x), ranked(y)
+    counts = np.zeros((1, len(a.polynomials.size) + 2, len(b.polynomials.size)), dtype=np.int64)
+    np.add.at(counts[0], (a.value, b.value), 1)
+    one = np.zeros(1, dtype=np.int64)
+    found = screen.table_moments(counts, [a.polynomials], [b.polynomials], one, one)
+    for ours, theirs in zip(found, screen.moments(a, b), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+    rho = stats.spearmanr(x, y).statistic
+    np.testing.assert_allclose(table_spearman(counts), rho, rtol=1e-12)

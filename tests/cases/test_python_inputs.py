@@ -302,7 +302,7 @@ class TestLabels:
         found = mmg_ray.estimate_mi(np.array(list("abcd"))[a], np.array(list("uvw"))[b])
         other = mmg_ray.estimate_mi(np.array(list("cadb"))[a], np.array(list("wuv"))[b])
         assert found == other
-        assert found.denoiser == "table"
+        assert found.denoiser == "contingency"
         assert found.spearman is None
         assert found.mi_nats == pytest.approx(truth, abs=3 * found.se_nats)
         assert found.p_value < 0.001

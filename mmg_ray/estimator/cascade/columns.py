@@ -62,9 +62,20 @@ class Columns:
             self.numbers[name][rows] = values
         self._denoiser[rows] = self._place(denoiser)
 
+    def put_one_number(self, rows: np.ndarray, name: str, mi: np.ndarray, se: np.ndarray) -> None:
+        """An estimate that is the same in both directions and in all forms."""
+        same = dict.fromkeys(("mi_ij", "mi_ji", "gap", "orthogonal"), mi)
+        self.put(rows, name, mi_nats=np.maximum(mi, 0.0), se_nats=se, ess=1.0, **same)
+
     def put_binned(self, rows: np.ndarray, found: binned_ranks.Found) -> None:
         """Keep what the cells of these rows say, for gates."""
         self.binned_p_value[rows], self.binned_mi[rows], self.binned_most[rows] = found
+
+    def widen(self) -> None:
+        """Standard errors take samples as independent; those of a series are fewer than they seem."""
+        n_effective = self.numbers["n_effective"]
+        ratio = self.n_samples / np.where(np.isnan(n_effective), self.n_samples, n_effective)
+        self.numbers["se_nats"] *= np.sqrt(ratio, where=ratio > 0, out=np.ones_like(ratio))
 
     def _place(self, name: str) -> int:
         """Where a denoiser stands among the names of this tile."""

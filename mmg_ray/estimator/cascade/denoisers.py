@@ -13,16 +13,16 @@ import numpy as np
 
 from mmg_ray.config import CascadeConfig, EstimatorConfig
 from mmg_ray.errors import ConfigError
-from mmg_ray.estimator.dependence import screen
+from mmg_ray.estimator.dependence import contingency, screen
 from mmg_ray.estimator.pairs.directions import Directions
 from mmg_ray.estimator.pairs.estimates import BothWays, Estimates
-from mmg_ray.estimator.ranks.levels import BINS, FINE_BINS
+from mmg_ray.estimator.ranks.levels import BINS, FINE_BINS, MOST
 from mmg_ray.estimator.tiers import gaussian
 from mmg_ray.estimator.tiers.neural import denoiser as neural
 from mmg_ray.estimator.tiers.spline import denoiser as spline
 from mmg_ray.schema import Cost, Stop
 
-_CELLS = 0.05  # of the screen's level: cells would let in many more pairs for little
+_BINNED = 0.05  # of the screen's level: bins would let in many more pairs for little
 
 
 class Known(NamedTuple):
@@ -42,16 +42,16 @@ class Tier(NamedTuple):
 
     Attributes:
         name: of the denoiser, as rows name it.
-        estimate: of a batch of directions. from_tables: of pairs by their (P, 2, X, Y) counts. One
-            with neither is the contingency table, which takes the pairs of few values and leaves
-            the others to the next tier.
+        estimate: of a batch of directions. from_tables: of pairs by their (P, 2, X, Y) counts.
+        only: the pairs that it is for, by the (R,) distinct values of both variables and their samples:
+            they stop there, and the others go on to the next tier.
         enters: which of the pairs that have got so far go in, by what is known of them.
         otherwise: why the others stay where they are.
         refined: whether nearest neighbours may raise what it finds of a pair.
         n_bins: of the levels of such tables.
         from_samples: of two (n,) columns of codes and the half of each sample; takes a pair again
             whose MI is above `strong_nats`, which tables are too coarse for.
-        fits: which of the pairs that go in are estimated; what only cells see is not.
+        fits: which of the pairs that go in are estimated; what only bins see is not.
     """
 
     name: str
@@ -64,6 +64,7 @@ class Tier(NamedTuple):
     from_samples: Callable[[np.ndarray, np.ndarray, np.ndarray], BothWays] | None = None
     strong_nats: float = np.inf
     fits: Callable[[Known, CascadeConfig], np.ndarray] | None = None
+    only: Callable[..., np.ndarray] | None = None
 
 
 class Denoiser(NamedTuple):
@@ -94,7 +95,9 @@ SPLINE = Tier(
     from_samples=spline.warped_samples,
     strong_nats=spline.STRONG_NATS,
 )
-TABLE = Tier("table")
+TABLE = Tier(
+    contingency.NAME, from_tables=contingency.both_ways, only=contingency.of_few_values, n_bins=MOST
+)
 
 
 def _significant(known: Known, cfg: CascadeConfig) -> np.ndarray:
@@ -108,7 +111,7 @@ def _matters(known: Known, cfg: CascadeConfig) -> np.ndarray:
 
 
 def _dependent(known: Known, cfg: CascadeConfig) -> np.ndarray:
-    seen = (known.binned_p_value <= _CELLS * cfg.p_value) & (known.binned_most >= cfg.weak_nats)
+    seen = (known.binned_p_value <= _BINNED * cfg.p_value) & (known.binned_most >= cfg.weak_nats)
     return _matters(known, cfg) | seen
 
 

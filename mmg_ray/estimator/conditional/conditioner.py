@@ -257,7 +257,7 @@ def _tabulate(
     made_by = [found.denoiser[k] for k in range(len(found))]
     stops = [found.stop[k] for k in range(len(found))]
     for row in np.flatnonzero(tabled).tolist():
-        made_by[row], stops[row] = "table", denoiser(cfg.denoiser).last
+        made_by[row], stops[row] = contingency.NAME, denoiser(cfg.denoiser).last
     numbers["se_nats"][tabled] *= _wider(found)[tabled]
     return replace(found, denoiser=Labels.of(made_by), stop=Labels.of(stops), **numbers), tabled
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from mmg_ray.estimator.pairs.estimates import shrunk
 
-NAME = "detection"
+NAME = "co-detection"
 
 
 def mutual_information(

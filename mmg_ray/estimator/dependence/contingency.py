@@ -18,26 +18,30 @@ same way: what the log ratios scatter beyond their expectation, and the scatter 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numba import njit
 from scipy.special import gammaln, psi
 from scipy.stats import random_table
 
 from mmg_ray.estimator.dependence.nulls import ENOUGH
+from mmg_ray.estimator.pairs.estimates import BothWays, Found
+from mmg_ray.estimator.ranks.levels import MOST
 
+NAME = "contingency"  # of the rows that are its own
 _SAMPLES_PER_FREEDOM = 20  # more would be little besides noise
 _LEAST = 5  # samples of a value that stands for itself
-_FEW = 8.0  # samples that a cell expects from which moments are as good as exact sums
-_MOST_OF_FEW = 48  # what a cell that expects fewer never reaches
+_FEW = 8.0  # samples that an entry expects from which moments are as good as exact sums
+_MOST_OF_FEW = 48  # what an entry that expects fewer never reaches
 _DRAWN_IN = 1.25  # standard deviations under independence
 
 
-class Found(NamedTuple):
-    """MI and its standard error, nats."""
+class Table(NamedTuple):
+    """MI and its standard error, nats: of one pair, or (P,) of many."""
 
-    mi: float
-    se: float
+    mi: Any
+    se: Any
 
 
 def few(codes: np.ndarray) -> bool:
@@ -45,66 +49,53 @@ def few(codes: np.ndarray) -> bool:
     return codes.max(initial=0) * _SAMPLES_PER_FREEDOM <= len(codes)
 
 
-def fits(levels_a: int, levels_b: int, n: int, n_strata: int = 1) -> bool:
-    """Whether n samples fill as many tables of so many values."""
+def fits(levels_a: Any, levels_b: Any, n: Any, n_strata: int = 1) -> Any:
+    """Whether n samples fill as many tables of so many values; numbers or arrays."""
     return (levels_a - 1) * (levels_b - 1) * n_strata * _SAMPLES_PER_FREEDOM <= n
 
 
-def mutual_information(a: np.ndarray, b: np.ndarray, c: np.ndarray | None = None) -> Found:
+def of_few_values(values_a: np.ndarray, values_b: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """Which pairs of n samples (P,) have few enough values for a table of their own levels."""
+    found: np.ndarray = fits(values_a, values_b, n) & (np.maximum(values_a, values_b) <= MOST)
+    return found
+
+
+def both_ways(counts: np.ndarray) -> BothWays:
+    """(P, 2, X, Y) counts of either half -> one estimate, in both directions and in all forms."""
+    mi, se = from_tables(counts.sum(axis=1, keepdims=True))
+    found = Found(mi, se, mi, mi, np.ones_like(mi))
+    return BothWays(found, found)
+
+
+def mutual_information(a: np.ndarray, b: np.ndarray, c: np.ndarray | None = None) -> Table:
     """I(A; B), or I(A; B | C), of (n,) columns of codes 0, 1, ...: a table in each stratum of C."""
-    n = a.size
-    total, scatter, variance = 0.0, 0.0, 0.0
-    mean_ratio, mean_square = 0.0, 0.0
-    for counts in _counts(a, b, c):
-        table = _filled(counts)
-        if min(table.shape) < 2:
-            continue
-        rows, columns, size = table.sum(1), table.sum(0), int(table.sum())
-        expected = _under_independence(rows, columns, size)
-        total += float(_functions(size).g[table].sum()) - expected.sum
-        scatter += expected.variance
-        there = table > 0
-        ratio = np.log(table[there] * (size / np.outer(rows, columns)[there]))
-        mean_ratio += float(table[there] @ ratio) / n
-        mean_square += float(table[there] @ ratio**2) / n
-        variance -= expected.squares / n
-    variance = max(variance + mean_square - mean_ratio**2, 0.0) / n + scatter / n**2
-    mi = _drawn_in(total / n, _DRAWN_IN * np.sqrt(scatter) / n)
+    found = from_tables(_counts(a, b, c)[None])
+    return Table(float(found.mi[0]), float(found.se[0]))
+
+
+def from_tables(counts: np.ndarray) -> Table:
+    """MI of P pairs: (P, C, A, B) counts over their values in each of C strata."""
+    n = counts.sum(axis=(1, 2, 3))
+    total, scatter, square = _sums(
+        np.ascontiguousarray(counts, dtype=np.int64), *_functions(int(n.max(initial=1)))
+    )
+    total, scatter, variance = (
+        total / n,
+        scatter / n**2,
+        np.maximum(square, 0.0) / n + scatter / n**2,
+    )
+    mi = _drawn_in(total, _DRAWN_IN * np.sqrt(scatter))
     # half-way between 0 and its own size, an estimate may be off by what it was drawn in
-    return Found(mi, float(np.hypot(np.sqrt(variance), total / n - mi)))
+    return Table(mi, np.hypot(np.sqrt(variance), total - mi))
 
 
-def _drawn_in(mi: float, scatter: float) -> float:
-    """An unbiased estimate drawn to 0 where it is no larger than its scatter there; hardly changed beyond.
+def _drawn_in(mi: np.ndarray, scatter: np.ndarray) -> np.ndarray:
+    """Unbiased estimates drawn to 0 where they are no larger than their scatter there; hardly changed beyond.
 
     Cut off at 0, estimates of independent pairs would have a mean above 0.
     """
-    return float(mi**3 / (mi**2 + scatter**2)) if mi else 0.0
-
-
-def _filled(table: np.ndarray) -> np.ndarray:
-    """(A, B) counts without empty rows and columns, neighbouring rare values joined."""
-    table = table[table.sum(1) > 0][:, table.sum(0) > 0]
-    return _joined(_joined(table).T).T
-
-
-def _joined(table: np.ndarray) -> np.ndarray:
-    """Rows of fewer than `_LEAST` samples joined with the next of them, as bins of the root of their samples.
-
-    A value that occurs once tells nothing of how the other side depends on it, its neighbourhood may:
-    most values of a continuous variable with an atom are such.
-    """
-    size = table.sum(1)
-    rare = size < _LEAST
-    if rare.sum() < 2:
-        return table
-    in_rare = size[rare]
-    width = max(_LEAST, int(np.ceil(np.sqrt(in_rare.sum()))))
-    # the last bin takes what is left over
-    group = np.minimum((np.cumsum(in_rare) - in_rare) // width, max(in_rare.sum() // width - 1, 0))
-    joined = np.zeros((int(group.max()) + 1, table.shape[1]), dtype=table.dtype)
-    np.add.at(joined, group, table[rare])
-    return np.concatenate([table[~rare], joined])
+    found: np.ndarray = mi**3 / np.maximum(mi**2 + scatter**2, 1e-300)
+    return found
 
 
 class _Functions(NamedTuple):
@@ -112,10 +103,12 @@ class _Functions(NamedTuple):
 
     Attributes:
         g: k G(k), 0 at 0; its mean over Poisson counts is nearly m log m. log_factorial: log k!.
+        log: of k, 0 at 0.
     """
 
     g: np.ndarray
     log_factorial: np.ndarray
+    log: np.ndarray
 
 
 def _functions(n: int) -> _Functions:
@@ -123,64 +116,132 @@ def _functions(n: int) -> _Functions:
     return _functions_below(1 << max(n + 1, 64).bit_length())
 
 
-@lru_cache
+@lru_cache(maxsize=8)
 def _functions_below(n: int) -> _Functions:
     k = np.arange(1.0, n)
     odd = np.where(k % 2 == 1, -0.5, 0.5)
     g = k * (psi(k) + odd * (psi((k + 1) / 2) - psi(k / 2)))
-    return _Functions(np.concatenate([[0.0], g]), gammaln(np.arange(n) + 1))
-
-
-class _Expected(NamedTuple):
-    """Sums over the cells of a table of given margins under independence.
-
-    Attributes:
-        sum: mean of sum g(n_ij). variance: of it, cells taken one by one, so up to twice too large where
-            most are rare. squares: mean of sum n_ij (log ratio)^2.
-    """
-
-    sum: float
-    variance: float
-    squares: float
-
-
-def _under_independence(rows: np.ndarray, columns: np.ndarray, n: int) -> _Expected:
-    """Exact where a cell expects few samples, by its moments elsewhere."""
-    (a, times_a), (b, times_b) = (np.unique(m, return_counts=True) for m in (rows, columns))
-    rows_a, columns_b = (v.ravel() for v in np.meshgrid(a, b, indexing="ij"))
-    a, b = rows_a / n, columns_b / n
-    weight = np.outer(times_a, times_b).ravel()
-    # what fixed margins leave of a cell's variance; the first powers add up to the degrees of freedom
-    free = (1 - a) * (1 - b)
-    m = a * b * n
-    v = m * free * n / (n - 1)
-    third = v * (1 - 2 * a) * (1 - 2 * b)
-    mean = (
-        m * np.log(m)
-        + v / (2 * m)
-        - third / (6 * m**2)
-        + (3 * v**2 + v) / (12 * m**3)
-        - 0.5
-        - (1 + v / m**2) / (12 * m)
+    first = np.zeros(1)
+    return _Functions(
+        np.concatenate([first, g]), gammaln(np.arange(n) + 1), np.concatenate([first, np.log(k)])
     )
-    variance, squares = 0.5 * free, free.copy()
-    few = m < _FEW
-    if few.any():
-        g, log_factorial = _functions(n)
-        a, b, m = rows_a[few, None], columns_b[few, None], m[few, None]
-        k = np.arange(_MOST_OF_FEW)
-        possible = (k >= a + b - n) & (k <= np.minimum(a, b))
-        at = np.where(possible, k, np.maximum(a + b - n, 0))
-        log_p = log_factorial[np.stack([a, n - a, b, n - b])].sum(0) - log_factorial[n]
-        log_p = log_p - sum(log_factorial[s] for s in (at, a - at, b - at, n - a - b + at))
-        p = np.where(possible, np.exp(log_p), 0.0)
-        mean[few] = p @ g[k]
-        off, away = g[k] - mean[few, None], k - m
-        along = (p * off * away).sum(1) ** 2 / np.maximum((p * away**2).sum(1), 1e-300)
-        # fixed margins take out what is linear in the counts
-        variance[few] = np.maximum((p * off**2).sum(1) - along, 0) / np.maximum(free[few], 1e-9)
-        squares[few] = (p * (k * np.log(np.maximum(k, 1) / m) ** 2)).sum(1)
-    return _Expected(float(weight @ mean), float(weight @ variance), float(weight @ squares))
+
+
+@njit(cache=True)
+def _sums(counts: Any, g: Any, log_factorial: Any, log: Any) -> Any:
+    """Of (P, C, A, B) counts, (P,) each: n I; its scatter under independence, squared, times n^2; and the
+    variance of the log ratio of a sample beyond what it is under independence."""
+    n_pairs = len(counts)
+    total, scatter, square = np.zeros(n_pairs), np.zeros(n_pairs), np.zeros(n_pairs)
+    for p in range(n_pairs):
+        n = counts[p].sum()
+        mean_ratio = mean_square = expected_square = 0.0
+        for stratum in range(counts.shape[1]):
+            table = _joined(_joined(counts[p, stratum]).T).T
+            if table.shape[0] < 2 or table.shape[1] < 2:
+                continue
+            rows, columns = table.sum(1), table.sum(0)
+            size = rows.sum()
+            mean, variance, squares = _under_independence(
+                rows, columns, size, g, log_factorial, log
+            )
+            total[p] -= mean
+            scatter[p] += variance
+            expected_square += squares
+            for a in range(table.shape[0]):
+                for b in range(table.shape[1]):
+                    k = table[a, b]
+                    if k > 0:
+                        total[p] += g[k]
+                        ratio = log[k] + log[size] - log[rows[a]] - log[columns[b]]
+                        mean_ratio += k * ratio
+                        mean_square += k * ratio**2
+        square[p] = (mean_square - expected_square) / n - (mean_ratio / n) ** 2
+    return total, scatter, square
+
+
+@njit(cache=True)
+def _joined(table: Any) -> Any:
+    """Rows without empty ones; those of fewer than `_LEAST` samples joined with the next of them, as bins of
+    the root of their samples.
+
+    A value that occurs once tells nothing of how the other side depends on it, its neighbourhood may:
+    most values of a continuous variable with an atom are such.
+    """
+    size = table.sum(1)
+    n_rare = in_rare = 0
+    for k in size:
+        if 0 < k < _LEAST:
+            n_rare += 1
+            in_rare += k
+    width = max(_LEAST, int(np.ceil(np.sqrt(in_rare))))
+    last = max(in_rare // width - 1, 0)  # takes what is left over
+    group = np.full(len(size), -1)
+    n_rows = 0
+    for a in range(len(size)):
+        if size[a] >= _LEAST or (n_rare < 2 and size[a] > 0):
+            group[a] = n_rows
+            n_rows += 1
+    before = 0
+    found = np.zeros((n_rows + (last + 1 if n_rare > 1 else 0), table.shape[1]), dtype=np.int64)
+    for a in range(len(size)):
+        if size[a] == 0:
+            continue
+        if group[a] < 0:
+            group[a] = n_rows + min(before // width, last)
+            before += size[a]
+        found[group[a]] += table[a]
+    return found
+
+
+@njit(cache=True)
+def _under_independence(
+    rows: Any, columns: Any, n: int, g: Any, log_factorial: Any, log: Any
+) -> tuple[float, float, float]:
+    """Sums over the entries of a table of given margins under independence, by its hypergeometric counts.
+
+    Returns:
+        Mean of sum g(n_ij). Variance of it, entries taken one by one, so up to twice too large where
+        most are rare. Mean of sum n_ij (log ratio)^2.
+
+    Exact where an entry expects few samples, by its moments elsewhere.
+    """
+    sum_mean = sum_variance = sum_squares = 0.0
+    for r in rows:
+        for c in columns:
+            m = r * c / n
+            # what fixed margins leave of the variance; the first powers add up to the degrees of freedom
+            free = (1 - r / n) * (1 - c / n)
+            if m >= _FEW:
+                v = m * free * n / (n - 1)
+                third = v * (1 - 2 * r / n) * (1 - 2 * c / n)
+                sum_mean += m * (log[r] + log[c] - log[n]) + v / (2 * m) - third / (6 * m**2)
+                sum_mean += (3 * v**2 + v) / (12 * m**3) - 0.5 - (1 + v / m**2) / (12 * m)
+                sum_variance += 0.5 * free
+                sum_squares += free
+                continue
+            least = max(r + c - n, 0)
+            first = (
+                log_factorial[r] + log_factorial[c] + log_factorial[n - r] + log_factorial[n - c]
+            )
+            first -= log_factorial[n] + log_factorial[least] + log_factorial[r - least]
+            first -= log_factorial[c - least] + log_factorial[n - r - c + least]
+            p = np.exp(first)
+            log_m = log[r] + log[c] - log[n]
+            mean = square = along = spread = squares = 0.0
+            for k in range(least, min(min(r, c), _MOST_OF_FEW) + 1):
+                mean += p * g[k]
+                square += p * g[k] ** 2
+                along += p * g[k] * (k - m)
+                spread += p * (k - m) ** 2
+                squares += p * k * (log[k] - log_m) ** 2
+                p *= (r - k) * (c - k) / ((k + 1.0) * (n - r - c + k + 1.0))
+            # fixed margins take out what is linear in the counts
+            left = square - mean**2 - along**2 / max(spread, 1e-300)
+            sum_mean += mean
+            sum_variance += max(left, 0.0) / max(free, 1e-9)
+            sum_squares += squares
+    return sum_mean, sum_variance, sum_squares
 
 
 def association(
@@ -189,8 +250,8 @@ def association(
     """p-value of: A and B are independent within every stratum of C; (n,) columns of codes.
 
     The statistic adds up observed less expected counts over strata and takes their covariance if the
-    samples of a stratum were dealt anew (Landis, Heyman & Koch 1978). They are, up to `most` times:
-    rare values make its limit, chi-square, a poor guide. p = (1 + beaten) / (1 + dealt), exact.
+    samples of a stratum were permuted anew (Landis, Heyman & Koch 1978). They are, up to `most` times:
+    rare values make its limit, chi-square, a poor guide. p = (1 + exceeded) / (1 + permuted), exact.
     """
     counts = _counts(a, b, c)
     of_a, of_b, n = counts.sum(2), counts.sum(1), counts.sum((1, 2))
@@ -208,16 +269,18 @@ def association(
         return found
 
     observed = statistic(counts.sum(0)[None])[0] * (1 - 1e-9)
-    beaten = dealt = 0
-    while dealt < most and beaten < ENOUGH:
-        size = min(most - dealt, max(2 * ENOUGH, 9 * dealt))
+    exceeded = permuted = 0
+    while permuted < most and exceeded < ENOUGH:
+        size = min(most - permuted, max(2 * ENOUGH, 9 * permuted))
         tables = [
             random_table(r, s).rvs(size, random_state=rng)
             for r, s in zip(of_a[alive], of_b[alive], strict=True)
         ]
-        beaten += int((statistic(counts[~alive].sum(0) + np.sum(tables, axis=0)) >= observed).sum())
-        dealt += size
-    return (1 + beaten) / (1 + dealt)
+        exceeded += int(
+            (statistic(counts[~alive].sum(0) + np.sum(tables, axis=0)) >= observed).sum()
+        )
+        permuted += size
+    return (1 + exceeded) / (1 + permuted)
 
 
 def _counts(a: np.ndarray, b: np.ndarray, c: np.ndarray | None) -> np.ndarray:

@@ -15,13 +15,14 @@ independence. All pairs of two blocks of variables come from one matrix product.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numba import njit
 
 from mmg_ray.estimator.pairs.estimates import shrunk
-from mmg_ray.estimator.ranks.rank_polynomials import ORDERS, Ranked
+from mmg_ray.estimator.ranks.rank_polynomials import ORDERS, Ranked, RankPolynomials
 from mmg_ray.schema import Cost
 
 ORDER = 5  # of either side; waves of higher order go with the first of the other
@@ -126,17 +127,54 @@ def _counted(chosen: np.ndarray) -> np.ndarray:
 
 
 def moments(x: Ranked, y: Ranked) -> Moments:
-    """One pair, in float64; arrays of shape ()."""
+    """One pair, in float64; arrays of shape (1,)."""
     n = len(x.value)
-    s2 = np.square(x.at_samples().T @ y.at_samples() / n)
-    orders = x.polynomials.n_orders, y.polynomials.n_orders
-    n_low, n_all = (_counted(of)[orders] for of in (_LOW, _used))
-    return Moments(
-        (n - 1) * (WEIGHTS * s2).sum(),
-        (_LOW * s2).sum() - n_low / (n - 1),
-        (_used * s2).sum() - n_all / (n - 1),
-        n_low,
+    orders = [np.array([side.polynomials.n_orders]) for side in (x, y)]
+    return _of_squares(np.square(x.at_samples().T @ y.at_samples() / n)[None], orders, n)
+
+
+def table_moments(
+    counts: np.ndarray,
+    x: Sequence[RankPolynomials],
+    y: Sequence[RankPolynomials],
+    i: np.ndarray,
+    j: np.ndarray,
+) -> Moments:
+    """Pairs x[i], y[j] of two blocks by (P, X, Y) counts of their n samples over their values, in float64."""
+    n = int(x[0].size.sum())
+    first, second = (
+        np.stack([np.pad(side.at, ((0, most - len(side.at)), (0, 0))) for side in block])
+        for block, most in zip((x, y), counts.shape[1:], strict=True)
     )
+    orders = [np.array([s.n_orders for s in block])[k] for block, k in ((x, i), (y, j))]
+    return _of_squares(_squares(counts, first, second, i, j) / n**2, orders, n)
+
+
+def _of_squares(s2: np.ndarray, orders: Sequence[np.ndarray], n: int) -> Moments:
+    """From (P, 14, 14) S_ab^2 of pairs of so many orders, (P,) of either variable."""
+    n_low, n_all = (_counted(of)[tuple(orders)] for of in (_LOW, _used))
+    sums = (np.einsum("pab,ab->p", s2, of) for of in (WEIGHTS, _LOW, _used.astype(float)))
+    statistic, low, every = sums
+    return Moments((n - 1) * statistic, low - n_low / (n - 1), every - n_all / (n - 1), n_low)
+
+
+@njit(cache=True)  # type: ignore[misc, unused-ignore]
+def _squares(counts: Any, x: Any, y: Any, i: Any, j: Any) -> Any:
+    """(P, 14, 14) squares of the sums of P_a P_b over (P, X, Y) counts, of the orders in use."""
+    found = np.zeros((len(counts), ORDERS, ORDERS))
+    inner = np.empty(ORDERS)
+    for p in range(len(counts)):
+        for a in range(counts.shape[1]):
+            inner[:] = 0.0
+            for b in range(counts.shape[2]):
+                if counts[p, a, b]:
+                    for k in range(ORDERS):
+                        inner[k] += counts[p, a, b] * y[j[p], b, k]
+            for k in range(ORDERS):
+                value = x[i[p], a, k]
+                for m in range(ORDERS if k == 0 else (ORDER if k < ORDER else 1)):
+                    found[p, k, m] += value * inner[m]
+    return found**2
 
 
 def linked_mi(chi_square: np.ndarray) -> np.ndarray:

@@ -38,6 +38,17 @@ def tabulate(
     return found
 
 
+def table_spearman(counts: np.ndarray) -> np.ndarray:
+    """(P,) Spearman's rho of (P, X, Y) counts over values of which neither variable has one alone."""
+    n = counts.sum(axis=(1, 2))[:, None]
+    scores = []
+    for size in (counts.sum(axis=2), counts.sum(axis=1)):
+        rank = np.cumsum(size, axis=1) - 0.5 * size - 0.5 * n
+        scores.append(rank / np.sqrt((size * rank**2).sum(axis=1, keepdims=True)))
+    found: np.ndarray = np.einsum("pxy,px,py->p", counts, *scores)
+    return found
+
+
 def _distinct(sides: Sequence[RankedVariable], n_bins: int) -> tuple[np.ndarray, np.ndarray]:
     """(U, n) levels of the sides that differ, and which is that of each."""
     distinct = {side.key: side for side in sides}

@@ -62,12 +62,14 @@ class RankedVariable:
     @cached_property
     def levels(self) -> np.ndarray:
         """(n,) codes of a scalar among the values that these samples have, 0, 1, ..."""
-        return np.unique(self.codes[:, 0], return_inverse=True)[1]
+        present = np.bincount(self.codes[:, 0]) > 0
+        found: np.ndarray = (np.cumsum(present) - 1)[self.codes[:, 0]]
+        return found
 
     @cached_property
     def n_levels(self) -> int:
         """Distinct values of a scalar."""
-        return int(self.levels.max()) + 1
+        return int(np.count_nonzero(np.bincount(self.codes[:, 0])))
 
     def quantised(self, n_bins: int) -> Levels:
         """A scalar as few levels, over which pairs are counted; made once for each number of bins."""

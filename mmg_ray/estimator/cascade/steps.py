@@ -1,0 +1,213 @@
+"""Tiers take the pairs of a tile in turn, each as far as its gate lets them; the last that took one stands."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from mmg_ray.config import EstimatorConfig
+from mmg_ray.estimator.cascade.columns import Columns
+from mmg_ray.estimator.cascade.denoisers import Known, Tier
+from mmg_ray.estimator.cascade.tile_pairs import TilePairs
+from mmg_ray.estimator.dependence import codetection
+from mmg_ray.estimator.pairs.directions import Directions, stack
+from mmg_ray.estimator.pairs.estimates import BothWays, Estimates, Found
+from mmg_ray.estimator.pairs.tables import tabulate
+from mmg_ray.estimator.ranks.ranked_variable import RankedVariable
+from mmg_ray.estimator.tiers import neighbours
+from mmg_ray.schema import Status, Stop
+
+_NEAR_NATS = 2.0  # below log n: there the grid of the ranks begins to show in an estimate
+_STACK_BYTES = 2**27  # of the scores of one stack
+_TABLE_BYTES = 2**25  # of the tables of one stack
+_LEVELS_APART = 16  # tables within so many levels are estimated together
+
+
+class Steps:
+    """What tiers do to the columns of the pairs of a tile."""
+
+    def __init__(
+        self, pairs: TilePairs, columns: Columns, cfg: EstimatorConfig, device: str
+    ) -> None:
+        self._pairs, self._columns, self._cfg, self._device = pairs, columns, cfg, device
+
+    def run(self, rows: np.ndarray, tiers: Sequence[Tier], last: Stop) -> None:
+        """Take pairs through tiers; each row says where it stopped and why."""
+        columns, cascade = self._columns, self._cfg.cascade
+        for tier in tiers:
+            if tier.enters is not None:
+                rows = self._let_in(rows, tier, tier.enters)
+            if tier.only is not None:
+                own = tier.only(*self._pairs.n_values(rows), columns.n_samples[rows])
+                self._estimate(rows[own], tier)
+                columns.stop(rows[own], last)
+                rows = rows[~own]
+                continue
+            fits = np.ones(len(rows), dtype=bool)
+            if tier.fits is not None:
+                fits = tier.fits(self._known(rows), cascade)
+            self._estimate(rows[fits], tier)
+            if tier.refined and cascade.fine_structure:
+                enough = columns.n_samples[rows] >= neighbours.MIN_SAMPLES
+                columns.put(rows[~fits & enough], neighbours.NAME)
+                self._refine(rows[columns.ok(rows) & enough])
+            rows = rows[columns.ok(rows)]
+        columns.stop(rows, last)
+
+    def raise_to_codetected(self, rows: np.ndarray) -> None:
+        """Where the MI of two rare variables being non-modal is more than was found, it is the estimate."""
+        columns = self._columns
+        mi, p_value = columns.numbers["mi_nats"][rows], columns.numbers["p_value"][rows]
+        higher = (columns.codetected_mi[rows] > mi) & (p_value <= self._cfg.cascade.p_value)
+        rows = rows[higher]
+        columns.put_one_number(
+            rows, codetection.NAME, columns.codetected_mi[rows], columns.codetected_se[rows]
+        )
+
+    def _known(self, rows: np.ndarray) -> Known:
+        columns = self._columns
+        return Known(
+            p_value=columns.numbers["p_value"][rows],
+            screen_mi=columns.screen_mi[rows],
+            plausible_mi=columns.plausible_mi[rows],
+            binned_p_value=columns.binned_p_value[rows],
+            binned_mi=columns.binned_mi[rows],
+            binned_most=columns.binned_most[rows],
+            mi_nats=columns.numbers["mi_nats"][rows],
+        )
+
+    def _let_in(self, rows: np.ndarray, tier: Tier, gate: Callable[..., np.ndarray]) -> np.ndarray:
+        """The pairs that a tier's gate lets in; the others stop."""
+        known, least = self._known(rows), self._cfg.cascade.p_value
+        enters = gate(known, self._cfg.cascade)
+        unseen = enters & (known.p_value > least)
+        for row, p_value in zip(rows[unseen].tolist(), known.binned_p_value[unseen], strict=True):
+            self._columns.note(row, f"seen in binned ranks (p = {p_value:.0e}), not by the p-value")
+        # what is significant and yet held back is too weak for more to be found
+        self._columns.stop(rows[~enters], tier.otherwise)
+        self._columns.stop(rows[~enters & (known.p_value <= least)], Stop.WEAK)
+        return rows[enters]
+
+    def _estimate(self, rows: np.ndarray, tier: Tier) -> None:
+        if tier.from_tables is not None:
+            self._from_tables(rows, tier, tier.from_tables)
+        elif tier.estimate is not None:
+            for part in self._parts(rows):
+                self._from_directions(part, tier.name, tier.estimate)
+
+    # --- scalar pairs
+
+    def _from_tables(
+        self, rows: np.ndarray, tier: Tier, estimate: Callable[[np.ndarray], BothWays]
+    ) -> None:
+        """Scalar pairs by their tables of counts, those of like size together; strong ones again."""
+        by_shape: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for row in rows.tolist():
+            a, b = (len(v.quantised(tier.n_bins).size) for v in self._pairs[row])
+            by_shape[_rounded(a), _rounded(b)].append(row)
+        for (n_x, n_y), members in by_shape.items():
+            size = max(1, _TABLE_BYTES // (8 * n_x * n_y))
+            for start in range(0, len(members), size):
+                part = members[start : start + size]
+                both = [self._pairs[row] for row in part]
+                found = estimate(tabulate(both, tier.n_bins, (n_x, n_y)))
+                self._combine(np.array(part), tier.name, found.y_given_x, found.x_given_y)
+        if tier.from_samples is not None:
+            strong = self._columns.numbers["mi_nats"][rows] > tier.strong_nats
+            for row in rows[strong & self._columns.ok(rows)].tolist():
+                first, second = self._pairs.of_fewer_samples(row, self._columns)
+                found = tier.from_samples(first.levels, second.levels, first.half)
+                ways = found.y_given_x, found.x_given_y
+                self._combine(np.array([row]), tier.name, *ways, n=first.n)
+
+    def _refine(self, rows: np.ndarray) -> None:
+        """Raise the estimates of pairs, by what a fit hides and by what nearest neighbours see more."""
+        columns = self._columns
+        mi, se, gap = (columns.numbers[name] for name in ("mi_nats", "se_nats", "gap"))
+        for row in rows.tolist():
+            u, v = (ranked.uniform for ranked in self._pairs.of_fewer_samples(row, columns))
+            n_draws = max(len(u), len(v))  # a variable without ties has one way to rank it
+            u, v = (np.broadcast_to(draws, (n_draws, draws.shape[1])) for draws in (u, v))
+            unsure, at_least = max(mi[row] - gap[row], 0.0), columns.binned_mi[row]
+            n = int(columns.n_samples[row])
+            found = neighbours.refine(u, v, mi[row], se[row], unsure, at_least, n)
+            mi[row], se[row] = min(found.mi, np.log(u.shape[1])), found.se
+            if found.share > 0.5:
+                columns.put(np.array([row]), neighbours.NAME)
+
+    # --- pairs by their samples
+
+    def _parts(self, rows: np.ndarray) -> Iterator[np.ndarray]:
+        """Rows of like dimensions, with or without ties, in stacks that memory holds."""
+        by_shape: dict[tuple[int, int, bool], list[int]] = defaultdict(list)
+        for row in rows.tolist():
+            a, b = self._pairs[row]
+            by_shape[a.dim, b.dim, a.tied or b.tied].append(row)
+        for (dim_a, dim_b, tied), members in by_shape.items():
+            per_sample = 8 * 2 * (5 if tied else 2) * (dim_a + dim_b)
+            per_pair = per_sample * int(self._columns.n_samples[members].max())
+            size = max(1, _STACK_BYTES // per_pair)
+            for start in range(0, len(members), size):
+                yield np.array(members[start : start + size])
+
+    def _from_directions(
+        self,
+        rows: np.ndarray,
+        name: str,
+        estimate: Callable[[Directions, EstimatorConfig], Estimates],
+    ) -> None:
+        """Both directions of some pairs of one shape by one denoiser."""
+
+        def directions(targets: list[RankedVariable], sources: list[RankedVariable]) -> Found:
+            batch = stack(targets, sources, self._device)
+            e = estimate(batch, self._cfg)
+            values = (e.mi, e.standard_error(batch.n), e.direct, e.orthogonal, e.ess)
+            return Found(*(v.double().cpu().numpy() for v in values))
+
+        first, second = map(list, zip(*(self._pairs[row] for row in rows.tolist()), strict=True))
+        if first[0].dim == second[0].dim:
+            both = directions([*second, *first], [*first, *second])
+            ij, ji = (both.take(half) for half in np.arange(2 * len(rows)).reshape(2, -1))
+        else:
+            ij, ji = directions(second, first), directions(first, second)
+        self._combine(rows, name, ij, ji)
+
+    def _combine(
+        self, rows: np.ndarray, name: str, ij: Found, ji: Found, n: int | None = None
+    ) -> None:
+        """Both directions, from all samples or n of them -> one estimate with its standard error."""
+        columns = self._columns
+        finite = np.isfinite(np.stack([ij.mi, ji.mi, ij.se, ji.se])).all(axis=0)
+        for row in rows[~finite].tolist():
+            columns.refuse(row, Status.DIVERGED, self._pairs.names(row))
+        scalar = np.isfinite(columns.numbers["spearman"][rows])
+        # ranks of n samples cannot show more than log n
+        most = np.where(scalar, np.log(n or columns.n_samples[rows]), np.inf)
+        ij, ji = ij.at_most(most), ji.at_most(most)
+        rows, ij, ji = rows[finite], ij.take(finite), ji.take(finite)
+        better = Found(*(np.where(ij.mi >= ji.mi, a, b) for a, b in zip(ij, ji, strict=True)))
+        columns.put(
+            rows,
+            name,
+            mi_nats=np.maximum(better.mi, 0.0),
+            se_nats=better.se,
+            mi_ij=ij.mi,
+            mi_ji=ji.mi,
+            gap=better.direct,
+            orthogonal=better.orthogonal,
+            ess=better.ess,
+        )
+        near = better.mi > most[finite] - _NEAR_NATS  # of groups never: theirs is infinite
+        for row in rows[near].tolist():
+            used = n or int(columns.n_samples[row])
+            columns.note(
+                row,
+                f"{used} samples show at most {np.log(used):.1f} nats: the MI may be more or less",
+            )
+
+
+def _rounded(n_levels: int) -> int:
+    """Levels to a multiple, so that tables of like size are of one shape."""
+    return -(-n_levels // _LEVELS_APART) * _LEVELS_APART

@@ -1,0 +1,171 @@
+"""Tests of the pairs of a tile: p-values, and what gates look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from mmg_ray.config import EstimatorConfig
+from mmg_ray.estimator.cascade.columns import Columns
+from mmg_ray.estimator.cascade.tile_pairs import TilePairs
+from mmg_ray.estimator.dependence import (
+    binned_ranks,
+    codetection,
+    nulls,
+    permutation_law,
+    screen,
+)
+from mmg_ray.estimator.pairs.tables import table_spearman, tabulate
+from mmg_ray.estimator.ranks.levels import MOST
+from mmg_ray.estimator.ranks.ranked_variable import RankedVariable
+
+_FROM_TABLES = 4000  # samples
+_TABLE_BYTES = 2**25  # of the tables of some pairs
+
+
+def test_scalars(
+    pairs: TilePairs,
+    rows: np.ndarray,
+    of_many_values: np.ndarray,
+    columns: Columns,
+    fine_structure: bool,
+    device: str,
+) -> None:
+    """Test every scalar pair, and estimate its MI as if it were weak.
+
+    What no moments show, bins and co-detection, is looked for in pairs that no table of their own values
+    is for, `of_many_values` (R,).
+    """
+    whole = pairs.complete[rows]
+    # counting pays where samples are many
+    by_tables = whole & ~of_many_values & (columns.n_samples[rows] >= _FROM_TABLES)
+    if by_tables.any():
+        block = Block.of(pairs, rows[by_tables])
+        _put(block, _by_tables(block), columns)
+    if (whole & ~by_tables).any():
+        block = Block.of(pairs, rows[whole & ~by_tables])
+        _put(block, _by_samples(block, device), columns)
+        _beyond_moments(block.take(of_many_values[whole & ~by_tables]), columns, fine_structure)
+    for k in np.flatnonzero(~whole).tolist():
+        block = Block.one(int(rows[k]), *pairs[int(rows[k])])
+        _put(block, _by_samples(block, device), columns)
+        if of_many_values[k]:
+            _beyond_moments(block, columns, fine_structure)
+
+
+class Block(NamedTuple):
+    """P pairs left[i], right[j], all over the same samples, and their (P,) rows in the tile."""
+
+    rows: np.ndarray
+    left: Sequence[RankedVariable]
+    right: Sequence[RankedVariable]
+    i: np.ndarray
+    j: np.ndarray
+
+    @classmethod
+    def of(cls, pairs: TilePairs, rows: np.ndarray) -> Block:
+        """Pairs without missing values."""
+        first, i = np.unique(pairs.pairs[rows, 0], return_inverse=True)
+        second, j = np.unique(pairs.pairs[rows, 1], return_inverse=True)
+        left, right = ([pairs.variable(v) for v in of.tolist()] for of in (first, second))
+        return cls(rows, left, right, i, j)
+
+    @classmethod
+    def one(cls, row: int, a: RankedVariable, b: RankedVariable) -> Block:
+        return cls(np.array([row]), [a], [b], np.zeros(1, int), np.zeros(1, int))
+
+    def take(self, chosen: np.ndarray) -> Block:
+        """Some of the pairs."""
+        return self._replace(rows=self.rows[chosen], i=self.i[chosen], j=self.j[chosen])
+
+
+class _Rank(NamedTuple):
+    """Moments and Spearman's rho of P pairs."""
+
+    moments: screen.Moments
+    spearman: np.ndarray
+
+
+def _by_samples(block: Block, device: str) -> _Rank:
+    """By one product of either side of the block."""
+    x, y = ([v.ranked for v in side] for side in (block.left, block.right))
+    if len(block.rows) == 1:
+        found = screen.moments(x[0], y[0])
+    else:
+        found = screen.Moments(*(v[block.i, block.j] for v in screen.block_moments(x, y, device)))
+    a, b = (np.stack([v.standard_midranks for v in side]) for side in (block.left, block.right))
+    return _Rank(found, (a @ b.T)[block.i, block.j] / len(x[0].value))
+
+
+def _by_tables(block: Block) -> _Rank:
+    """By the tables of pairs of few values, some at a time."""
+    x, y = ([v.ranked.polynomials for v in side] for side in (block.left, block.right))
+    shape = max(len(v.size) for v in x), max(len(v.size) for v in y)
+    size = max(1, _TABLE_BYTES // (8 * shape[0] * shape[1]))
+    moments, spearman = [], []
+    for start in range(0, len(block.rows), size):
+        i, j = block.i[start : start + size], block.j[start : start + size]
+        pairs = [(block.left[a], block.right[b]) for a, b in zip(i, j, strict=True)]
+        counts = tabulate(pairs, MOST, shape).sum(axis=1)
+        moments.append(screen.table_moments(counts, x, y, i, j))
+        spearman.append(table_spearman(counts))
+    return _Rank(
+        screen.Moments(*map(np.concatenate, zip(*moments, strict=True))), np.concatenate(spearman)
+    )
+
+
+def _put(block: Block, found: _Rank, columns: Columns) -> None:
+    """P-values and weak MI of what was found of a block."""
+    x, y = ([v.ranked for v in side] for side in (block.left, block.right))
+    rows, n = block.rows, len(x[0].value)
+    moments = found.moments
+    p_value, scatter = np.full(len(rows), np.nan), np.sqrt(2 * moments.n_low) / n
+    if n >= screen.MIN_SAMPLES:
+        tests = permutation_law.test(moments.statistic, x, y, block.i, block.j)
+        p_value, scatter = tests.p_value, scatter * np.sqrt(np.maximum(tests.inflation, 1.0))
+    mi, se = screen.weak_mi(moments.chi_square, n, scatter)
+    columns.screen_mi[rows] = screen.linked_mi(moments.all_orders)
+    columns.plausible_mi[rows] = screen.plausible_mi(moments.all_orders, n)
+    columns.put_one_number(rows, "screen", mi, se)
+    columns.put(rows, "screen", p_value=p_value, spearman=np.clip(found.spearman, -1.0, 1.0))
+
+
+def _beyond_moments(block: Block, columns: Columns, fine_structure: bool) -> None:
+    """Ranks in bins if asked for; of pairs of two rare variables the MI of both being non-modal."""
+    if fine_structure and len(block.rows):
+        x, y = ([v.binned for v in side] for side in (block.left, block.right))
+        columns.put_binned(block.rows, binned_ranks.pairs(x, y, block.i, block.j))
+    rare = [np.array([v.non_modal is not None for v in side]) for side in (block.left, block.right)]
+    chosen = block.take(rare[0][block.i] & rare[1][block.j])
+    if not len(chosen.rows):
+        return
+    (first, i), (second, j) = (np.unique(k, return_inverse=True) for k in (chosen.i, chosen.j))
+    there = [
+        np.stack([np.asarray(side[k].non_modal, dtype=np.float32) for k in of])
+        for side, of in ((chosen.left, first), (chosen.right, second))
+    ]
+    both = (there[0] @ there[1].T)[i, j].astype(np.float64)
+    a, b = (v.sum(axis=1, dtype=np.float64)[k] for v, k in zip(there, (i, j), strict=True))
+    mi, se = codetection.mutual_information(both, a, b, there[0].shape[1])
+    columns.codetected_mi[chosen.rows], columns.codetected_se[chosen.rows] = mi, se
+
+
+def test_by_shifts(
+    pairs: TilePairs,
+    scalars: np.ndarray,
+    vectors: np.ndarray,
+    columns: Columns,
+    cfg: EstimatorConfig,
+) -> None:
+    """P-values where the screen has none: groups, too few samples, and all pairs of series."""
+    p_value, n_effective = (columns.numbers[k] for k in ("p_value", "n_effective"))
+    series = cfg.nulls.kind != "permutation"
+    if not series:
+        scalars = scalars[np.isnan(p_value[scalars])]
+    for row in np.concatenate([scalars, vectors]).tolist():
+        found = nulls.test(*pairs[row], cfg.nulls, cfg.seed)
+        p_value[row] = found.p_value
+        if series:
+            n_effective[row] = found.n_effective

@@ -1,0 +1,126 @@
+"""The pairs of a tile: which can be estimated, and the ranked variables that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from mmg_ray.config import EstimatorConfig
+from mmg_ray.estimator.cascade.columns import Columns
+from mmg_ray.estimator.ranks import marginals
+from mmg_ray.estimator.ranks.ranked_variable import RankCache, RankedVariable
+from mmg_ray.schema import Status, Variable
+
+_SAMPLES_PER_DIMENSION = 2  # below it a covariance matrix says more of the noise than of the data
+_MOST_SAMPLES = 5000  # that are used where tables are not enough
+
+Both = tuple[RankedVariable, RankedVariable]
+
+
+class TilePairs:
+    """(P, 2) pairs of variables, each over the samples that both have.
+
+    Attributes:
+        complete: (P,) pairs of scalars without missing values: all over the same samples.
+    """
+
+    def __init__(
+        self,
+        variables: Mapping[int, Variable],
+        pairs: np.ndarray,
+        cfg: EstimatorConfig,
+        identity: np.ndarray | None,
+    ) -> None:
+        self._variables = {
+            index: replace(v, codes=marginals.distinct_coordinates(v.codes)) if v.dim > 1 else v
+            for index, v in variables.items()
+        }
+        self.pairs, self._min_samples = pairs, cfg.min_samples
+        self.cache = RankCache(cfg.seed, identity)
+        self.complete: np.ndarray = np.zeros(len(pairs), dtype=bool)
+        self._apart: dict[int, Both] = {}  # of all other pairs that are not refused
+
+    def __getitem__(self, row: int) -> Both:
+        if row in self._apart:
+            return self._apart[row]
+        i, j = self.pairs[row].tolist()
+        return self.variable(i), self.variable(j)
+
+    def variable(self, index: int) -> RankedVariable:
+        """One without missing values."""
+        return self.cache.of(self._variables[index])
+
+    def names(self, row: int) -> str:
+        """Of both variables."""
+        return " - ".join(self._variables[int(index)].name for index in self.pairs[row])
+
+    def sort(self, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
+        """Refuse the pairs without a value; the rows of scalar pairs, and of pairs with a group."""
+        needed = max(self._min_samples, 2 * _SAMPLES_PER_DIMENSION)
+        whole = [
+            index
+            for index, v in self._variables.items()
+            if v.dim == 1 and v.status is Status.OK and v.n_samples >= needed
+            if not (v.codes == marginals.MISSING).any() and self.cache.of(v).varies
+        ]
+        # complete pairs of scalars, nearly all of most tables, need no look one by one
+        self.complete = np.asarray(np.isin(self.pairs, whole).all(axis=1))
+        if self.complete.any():
+            columns.n_samples[self.complete] = self._variables[whole[0]].n_samples
+        for row in np.flatnonzero(~self.complete).tolist():
+            both = self._examine(row, columns)
+            if both is not None:
+                self._apart[row] = both
+        holed: list[int] = []
+        vectors: list[int] = []
+        for row, (a, b) in self._apart.items():
+            (holed if a.dim == b.dim == 1 else vectors).append(row)
+        scalars = np.concatenate([np.flatnonzero(self.complete), np.array(holed, dtype=np.int64)])
+        return scalars, np.array(vectors, dtype=np.int64)
+
+    def _examine(self, row: int, columns: Columns) -> Both | None:
+        """A pair over the samples that both have; None where it gets a status."""
+        a, b = (self._variables[int(index)] for index in self.pairs[row])
+        present = ~((a.codes == marginals.MISSING).any(1) | (b.codes == marginals.MISSING).any(1))
+        n = int(present.sum())
+        columns.n_samples[row] = n
+        for variable in (a, b):
+            if variable.status is not Status.OK:
+                columns.refuse(row, variable.status, variable.name)
+                return None
+        needed = max(self._min_samples, _SAMPLES_PER_DIMENSION * (a.dim + b.dim))
+        if n < needed:
+            what = f"{n} complete samples of the {needed} needed"
+            columns.refuse(row, Status.TOO_FEW_SAMPLES, what)
+            return None
+        both = self.cache.of(a, present), self.cache.of(b, present)
+        for variable, ranked in zip((a, b), both, strict=True):
+            if not ranked.varies:
+                what = f"{variable.name}, in the {n} samples that both have"
+                columns.refuse(row, Status.CONSTANT, what)
+                return None
+        return both
+
+    def of_fewer_samples(self, row: int, columns: Columns) -> Both:
+        """A scalar pair over at most `_MOST_SAMPLES` of its samples; its row says so of fewer."""
+        n = int(columns.n_samples[row])
+        if n <= _MOST_SAMPLES:
+            return self[row]
+        a, b = (self._variables[int(index)] for index in self.pairs[row])
+        present = ((a.codes != marginals.MISSING) & (b.codes != marginals.MISSING))[:, 0]
+        chosen = self.cache.at_most(_MOST_SAMPLES, present)
+        columns.note(row, f"from {_MOST_SAMPLES} of the {n} samples, as is its standard error")
+        return self.cache.of(a, chosen), self.cache.of(b, chosen)
+
+    def n_values(self, rows: np.ndarray) -> np.ndarray:
+        """(2, R) distinct values of both variables of scalar pairs."""
+        found = np.empty((2, len(rows)), dtype=np.int64)
+        whole = self.complete[rows]
+        distinct, place = np.unique(self.pairs[rows[whole]], return_inverse=True)
+        count = np.array([self.variable(int(v)).n_levels for v in distinct], dtype=np.int64)
+        found[:, whole] = count[place].reshape(-1, 2).T
+        for k in np.flatnonzero(~whole).tolist():
+            found[:, k] = [ranked.n_levels for ranked in self[int(rows[k])]]
+        return found
