@@ -74,8 +74,8 @@ class Columns:
     def widen(self) -> None:
         """Standard errors take samples as independent; those of a series are fewer than they seem."""
         n_effective = self.numbers["n_effective"]
-        ratio = self.n_samples / np.where(np.isnan(n_effective), self.n_samples, n_effective)
-        self.numbers["se_nats"] *= np.sqrt(ratio, where=ratio > 0, out=np.ones_like(ratio))
+        known = np.isfinite(n_effective)
+        self.numbers["se_nats"][known] *= np.sqrt(self.n_samples[known] / n_effective[known])
 
     def _place(self, name: str) -> int:
         """Where a denoiser stands among the names of this tile."""
