@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial import cKDTree
+from numba import njit
 from scipy.special import digamma
 
 NAME = "neighbours"  # of the rows that are theirs rather than the spline's
@@ -90,33 +90,115 @@ def _local(u: np.ndarray, v: np.ndarray) -> Local:
     return Local(mi + fall, ratio.std() / root, fall)
 
 
-def _log_ratios(u: np.ndarray, v: np.ndarray) -> list[np.ndarray]:
-    """(n,) log density ratios of each sample, for boxes of each number of neighbours."""
+def _log_ratios(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """(3, n) log density ratios of each sample, for boxes of each number of neighbours."""
     n = len(u)
-    points = np.stack([u, v], axis=1)
-    sizes = (*_SMALL, _LARGE)
-    distances = cKDTree(points).query(points, k=[k + 1 for k in sizes], p=np.inf)[0]
-    counts = _Counts(u), _Counts(v)
     psi = digamma(np.arange(1, n + 1))
-    return [
-        psi[k - 1] + psi[n - 1] - sum(psi[np.maximum(side.within(d), 1) - 1] for side in counts)
-        for k, d in zip(sizes, distances.T, strict=True)
-    ]
+    sizes = np.array([*_SMALL, _LARGE])
+    inside = _distances(u, v, sizes) * (1 - 1e-12)
+    of_ranks = _psi_within(u, inside, psi) + _psi_within(v, inside, psi)
+    found: np.ndarray = (psi[sizes - 1] + psi[n - 1])[:, None] - of_ranks
+    return found
 
 
-class _Counts:
-    """How many others are nearer than a distance; on ranks no search is needed."""
+@njit(cache=True)
+def _distances(u: np.ndarray, v: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """(K, n) larger of the two differences to the k-th nearest other sample, for the ascending (K,) k.
 
-    def __init__(self, u: np.ndarray) -> None:
-        self._u, self._ordered = u, np.append(np.sort(u), np.inf)
+    Strips of u hold equally many samples, in the order of v. From a sample's place in a strip those nearest
+    in v are looked at, up and down, while any may be among the nearest: since v is uniform too, these are few
+    whatever the dependence.
+    """
+    n, most = len(u), sizes[-1]
+    n_strips = max(1, int(np.sqrt(n / most)))
+    by_u, order_v = np.argsort(u), np.argsort(v)
+    first = np.array([s * n // n_strips for s in range(n_strips + 1)])
+    strip = np.empty(n, np.int64)
+    for s in range(n_strips):
+        strip[by_u[first[s] : first[s + 1]]] = s
+    filled = first[:-1].copy()
+    a, b, sample = np.empty(n), np.empty(n), np.empty(n, np.int64)
+    for i in order_v:
+        k = filled[strip[i]]
+        filled[strip[i]] += 1
+        a[k], b[k], sample[k] = u[i], v[i], i
+    lowest, highest = np.empty(n_strips), np.empty(n_strips)
+    for s in range(n_strips):
+        lowest[s], highest[s] = u[by_u[first[s]]], u[by_u[first[s + 1] - 1]]
+    out = np.empty((len(sizes), n))
+    nearest = np.empty(most)
+    for s in range(n_strips):
+        # the place between those below and those above in v, in this strip and those beside it
+        place = first[:-1].copy()
+        for k in range(first[s], first[s + 1]):
+            nearest[:] = np.inf
+            _look(a, b, first[s], k, k + 1, first[s + 1], a[k], b[k], nearest)
+            for step in (-1, 1):
+                t = s + step
+                while 0 <= t < n_strips:
+                    apart = a[k] - highest[t] if step < 0 else lowest[t] - a[k]
+                    if apart >= nearest[-1]:
+                        break
+                    if b[k] > b[first[t]] and place[t] == first[t]:
+                        place[t] += np.searchsorted(b[first[t] : first[t + 1]], b[k])
+                    while place[t] < first[t + 1] and b[place[t]] < b[k]:
+                        place[t] += 1
+                    _look(a, b, first[t], place[t], place[t], first[t + 1], a[k], b[k], nearest)
+                    t += step
+            for j in range(len(sizes)):
+                out[j, sample[k]] = nearest[sizes[j] - 1]
+    return out
 
-    def within(self, distance: np.ndarray) -> np.ndarray:
-        """(n,) values at less than these (n,) distances from each, itself included."""
-        inside = distance * (1 - 1e-12)
-        return self._below(self._u + inside) - self._below(self._u - inside)
 
-    def _below(self, value: np.ndarray) -> np.ndarray:
-        # the k-th of n values lies in the k-th of n cells
-        n = len(self._u)
-        cell = np.clip((value * n).astype(np.int64), 0, n)
-        return cell + (self._ordered[cell] < value)
+@njit(cache=True)
+def _look(
+    a: np.ndarray,
+    b: np.ndarray,
+    begin: int,
+    below: int,
+    above: int,
+    end: int,
+    x: float,
+    y: float,
+    nearest: np.ndarray,
+) -> None:
+    """Put distances from (x, y) among the `nearest`, ascending: of places before `below` and from `above`."""
+    k = below - 1
+    while k >= begin and y - b[k] < nearest[-1]:
+        _insert(max(abs(a[k] - x), y - b[k]), nearest)
+        k -= 1
+    k = above
+    while k < end and b[k] - y < nearest[-1]:
+        _insert(max(abs(a[k] - x), b[k] - y), nearest)
+        k += 1
+
+
+@njit(cache=True)
+def _insert(distance: float, nearest: np.ndarray) -> None:
+    if distance >= nearest[-1]:
+        return
+    k = len(nearest) - 1
+    while k > 0 and nearest[k - 1] > distance:
+        nearest[k] = nearest[k - 1]
+        k -= 1
+    nearest[k] = distance
+
+
+@njit(cache=True)
+def _psi_within(u: np.ndarray, inside: np.ndarray, psi: np.ndarray) -> np.ndarray:
+    """(K, n) psi of how many samples, itself included, are at less than `inside` (K, n) from each.
+
+    The k-th of n ranks lies in the k-th of n intervals, so that no search is needed.
+    """
+    n = len(u)
+    ordered = np.append(np.sort(u), np.inf)
+    out = np.empty_like(inside)
+    for j in range(len(inside)):
+        for i in range(n):
+            high, low = u[i] + inside[j, i], u[i] - inside[j, i]
+            k = min(max(int(high * n), 0), n)
+            count = k + (ordered[k] < high)
+            k = min(max(int(low * n), 0), n)
+            count -= k + (ordered[k] < low)
+            out[j, i] = psi[max(count, 1) - 1]
+    return out

@@ -36,9 +36,9 @@ from mmg_ray.schema import Cost
 __all__ = ["STRONG_NATS", "direct", "gap_curve", "warped", "warped_samples"]
 
 STRONG_NATS = 2.0  # from which levels are too coarse to show how close a pair is
-_RESIDUAL, _RESIDUAL_LEVELS = Shape(8, 8, 40), 8
+_RESIDUAL, _RESIDUAL_LEVELS = Shape(8, 8, 40), 4
 _FINE = Shape(12, 12, 90)
-_FINE_PENALTIES = (10**-5.5, 10**-4.5, 10**-3.5, 10**-2.5, 10**-1.5)
+_FINE_PENALTIES = (10**-5.5, 10**-4.5, 10**-3.5, 10**-2.5)
 _FINE_SAMPLES = 200
 _LARGE = 0.04  # nats of correction above which finer functions may find more
 _PAIRS = 32  # at once

@@ -344,7 +344,8 @@ def residuals(
     return residual, others, log_ratio
 
 
-_BUCKETS = 4096
+_CELLS = 4096  # of 0..1, from whose edges a row of the tables is looked for
+_FULL = 64  # numbers in a bucket, from which they are not sorted one by one
 _PLACES_PER_SPACING = 8  # of the samples of an entry, at least
 _GOLDEN = 0.5 * (np.sqrt(5.0) - 1)
 
@@ -373,6 +374,7 @@ def spacings(
         uniform: (rows,) Phi at the rows of the tables. log_ratio: (M,) added to, of these directions.
         row: (M,) of the tables: replaced by that of a residual's own normal score.
     """
+    at_or_above = np.searchsorted(uniform, np.arange(_CELLS + 1) / _CELLS)
     for s in range(start.shape[0]):
         begin, end = start[s, 0], start[s, -1]
         lightest = span[s] / _PLACES_PER_SPACING
@@ -440,7 +442,9 @@ def spacings(
         for k in range(end - begin):
             # samples near the ends share their outermost spacing: correct to the mean of all
             log_ratio[begin + k] += own[k] + mean - mean_own
-            r = np.searchsorted(uniform, share[k])
+            r = at_or_above[int(share[k] * _CELLS)]
+            while r < len(uniform) - 1 and uniform[r] < share[k]:
+                r += 1
             if r > 0 and share[k] - uniform[r - 1] < uniform[r] - share[k]:
                 r -= 1
             row[begin + k] = r
@@ -450,24 +454,26 @@ def spacings(
 def _ascending(u: np.ndarray) -> np.ndarray:
     """Order of (m,) numbers in 0..1, by buckets: those of residuals are nearly equally full."""
     m = len(u)
-    first = np.zeros(_BUCKETS + 1, np.int64)
-    bucket = np.empty(m, np.int64)
+    first = np.zeros(m + 1, np.int64)
     for k in range(m):
-        bucket[k] = min(int(u[k] * _BUCKETS), _BUCKETS - 1)
-        first[bucket[k] + 1] += 1
-    fullest = 0
-    for b in range(_BUCKETS):
-        fullest = max(fullest, first[b + 1])
+        first[min(int(u[k] * m), m - 1) + 1] += 1
+    for b in range(m):
         first[b + 1] += first[b]
-    if fullest > 128:
-        return np.argsort(u, kind="mergesort")
-    order = np.empty(m, np.int64)
-    filled = first.copy()
+    order, value = np.empty(m, np.int64), np.empty(m)
+    filled = first[:-1].copy()
     for k in range(m):
-        j = filled[bucket[k]]
-        filled[bucket[k]] += 1
-        while j > first[bucket[k]] and u[order[j - 1]] > u[k]:
-            order[j] = order[j - 1]
-            j -= 1
-        order[j] = k
+        b = min(int(u[k] * m), m - 1)
+        order[filled[b]], value[filled[b]] = k, u[k]
+        filled[b] += 1
+    for b in range(m):
+        begin, end = first[b], first[b + 1]
+        if end - begin > _FULL:
+            order[begin:end] = order[begin:end][np.argsort(value[begin:end], kind="mergesort")]
+            continue
+        for k in range(begin + 1, end):
+            at, own, j = value[k], order[k], k
+            while j > begin and value[j - 1] > at:
+                value[j], order[j] = value[j - 1], order[j - 1]
+                j -= 1
+            value[j], order[j] = at, own
     return order

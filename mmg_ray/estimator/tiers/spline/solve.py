@@ -13,6 +13,8 @@ from numba import njit
 _BLOCK = 64
 RIDGE = np.float32(1e-3)
 _ROWS = 4  # of a factor that are updated together
+# times its own square mean: the penalty from which a function is left out, as it keeps a thirtieth of its moment
+_VANISHING = 30.0
 
 
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
@@ -23,7 +25,8 @@ def cross_fitted(
 
     Args:
         gram: (2, E, S) distinct entries of the Gram matrix of each half. right: (2, F, S).
-        entry: (F, F) place of each Gram entry. penalties: (L, F) added to the diagonal, and the ridge.
+        entry: (F, F) place of each Gram entry. penalties: (L, F) added to the diagonal, and the ridge;
+            ascending along F: functions from the first that vanishes are left out.
 
     Returns:
         beta (2, L, F, S), 0 where a matrix is not positive definite; and (L, S) each: the mean gain
@@ -52,26 +55,29 @@ def cross_fitted(
                         packed[h, k, s] = gram[h, entry[i, j], first + s]
                     k += 1
         for p in range(n_penalties):
+            n_kept = n_functions
+            while n_kept > 1 and penalties[p, n_kept - 1] > _VANISHING:
+                n_kept -= 1
             for h in range(2):
-                factor[:] = packed[h]
-                for i in range(n_functions):
+                factor[: n_kept * (n_kept + 1) // 2] = packed[h, : n_kept * (n_kept + 1) // 2]
+                for i in range(n_kept):
                     d = i * (i + 1) // 2 + i
                     for s in range(width):
                         factor[d, s] += penalties[p, i] + RIDGE
-                _factor(factor, n_functions, failed)
-                for i in range(n_functions):
+                _factor(factor, n_kept, failed)
+                for i in range(n_kept):
                     for s in range(width):
                         solution[i, s] = right[h, i, first + s]
-                _solve(factor, n_functions, solution)
-                for i in range(n_functions):
+                _solve(factor, n_kept, solution)
+                for i in range(n_kept):
                     for s in range(width):
                         beta[h, p, i, first + s] = np.float32(0.0) if failed[s] else solution[i, s]
             for h in range(2):
-                for i in range(n_functions):
+                for i in range(n_kept):
                     for s in range(width):
                         solution[i, s] = beta[h, p, i, first + s]
-                _times(packed[1 - h], n_functions, solution, times)
-                for i in range(n_functions):
+                _times(packed[1 - h], n_kept, solution, times)
+                for i in range(n_kept):
                     for s in range(width):
                         dot = right[1 - h, i, first + s] * solution[i, s]
                         both[p, first + s] += dot
