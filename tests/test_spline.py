@@ -12,6 +12,7 @@ from scipy.special import digamma, ndtri
 from mmg_ray import known_mi
 from mmg_ray.estimator.pairs.counts import tables as count_tables
 from mmg_ray.estimator.pairs.estimates import BothWays, Found
+from mmg_ray.estimator.pairs.tables import Samples
 from mmg_ray.estimator.ranks.identity import half_of
 from mmg_ray.estimator.ranks.levels import levels
 from mmg_ray.estimator.ranks.marginals import midrank_scores, ordinal_codes
@@ -363,7 +364,8 @@ class TestWarp:
         assert abs(exact).mean() > 2 * close
         by_levels = denoiser.warped(pair_counts([(x, y)]))
         half = half_of(0, np.arange(1000))
-        by_samples = denoiser.warped_samples(ordinal_codes(x), ordinal_codes(y), half)
+        of = Samples(ordinal_codes(x), ordinal_codes(y), half)
+        by_samples = denoiser.warped_samples([of])
         for one, other in zip(by_levels, by_samples, strict=True):
             assert one.mi[0] == pytest.approx(other.mi[0], abs=0.025)
             assert one.se[0] == pytest.approx(other.se[0], rel=0.3)

@@ -6,7 +6,7 @@ each as far as its gate lets it through; the last that took a pair gives the est
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,12 +16,16 @@ from mmg_ray.errors import ConfigError
 from mmg_ray.estimator.dependence import contingency, screen
 from mmg_ray.estimator.pairs.directions import Directions
 from mmg_ray.estimator.pairs.estimates import BothWays, Estimates
+from mmg_ray.estimator.pairs.tables import Samples
 from mmg_ray.estimator.ranks.levels import BINS, FINE_BINS, MOST
 from mmg_ray.estimator.tiers import gaussian
 from mmg_ray.estimator.tiers.neural import denoiser as neural
 from mmg_ray.estimator.tiers.spline import denoiser as spline
 from mmg_ray.schema import Cost, Stop
 
+_FINE_NATS = (
+    0.6  # below it fine tables err by what coarse ones do, at twice the cost for many samples
+)
 _BINNED = 0.05  # of the screen's level: bins would let in many more pairs for little
 
 
@@ -37,6 +41,13 @@ class Known(NamedTuple):
     mi_nats: np.ndarray
 
 
+class Bins(NamedTuple):
+    """Tables of levels in `n` bins, for pairs whose MI is above `from_nats` by coarser ones."""
+
+    n: int
+    from_nats: float = -np.inf
+
+
 class Tier(NamedTuple):
     """One denoiser as a step of a cascade.
 
@@ -48,9 +59,8 @@ class Tier(NamedTuple):
         enters: which of the pairs that have got so far go in, by what is known of them.
         otherwise: why the others stay where they are.
         refined: whether nearest neighbours may raise what it finds of a pair.
-        n_bins: of the levels of such tables.
-        from_samples: of two (n,) columns of codes and the half of each sample; takes a pair again
-            whose MI is above `strong_nats`, which tables are too coarse for.
+        tables: ever finer ones, those that an MI asks for.
+        from_samples: of pairs whose MI is above `strong_nats`, again, for which the tables are too coarse.
         fits: which of the pairs that go in are estimated; what only bins see is not.
     """
 
@@ -60,8 +70,8 @@ class Tier(NamedTuple):
     enters: Callable[[Known, CascadeConfig], np.ndarray] | None = None
     otherwise: Stop = Stop.FORCED
     refined: bool = False
-    n_bins: int = BINS
-    from_samples: Callable[[np.ndarray, np.ndarray, np.ndarray], BothWays] | None = None
+    tables: tuple[Bins, ...] = (Bins(BINS),)
+    from_samples: Callable[[Sequence[Samples]], BothWays] | None = None
     strong_nats: float = np.inf
     fits: Callable[[Known, CascadeConfig], np.ndarray] | None = None
     only: Callable[..., np.ndarray] | None = None
@@ -91,12 +101,15 @@ SPLINE = Tier(
     "spline",
     from_tables=spline.warped,
     refined=True,
-    n_bins=FINE_BINS,
+    tables=(Bins(BINS), Bins(FINE_BINS, _FINE_NATS)),
     from_samples=spline.warped_samples,
     strong_nats=spline.STRONG_NATS,
 )
 TABLE = Tier(
-    contingency.NAME, from_tables=contingency.both_ways, only=contingency.of_few_values, n_bins=MOST
+    contingency.NAME,
+    from_tables=contingency.both_ways,
+    only=contingency.of_few_values,
+    tables=(Bins(MOST),),
 )
 
 

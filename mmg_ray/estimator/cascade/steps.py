@@ -14,7 +14,7 @@ from mmg_ray.estimator.cascade.tile_pairs import TilePairs
 from mmg_ray.estimator.dependence import codetection
 from mmg_ray.estimator.pairs.directions import Directions, stack
 from mmg_ray.estimator.pairs.estimates import BothWays, Estimates, Found
-from mmg_ray.estimator.pairs.tables import tabulate
+from mmg_ray.estimator.pairs.tables import Samples, tabulate
 from mmg_ray.estimator.ranks.ranked_variable import RankedVariable
 from mmg_ray.estimator.tiers import neighbours
 from mmg_ray.schema import Status, Stop
@@ -102,25 +102,56 @@ class Steps:
     def _from_tables(
         self, rows: np.ndarray, tier: Tier, estimate: Callable[[np.ndarray], BothWays]
     ) -> None:
-        """Scalar pairs by their tables of counts, those of like size together; strong ones again."""
+        """Scalar pairs by tables as fine as their MI asks for, the strongest by samples."""
+        mi, values = self._columns.numbers["mi_nats"], self._pairs.n_values(rows).max(axis=0)
+        # what is already known to be strong needs no coarse table
+        before = np.maximum(mi[rows], self._columns.screen_mi[rows])
+        coarser = 0
+        for bins, finer in zip(tier.tables, (*tier.tables[1:], None), strict=True):
+            ask = np.ones(len(rows), dtype=bool)
+            if coarser:  # of no more values a finer table is the same
+                ask = (np.maximum(mi[rows], before) > bins.from_nats) & (values > coarser)
+            if finer is not None:
+                ask &= (before <= finer.from_nats) | (values <= bins.n)
+            self._by_bins(rows[ask & self._columns.ok(rows)], tier.name, bins.n, estimate)
+            coarser = bins.n
+        if tier.from_samples is not None:
+            strong = (mi[rows] > tier.strong_nats) & (values > coarser) & self._columns.ok(rows)
+            self._by_samples(rows[strong], tier.name, tier.from_samples)
+
+    def _by_bins(
+        self,
+        rows: np.ndarray,
+        name: str,
+        n_bins: int,
+        estimate: Callable[[np.ndarray], BothWays],
+    ) -> None:
+        """Tables of like size together."""
         by_shape: dict[tuple[int, int], list[int]] = defaultdict(list)
         for row in rows.tolist():
-            a, b = (len(v.quantised(tier.n_bins).size) for v in self._pairs[row])
+            a, b = (len(v.quantised(n_bins).size) for v in self._pairs[row])
             by_shape[_rounded(a), _rounded(b)].append(row)
         for (n_x, n_y), members in by_shape.items():
             size = max(1, _TABLE_BYTES // (8 * n_x * n_y))
             for start in range(0, len(members), size):
                 part = members[start : start + size]
                 both = [self._pairs[row] for row in part]
-                found = estimate(tabulate(both, tier.n_bins, (n_x, n_y)))
-                self._combine(np.array(part), tier.name, found.y_given_x, found.x_given_y)
-        if tier.from_samples is not None:
-            strong = self._columns.numbers["mi_nats"][rows] > tier.strong_nats
-            for row in rows[strong & self._columns.ok(rows)].tolist():
-                first, second = self._pairs.of_fewer_samples(row, self._columns)
-                found = tier.from_samples(first.levels, second.levels, first.half)
-                ways = found.y_given_x, found.x_given_y
-                self._combine(np.array([row]), tier.name, *ways, n=first.n)
+                found = estimate(tabulate(both, n_bins, (n_x, n_y)))
+                self._combine(np.array(part), name, found.y_given_x, found.x_given_y)
+
+    def _by_samples(
+        self, rows: np.ndarray, name: str, estimate: Callable[[Sequence[Samples]], BothWays]
+    ) -> None:
+        """Pairs of like numbers of samples and values together."""
+        by_size: dict[tuple[int, int], list[tuple[int, Samples]]] = defaultdict(list)
+        for row in rows.tolist():
+            a, b = self._pairs.of_fewer_samples(row, self._columns)
+            of = Samples(a.levels, b.levels, a.half)
+            by_size[a.n, _rounded(max(a.n_levels, b.n_levels))].append((row, of))
+        for (n, _), members in by_size.items():
+            found = estimate([of for _, of in members])
+            ways = found.y_given_x, found.x_given_y
+            self._combine(np.array([row for row, _ in members]), name, *ways, n=n)
 
     def _refine(self, rows: np.ndarray) -> None:
         """Raise the estimates of pairs, by what a fit hides and by what nearest neighbours see more."""

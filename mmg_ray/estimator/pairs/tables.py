@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from mmg_ray.estimator.pairs.counts import tables
 from mmg_ray.estimator.ranks.levels import BINS
 from mmg_ray.estimator.ranks.ranked_variable import RankedVariable
+
+
+class Samples(NamedTuple):
+    """One pair: (n,) codes 0, 1, ... of x and of y, which all occur, and the half of each sample, 0 or 1."""
+
+    x: np.ndarray
+    y: np.ndarray
+    half: np.ndarray
 
 
 def tabulate(

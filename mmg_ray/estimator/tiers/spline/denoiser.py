@@ -11,10 +11,13 @@ large where it is not.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mmg_ray.estimator.pairs.counts import margins
 from mmg_ray.estimator.pairs.estimates import BothWays, Found
+from mmg_ray.estimator.pairs.tables import Samples
 from mmg_ray.estimator.tiers.spline import basis
 from mmg_ray.estimator.tiers.spline import direct as plain
 from mmg_ray.estimator.tiers.spline.basis import NoiseLevels, Shape, Tables, adapted_levels, tables
@@ -54,24 +57,21 @@ def warped(counts: np.ndarray) -> BothWays:
     )
 
 
-def warped_samples(x: np.ndarray, y: np.ndarray, half: np.ndarray) -> BothWays:
-    """MI of one scalar pair from samples: every value a level of its own.
+def warped_samples(samples: Sequence[Samples]) -> BothWays:
+    """MI of P strong scalar pairs from samples: every value a level of its own."""
+    return BothWays.concatenate(
+        [
+            _warped_samples(samples[start : start + _PAIRS])
+            for start in range(0, len(samples), _PAIRS)
+        ]
+    )
 
-    Args:
-        x, y: (n,) codes 0, 1, ... that all occur. half: (n,) 0 or 1.
-    """
-    t = plain.direct_tables()
-    found = []
-    for target, source in ((x, y), (y, x)):
-        e, level = entries_of_samples(target, source, half)
-        size = np.bincount(target)
-        curves = plain.level_curves(size[None], t).target[0]
-        lookups = _lookups(t, e.y)
-        of_half = level_sums(e.start, e.x, e.square, e.weight)[:2]
-        c = _correct(e, level, curves, lookups, of_half, t)
-        simple = _found(e, c, level, curves, lookups, np.zeros_like(e.x), np.zeros(1))
-        found.append(_better(simple, _in_residuals(e), e.n))
-    return BothWays(*found)
+
+def _warped_samples(samples: Sequence[Samples]) -> BothWays:
+    """Some pairs, all of like numbers of values; so strong that the correction alone is no match."""
+    both = [*samples, *(Samples(of.y, of.x, of.half) for of in samples)]
+    e = joined([entries_of_samples(of.x, of.y, of.half) for of in both])
+    return BothWays.split(_in_residuals(e))
 
 
 def _warped(counts: np.ndarray) -> BothWays:
@@ -89,8 +89,10 @@ def _entries(counts: np.ndarray) -> Entries:
         sides.append((points(distinct), index, plain.middle_scores(distinct)[index]))
     (points_x, index_x, score_x), (points_y, index_y, score_y) = sides
     return joined(
-        entries(counts, points_x, index_x, score_y, swapped=False),
-        entries(counts, points_y, index_y, score_x, swapped=True),
+        [
+            entries(counts, points_x, index_x, score_y, swapped=False),
+            entries(counts, points_y, index_y, score_x, swapped=True),
+        ]
     )
 
 

@@ -7,6 +7,7 @@ its samples are anywhere between its quantiles, as if its ties had been broken i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,8 @@ from numba import njit
 from scipy.special import ndtr, ndtri
 
 _POINTS = 64  # at which a variable with one value for all samples would be
+_LEVELS_APART = 16
+_SOURCE_LEVELS = 1024  # each is less than half of the finest bin of a knot
 _NARROWING = 1.25  # of points towards the ends, as that of levels
 
 
@@ -131,56 +134,63 @@ def entries(
     return Entries(start, *values, y, counts.sum(axis=(1, 2, 3)), n_points[index])
 
 
-def joined(first: Entries, second: Entries) -> Entries:
-    """Directions of `first`, then of `second`; levels are padded to the most."""
-    n_levels = max(first.y.shape[1], second.y.shape[1])
+def joined(parts: Sequence[Entries]) -> Entries:
+    """The directions of all parts in turn, whose levels are padded to a multiple above the most."""
+    most = max(e.y.shape[1] for e in parts)
+    n_levels = -(-most // _LEVELS_APART) * _LEVELS_APART
+    offset = np.cumsum([0, *(len(e.x) for e in parts[:-1])])
     starts, scores = [], []
-    for e, offset in ((first, 0), (second, len(first.x))):
+    for e, first in zip(parts, offset, strict=True):
         short = (0, 0), (0, n_levels - e.y.shape[1])
-        starts.append(np.pad(e.start + offset, short, mode="edge"))
+        starts.append(np.pad(e.start + first, short, mode="edge"))
         scores.append(np.pad(e.y, short, mode="edge"))
+    x, square, width, weight, n, n_points = (
+        np.concatenate([getattr(e, name) for e in parts])
+        for name in ("x", "square", "width", "weight", "n", "n_points")
+    )
     return Entries(
-        np.concatenate(starts),
-        np.concatenate([first.x, second.x]),
-        np.concatenate([first.square, second.square]),
-        np.concatenate([first.width, second.width]),
-        np.concatenate([first.weight, second.weight]),
-        np.concatenate(scores),
-        np.concatenate([first.n, second.n]),
-        np.concatenate([first.n_points, second.n_points]),
+        np.concatenate(starts), x, square, width, weight, np.concatenate(scores), n, n_points
     )
 
 
-def entries_of_samples(
-    x: np.ndarray, y: np.ndarray, half: np.ndarray
-) -> tuple[Entries, np.ndarray]:
-    """One direction, x given y, every value a level of its own; and the level of x of each entry.
+def entries_of_samples(x: np.ndarray, y: np.ndarray, half: np.ndarray) -> Entries:
+    """One direction, x given y, every value a level of its own.
 
     Args:
-        x, y: (n,) codes 0, 1, ... that all occur. half: (n,) 0 or 1.
+        x, y: (n,) codes 0, 1, ... that all occur; neighbouring values of y are merged where they are more than
+            `_SOURCE_LEVELS`. half: (n,) 0 or 1.
     """
+    y = _merged(y)
     size_x, size_y = np.bincount(x), np.bincount(y)
     pair, place = np.unique(y.astype(np.int64) * len(size_x) + x, return_inverse=True)
-    both = np.zeros((len(pair), 2))
-    np.add.at(both, (place, half), 1)
+    both = np.bincount(2 * place + half, minlength=2 * len(pair)).reshape(-1, 2)
     of_y, of_x = np.divmod(pair, len(size_x))
     at = points(size_x[None])
     n_points = np.diff(at.first[0])[of_x]
     entry = np.repeat(np.arange(len(pair)), n_points)
     within = np.arange(len(entry)) - np.repeat(np.cumsum(n_points) - n_points, n_points)
     point = at.first[0][of_x[entry]] + within
-    middle = (np.cumsum(size_y) - 0.5 * size_y) / len(y)
-    found = Entries(
+    return Entries(
         np.searchsorted(of_y[entry], np.arange(len(size_y) + 1))[None],
         at.score[0, point].astype(np.float32),
         at.square[0, point].astype(np.float32),
         at.width[0, point].astype(np.float32),
         (both[entry] * at.share[0, point, None]).astype(np.float32),
-        ndtri(middle)[None],
+        ndtri((np.cumsum(size_y) - 0.5 * size_y) / len(y))[None],
         np.array([len(y)]),
         at.n,
     )
-    return found, of_x[entry]
+
+
+def _merged(y: np.ndarray) -> np.ndarray:
+    """Codes of at most `_SOURCE_LEVELS` levels, in bins that narrow towards the ends."""
+    size = np.bincount(y)
+    if len(size) <= _SOURCE_LEVELS:
+        return y
+    share = (np.cumsum(size) - 0.5 * size) / len(y)
+    bins = np.floor(_SOURCE_LEVELS * ndtr(ndtri(share) / _NARROWING))
+    found: np.ndarray = np.cumsum(np.diff(bins, prepend=bins[0]) != 0)[y]
+    return found
 
 
 @njit(cache=True)
