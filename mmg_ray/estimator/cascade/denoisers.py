@@ -23,9 +23,7 @@ from mmg_ray.estimator.tiers.neural import denoiser as neural
 from mmg_ray.estimator.tiers.spline import denoiser as spline
 from mmg_ray.schema import Cost, Stop
 
-_FINE_NATS = (
-    0.6  # below it fine tables err by what coarse ones do, at twice the cost for many samples
-)
+_FINE_NATS = 0.6  # below it fine tables err as coarse ones do, at a multiple of the cost
 _BINNED = 0.05  # of the screen's level: bins would let in many more pairs for little
 
 
@@ -60,7 +58,8 @@ class Tier(NamedTuple):
         otherwise: why the others stay where they are.
         refined: whether nearest neighbours may raise what it finds of a pair.
         tables: ever finer ones, those that an MI asks for.
-        from_samples: of pairs whose MI is above `strong_nats`, again, for which the tables are too coarse.
+        from_samples: of pairs whose MI is above `strong_nats`, again, for which all tables are too coarse;
+            where every sample is used they take the place of the finer tables.
         fits: which of the pairs that go in are estimated; what only bins see is not.
     """
 

@@ -10,7 +10,7 @@ import numpy as np
 from mmg_ray.config import EstimatorConfig
 from mmg_ray.estimator.cascade.columns import Columns
 from mmg_ray.estimator.cascade.denoisers import Known, Tier
-from mmg_ray.estimator.cascade.tile_pairs import TilePairs
+from mmg_ray.estimator.cascade.tile_pairs import MOST_SAMPLES, TilePairs
 from mmg_ray.estimator.dependence import codetection
 from mmg_ray.estimator.pairs.directions import Directions, stack
 from mmg_ray.estimator.pairs.estimates import BothWays, Estimates, Found
@@ -102,22 +102,27 @@ class Steps:
     def _from_tables(
         self, rows: np.ndarray, tier: Tier, estimate: Callable[[np.ndarray], BothWays]
     ) -> None:
-        """Scalar pairs by tables as fine as their MI asks for, the strongest by samples."""
+        """Scalar pairs by tables as fine as their MI asks for, then by samples: these at once where all are used."""
         mi, values = self._columns.numbers["mi_nats"], self._pairs.n_values(rows).max(axis=0)
         # what is already known to be strong needs no coarse table
         before = np.maximum(mi[rows], self._columns.screen_mi[rows])
+        *_, finest = tier.tables
+        beyond = values > finest.n if tier.from_samples else np.zeros(len(rows), dtype=bool)
+        whole = beyond & (self._columns.n_samples[rows] <= MOST_SAMPLES)
         coarser = 0
         for bins, finer in zip(tier.tables, (*tier.tables[1:], None), strict=True):
             ask = np.ones(len(rows), dtype=bool)
             if coarser:  # of no more values a finer table is the same
-                ask = (np.maximum(mi[rows], before) > bins.from_nats) & (values > coarser)
+                ask = (np.maximum(mi[rows], before) > bins.from_nats) & (values > coarser) & ~whole
             if finer is not None:
                 ask &= (before <= finer.from_nats) | (values <= bins.n)
             self._by_bins(rows[ask & self._columns.ok(rows)], tier.name, bins.n, estimate)
             coarser = bins.n
         if tier.from_samples is not None:
-            strong = (mi[rows] > tier.strong_nats) & (values > coarser) & self._columns.ok(rows)
-            self._by_samples(rows[strong], tier.name, tier.from_samples)
+            strong = beyond & (mi[rows] > tier.strong_nats)
+            strong |= whole & (np.maximum(mi[rows], before) > finest.from_nats)
+            chosen = rows[strong & self._columns.ok(rows)]
+            self._by_samples(chosen, tier.name, tier.from_samples)
 
     def _by_bins(
         self,
@@ -162,8 +167,7 @@ class Steps:
             n_draws = max(len(u), len(v))  # a variable without ties has one way to rank it
             u, v = (np.broadcast_to(draws, (n_draws, draws.shape[1])) for draws in (u, v))
             unsure, at_least = max(mi[row] - gap[row], 0.0), columns.binned_mi[row]
-            n = int(columns.n_samples[row])
-            found = neighbours.refine(u, v, mi[row], se[row], unsure, at_least, n)
+            found = neighbours.refine(u, v, mi[row], se[row], unsure, at_least)
             mi[row], se[row] = min(found.mi, np.log(u.shape[1])), found.se
             if found.share > 0.5:
                 columns.put(np.array([row]), neighbours.NAME)

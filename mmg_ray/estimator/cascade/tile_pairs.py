@@ -14,7 +14,7 @@ from mmg_ray.estimator.ranks.ranked_variable import RankCache, RankedVariable
 from mmg_ray.schema import Status, Variable
 
 _SAMPLES_PER_DIMENSION = 2  # below it a covariance matrix says more of the noise than of the data
-_MOST_SAMPLES = 5000  # that are used where tables are not enough
+MOST_SAMPLES = 5000  # that are used where tables are not enough
 
 Both = tuple[RankedVariable, RankedVariable]
 
@@ -104,14 +104,14 @@ class TilePairs:
         return both
 
     def of_fewer_samples(self, row: int, columns: Columns) -> Both:
-        """A scalar pair over at most `_MOST_SAMPLES` of its samples; its row says so of fewer."""
+        """A scalar pair over at most `MOST_SAMPLES` of its samples; its row says so of fewer."""
         n = int(columns.n_samples[row])
-        if n <= _MOST_SAMPLES:
+        if n <= MOST_SAMPLES:
             return self[row]
         a, b = (self._variables[int(index)] for index in self.pairs[row])
         present = ((a.codes != marginals.MISSING) & (b.codes != marginals.MISSING))[:, 0]
-        chosen = self.cache.at_most(_MOST_SAMPLES, present)
-        columns.note(row, f"from {_MOST_SAMPLES} of the {n} samples, as is its standard error")
+        chosen = self.cache.at_most(MOST_SAMPLES, present)
+        columns.note(row, f"from {MOST_SAMPLES} of the {n} samples, as is its standard error")
         return self.cache.of(a, chosen), self.cache.of(b, chosen)
 
     def n_values(self, rows: np.ndarray) -> np.ndarray:

@@ -4,11 +4,12 @@ The log of a density ratio, averaged over samples, is the integrated gap of its 
 estimate of the ratio competes with a fitted denoiser on equal terms. Where the density has hard edges,
 narrow branches or many waves, few functions cannot follow it, but boxes that shrink with the sample can:
 Kraskov, Stoegbauer & Grassberger (2004, eq. 8), here on ranks, whose uniform margins leave the joint
-density alone to vary. Their estimate scatters more, so of what it is above the spline's a third counts,
-and all of it where it is clearly above: a third adds next to nothing to the scatter of a spline that is
-right, and takes a third off the bias of one that is not.
+density alone to vary. Their estimate scatters more, so what it is above the spline's counts by how likely
+it is that the spline has missed something: an excess E of scatter S for E^2 / (E^2 + (c S)^2), the share
+of E^2 that is not noise if noise is counted c times.
 
-The weights and widths below minimise the error over the tuning suite at n = 300, 1000 and 5000.
+The four constants minimise the error over the tuning suite at n = 300, 1000, 5000 and 20,000; what each is
+worth is in the table of `benchmarks/choice.py`.
 """
 
 from __future__ import annotations
@@ -22,12 +23,11 @@ from scipy.special import digamma
 NAME = "neighbours"  # of the rows that are theirs rather than the spline's
 MIN_SAMPLES = 50
 _SMALL, _SHARES, _LARGE = (3, 6), (0.6, 0.4), 12  # neighbours in the boxes
-_MOST_FALL = 3.4  # over the root of n, nats, of the estimate from small boxes to large ones
-_CLEAR = 3.5  # over the root of n, nats, from where an excess over the spline is no scatter
-_LEAST_SHARE = 1 / 3
-_WEAK = 0.04  # nats below which smooth functions see all that there is
-_HIDDEN = 0.55  # of the nats by which a fit may be off: what shrinkage hides, on average
-_DOUBT_EXCESS, _DOUBT_FALL = 0.4, 0.5  # of differences between estimates, as standard errors
+_MOST_FALL = 3.6  # over the root of n, nats, of the estimate from small boxes to large ones
+_CAUTION = 3.5  # times their scatter counts against what neighbours see more
+_WEAK = 0.03  # nats below which smooth functions see all that there is
+_HIDDEN = 0.75  # of the nats by which a fit may be off: what shrinkage hides, on average
+_LOWER = 0.25  # of the times that neighbours see clearly less, they are right
 
 
 class Found(NamedTuple):
@@ -47,36 +47,28 @@ class Local(NamedTuple):
 
 
 def refine(
-    u: np.ndarray,
-    v: np.ndarray,
-    mi: float,
-    se: float,
-    unsure: float,
-    at_least: float = 0.0,
-    n_samples: int | None = None,
+    u: np.ndarray, v: np.ndarray, mi: float, se: float, unsure: float, at_least: float = 0.0
 ) -> Found:
     """A fitted denoiser's estimate, moved towards the neighbours where these see more.
 
     Args:
-        u, v: (R, n) ranks in (0, 1), uniform within their cells, of R ways to break ties; n >= 50.
+        u, v: (R, n) ranks in (0, 1), uniform within their cells, of R ways to break ties; n >= 50. They may
+            be of some of the samples that the fit had.
         mi, se: the estimate so far and its standard error, nats.
         unsure: nats between the estimate and its held-out form, which is lower.
         at_least: nats that another test is sure of, where the fit may have found nothing.
-        n_samples: of the fit, by default n. Where it had more than the neighbours, what these see
-            within their scatter counts for less, as the fit's own scatter is less.
     """
-    n = u.shape[1]
-    root, part = np.sqrt(n), np.sqrt(n / (n_samples or n))
     local = Local(*np.mean([_local(a, b) for a, b in zip(u, v, strict=True)], axis=0))
-    mi += _HIDDEN * unsure * mi**2 / (mi**2 + _WEAK**2)
-    excess, share = local.mi - mi, 0.0
-    beyond = excess**4 / (excess**4 + (_CLEAR / root) ** 4)
-    if excess > 0:
-        seen = max(mi, at_least) ** 1.5 * local.mi**0.5
-        share = max(beyond, _LEAST_SHARE * part) * seen / (seen + _WEAK**2)
-    raised = (1 - share) * se + share * local.scatter
-    doubt = np.hypot(_DOUBT_EXCESS * excess * max(beyond, part), _DOUBT_FALL * local.fall)
-    return Found(mi + share * excess, float(np.hypot(raised, doubt)), share)
+    seen = max(mi, at_least)
+    dependent = seen**2 / (seen**2 + _WEAK**2)
+    mi += _HIDDEN * unsure * dependent
+    excess = local.mi - mi
+    missed = excess**2 / (excess**2 + (_CAUTION * local.scatter) ** 2 + 1e-18)
+    share = missed * dependent if excess > 0 else 0.0
+    # the truth is near one or the other: a mixture of both
+    apart = missed * (1 - missed if excess > 0 else _LOWER) * excess**2
+    variance = (1 - share) * se**2 + share * local.scatter**2 + apart + (0.5 * local.fall) ** 2
+    return Found(mi + share * excess, float(np.sqrt(variance)), share)
 
 
 def _local(u: np.ndarray, v: np.ndarray) -> Local:

@@ -46,8 +46,7 @@ _FINE_SAMPLES = 200
 _LARGE = 0.04  # nats of correction above which finer functions may find more
 _PAIRS = 32  # at once
 _WARPED_SAMPLES = 30  # below it a curve on knots goes through every sample
-_FLAT = 0.05  # variance of m(y) below which it is no coordinate
-_AHEAD = 0.5  # samples' worth of nats by which m(y) must beat y as the second coordinate
+_FLAT = 0.05  # variance of m(y) below which it is not tried as a coordinate
 
 
 def warped(counts: np.ndarray) -> BothWays:
@@ -135,7 +134,7 @@ def _of_knots(e: Entries, knots: int) -> Found:
         again = _correct(
             e.select(follows), w.row, t.curves, _lookups(t, location), w.samples[:, follows], t
         )
-        ahead = again.direct > best.direct[follows] + _AHEAD / e.n[follows]
+        ahead = again.direct > best.direct[follows]
         best = _put(best, again, follows, ahead)
         score[follows[ahead]] = location[ahead]
     found = _found(e, best, w.row, t.curves, _lookups(t, score), w.log_ratio, w.optimism)

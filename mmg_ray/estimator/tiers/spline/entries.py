@@ -162,12 +162,10 @@ def entries_of_samples(x: np.ndarray, y: np.ndarray, half: np.ndarray) -> Entrie
     """
     y = _merged(y)
     size_x, size_y = np.bincount(x), np.bincount(y)
-    pair, place = np.unique(y.astype(np.int64) * len(size_x) + x, return_inverse=True)
-    both = np.bincount(2 * place + half, minlength=2 * len(pair)).reshape(-1, 2)
-    of_y, of_x = np.divmod(pair, len(size_x))
+    of_x, of_y, both = _distinct(x, y, half, size_x, size_y)
     at = points(size_x[None])
     n_points = np.diff(at.first[0])[of_x]
-    entry = np.repeat(np.arange(len(pair)), n_points)
+    entry = np.repeat(np.arange(len(of_x)), n_points)
     within = np.arange(len(entry)) - np.repeat(np.cumsum(n_points) - n_points, n_points)
     point = at.first[0][of_x[entry]] + within
     return Entries(
@@ -180,6 +178,32 @@ def entries_of_samples(x: np.ndarray, y: np.ndarray, half: np.ndarray) -> Entrie
         np.array([len(y)]),
         at.n,
     )
+
+
+@njit(cache=True)
+def _distinct(
+    x: np.ndarray, y: np.ndarray, half: np.ndarray, size_x: np.ndarray, size_y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(M,) x and (M,) y that occur together, ascending in y, then in x, and (M, 2) samples of each half there."""
+    n = len(x)
+    by_x, order = np.empty(n, np.int64), np.empty(n, np.int64)
+    filled = np.cumsum(size_x) - size_x
+    for sample in range(n):
+        by_x[filled[x[sample]]] = sample
+        filled[x[sample]] += 1
+    filled = np.cumsum(size_y) - size_y
+    for k in by_x:
+        order[filled[y[k]]] = k
+        filled[y[k]] += 1
+    of_x, of_y = np.empty(n, np.int64), np.empty(n, np.int64)
+    both = np.zeros((n, 2))
+    m = -1
+    for k in order:
+        if m < 0 or x[k] != of_x[m] or y[k] != of_y[m]:
+            m += 1
+            of_x[m], of_y[m] = x[k], y[k]
+        both[m, half[k]] += 1
+    return of_x[: m + 1], of_y[: m + 1], both[: m + 1]
 
 
 def _merged(y: np.ndarray) -> np.ndarray:

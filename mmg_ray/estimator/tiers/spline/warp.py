@@ -30,7 +30,9 @@ _SCALE_PENALTIES = 10.0 ** np.arange(-7.0, 2.0)
 _SCALE_ROUNDS = 6
 # generalised cross-validation with a degree of freedom counted this often: it then seldom under-smooths
 _GCV_INFLATION, _GCV_INFLATION_ADAPTIVE = 1.2, 1.3
-_SHAPE_EVIDENCE = 3.0  # standard deviations that spacings must be from normal
+# Spacings must be this many standard deviations from normal, and by so many nats: hard edges are (uniform .18,
+# exponential .42), smooth densities (Laplace .07, logistic .01) are not, and the correction follows those better.
+_SHAPE_EVIDENCE, _SHAPE_NATS = 3.0, 0.07
 _POINTS_PER_SPACING = 2.0
 # ranks of n samples are noisy: close pairs look further apart by _RANK_NOISE sqrt(v) / n in variance,
 # as measured on normal pairs of rho = .8 to .995 (within a third)
@@ -126,7 +128,7 @@ def _shape(
         e.weight,
         span,
         digamma(span) - digamma(n + 1),
-        _SHAPE_EVIDENCE * np.sqrt(variance / n),
+        np.maximum(_SHAPE_EVIDENCE * np.sqrt(variance / n), _SHAPE_NATS),
         basis.uniform(),
         log_ratio,
         row,
