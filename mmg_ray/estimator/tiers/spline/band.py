@@ -1,16 +1,16 @@
-"""Penalised least squares on knots: symmetric systems of bandwidth two, solved side by side.
+"""Penalised least squares on knots: symmetric systems of bandwidth two, many at once.
 
-Everything is an array with the systems along the last axes but one and the knots along the last; the
-recursions run over the knots in Python and over all systems at once, on any device. On the CPU in NumPy:
-an operation on some hundred numbers costs a third there of what it does in torch.
+Everything is a float64 array on the CPU with the knots along the last axis; compiled recursions run over the
+knots of one system after another.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numba import njit
 
 
 class Band(NamedTuple):
@@ -22,84 +22,108 @@ class Band(NamedTuple):
 
 
 class Factor(NamedTuple):
-    """L D L^T of a band: K pivots and the two diagonals below, each a list of (...) arrays."""
+    """L D L^T of S bands of a shape (...): (S, K) pivots and the two diagonals below, (S, K - 1) and (S, K - 2)."""
 
-    pivot: list[Any]
-    first: list[Any]
-    second: list[Any]
+    shape: tuple[int, ...]
+    pivot: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
 
 
 def factor(a: Band) -> Factor:
     """Factor positive definite bands."""
-    main, first, second = (_by_knot(diagonal) for diagonal in a)
-    pivot: list[Any] = []
-    below: list[Any] = []
-    below2: list[Any] = []
-    for k, value in enumerate(main):
-        if k >= 1:
-            value = value - below[k - 1] * below[k - 1] * pivot[k - 1]
-        if k >= 2:
-            value = value - below2[k - 2] * below2[k - 2] * pivot[k - 2]
-        pivot.append(value)
-        if k < len(first):
-            off = first[k]
-            if k >= 1:
-                off = off - below2[k - 1] * below[k - 1] * pivot[k - 1]
-            below.append(off / value)
-        if k < len(second):
-            below2.append(second[k] / value)
-    return Factor(pivot, below, below2)
+    return Factor(tuple(a.main.shape[:-1]), *_factor(*map(_flat, a)))
 
 
 def solve(f: Factor, b: torch.Tensor) -> torch.Tensor:
     """Solutions (..., K) for right-hand sides (..., K)."""
-    n = len(f.pivot)
-    forward: list[Any] = []
-    for k, value in enumerate(_by_knot(b)):
-        if k >= 1:
-            value = value - f.first[k - 1] * forward[k - 1]
-        if k >= 2:
-            value = value - f.second[k - 2] * forward[k - 2]
-        forward.append(value)
-    out = forward.copy()
-    for k in range(n - 1, -1, -1):
-        value = forward[k] / f.pivot[k]
-        if k < n - 1:
-            value = value - f.first[k] * out[k + 1]
-        if k < n - 2:
-            value = value - f.second[k] * out[k + 2]
-        out[k] = value
-    return _joined(out)
+    return torch.from_numpy(_solve(f.pivot, f.first, f.second, _flat(b))).reshape(b.shape)
 
 
 def inverse(f: Factor) -> tuple[torch.Tensor, torch.Tensor]:
     """Main (..., K) and first (..., K - 1) diagonal of the inverse (Takahashi's recursion)."""
-    n = len(f.pivot)
-    main, first = f.pivot.copy(), f.first.copy()
-    for k in range(n - 1, -1, -1):
-        value = 1 / f.pivot[k]
-        if k < n - 2:
-            first[k] = -f.first[k] * main[k + 1] - f.second[k] * first[k + 1]
-            second = -f.first[k] * first[k + 1] - f.second[k] * main[k + 2]
-            value = value - f.first[k] * first[k] - f.second[k] * second
-        elif k < n - 1:
-            first[k] = -f.first[k] * main[k + 1]
-            value = value - f.first[k] * first[k]
-        main[k] = value
-    return _joined(main), _joined(first)
+    main, first = (torch.from_numpy(v) for v in _inverse(f.pivot, f.first, f.second))
+    return main.reshape(*f.shape, -1), first.reshape(*f.shape, -1)
 
 
-def _by_knot(values: torch.Tensor) -> list[Any]:
-    """(..., K) -> K arrays (...)."""
-    in_order = values.movedim(-1, 0)
-    return list(in_order.unbind() if values.is_cuda else in_order.contiguous().numpy())
+def _flat(values: torch.Tensor) -> np.ndarray:
+    """(..., K) -> (S, K)."""
+    found: np.ndarray = values.reshape(-1, values.shape[-1]).contiguous().numpy()
+    return found
 
 
-def _joined(values: list[Any]) -> torch.Tensor:
-    """K arrays (...) -> (..., K)."""
-    if isinstance(values[0], torch.Tensor):
-        return torch.stack(values, -1)
-    return torch.from_numpy(np.stack(values)).movedim(0, -1).contiguous()
+@njit(cache=True, error_model="numpy")
+def _factor(
+    main: np.ndarray, first: np.ndarray, second: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    n = main.shape[1]
+    pivot, below, below2 = np.empty_like(main), np.empty_like(first), np.empty_like(second)
+    for s in range(len(main)):
+        # l1, l2: of the row at hand; d1, d2: the pivots before it
+        d1 = d2 = l1 = l2 = next_l2 = 0.0
+        for k in range(n):
+            d = main[s, k] - l1 * l1 * d1 - l2 * l2 * d2
+            pivot[s, k] = d
+            inverse = 1 / d
+            new = 0.0
+            if k < n - 1:
+                new = (first[s, k] - next_l2 * l1 * d1) * inverse
+                below[s, k] = new
+            l2 = next_l2
+            next_l2 = 0.0
+            if k < n - 2:
+                next_l2 = second[s, k] * inverse
+                below2[s, k] = next_l2
+            l1, d2, d1 = new, d1, d
+    return pivot, below, below2
+
+
+@njit(cache=True, error_model="numpy")
+def _solve(pivot: np.ndarray, first: np.ndarray, second: np.ndarray, b: np.ndarray) -> np.ndarray:
+    n = pivot.shape[1]
+    out = np.empty_like(b)
+    for s in range(len(b)):
+        before, before2 = 0.0, 0.0
+        for k in range(n):
+            value = b[s, k]
+            if k >= 1:
+                value -= first[s, k - 1] * before
+            if k >= 2:
+                value -= second[s, k - 2] * before2
+            out[s, k] = value
+            before, before2 = value, before
+        before, before2 = 0.0, 0.0
+        for k in range(n - 1, -1, -1):
+            value = out[s, k] / pivot[s, k]
+            if k < n - 1:
+                value -= first[s, k] * before
+            if k < n - 2:
+                value -= second[s, k] * before2
+            out[s, k] = value
+            before, before2 = value, before
+    return out
+
+
+@njit(cache=True, error_model="numpy")
+def _inverse(
+    pivot: np.ndarray, first: np.ndarray, second: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    n = pivot.shape[1]
+    main, beside = np.empty_like(pivot), np.empty_like(first)
+    for s in range(len(pivot)):
+        for k in range(n - 1, -1, -1):
+            value = 1 / pivot[s, k]
+            if k < n - 2:
+                one, two = first[s, k], second[s, k]
+                near = -one * main[s, k + 1] - two * beside[s, k + 1]
+                far = -one * beside[s, k + 1] - two * main[s, k + 2]
+                value -= one * near + two * far
+                beside[s, k] = near
+            elif k < n - 1:
+                beside[s, k] = -first[s, k] * main[s, k + 1]
+                value -= first[s, k] * beside[s, k]
+            main[s, k] = value
+    return main, beside
 
 
 def penalised(

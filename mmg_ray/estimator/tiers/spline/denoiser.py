@@ -42,8 +42,8 @@ STRONG_NATS = 2.0  # from which levels are too coarse to show how close a pair i
 _RESIDUAL, _RESIDUAL_LEVELS = Shape(8, 8, 40), 4
 _FINE = Shape(12, 12, 90)
 _FINE_PENALTIES = (10**-5.5, 10**-4.5, 10**-3.5, 10**-2.5)
-_FINE_SAMPLES = 200
-_LARGE = 0.04  # nats of correction above which finer functions may find more
+_FINE_SAMPLES = 2000  # of fewer they find no more
+_LARGE = 0.02  # nats of correction above which finer functions may find more
 _PAIRS = 32  # at once
 _WARPED_SAMPLES = 30  # below it a curve on knots goes through every sample
 _FLAT = 0.05  # variance of m(y) below which it is not tried as a coordinate
@@ -251,5 +251,6 @@ def _location_scale_gap(e: Entries, w: Warp, alpha2: np.ndarray) -> np.ndarray:
 
 
 def cost(n_samples: int) -> Cost:
-    """Projected cost of one warped pair; tables of very many samples are full, and cost no more."""
-    return Cost(flops=8e7 + 3e3 * min(n_samples, 50_000), peak_bytes=1e6 + 20.0 * n_samples)
+    """Projected cost of one warped pair with its neighbours: of up to 5,000 samples, and of tables until they are full."""
+    flops = 2.5e7 + 2.1e4 * min(n_samples, 5000) + 2e3 * min(n_samples, 50_000)
+    return Cost(flops=flops, peak_bytes=1e6 + 20.0 * n_samples)

@@ -12,7 +12,6 @@ from numba import njit
 
 _BLOCK = 64
 RIDGE = np.float32(1e-3)
-_ROWS = 4  # of a factor that are updated together
 # times its own square mean: the penalty from which a function is left out, as it keeps a thirtieth of its moment
 _VANISHING = 30.0
 
@@ -90,67 +89,37 @@ def cross_fitted(
 def _factor(a: np.ndarray, n: int, failed: np.ndarray) -> None:
     """Packed lower triangles (n (n + 1) / 2, S) -> their factors, in place, with 1 / diagonal.
 
-    Rows of the factor are made `_ROWS` at a time, so that those above them are read once for all.
+    Four columns are made, and then taken off all that is right of them in one go: each entry is read once for four.
     """
     width = a.shape[1]
-    left = np.empty((_ROWS, width), np.float32)
     failed[:] = False
-    for first in range(0, n, _ROWS):
-        begin = 0
-        if first + _ROWS <= n:
-            begin = first
-            i0 = first * (first + 1) // 2
-            i1 = i0 + first + 1
-            i2 = i1 + first + 2
-            i3 = i2 + first + 3
-            for j in range(first):
-                row = j * (j + 1) // 2
+    for first in range(0, n, 4):
+        last = min(first + 4, n)
+        for j in range(first, last):
+            row = j * (j + 1) // 2
+            for k in range(first, j):
                 for s in range(width):
-                    left[0, s] = a[i0 + j, s]
-                    left[1, s] = a[i1 + j, s]
-                    left[2, s] = a[i2 + j, s]
-                    left[3, s] = a[i3 + j, s]
-                k = 0
-                while k + 2 <= j:
+                    a[row + j, s] -= a[row + k, s] * a[row + k, s]
+            for s in range(width):
+                good = a[row + j, s] > np.float32(0.0)
+                failed[s] |= not good
+                root = np.sqrt(a[row + j, s]) if good else np.float32(0.0)
+                a[row + j, s] = np.float32(1.0) / root if good else np.float32(0.0)
+            for i in range(j + 1, n):
+                of_i = i * (i + 1) // 2
+                for k in range(first, j):
                     for s in range(width):
-                        b, c = a[row + k, s], a[row + k + 1, s]
-                        left[0, s] -= a[i0 + k, s] * b + a[i0 + k + 1, s] * c
-                        left[1, s] -= a[i1 + k, s] * b + a[i1 + k + 1, s] * c
-                        left[2, s] -= a[i2 + k, s] * b + a[i2 + k + 1, s] * c
-                        left[3, s] -= a[i3 + k, s] * b + a[i3 + k + 1, s] * c
-                    k += 2
-                if k < j:
-                    for s in range(width):
-                        b = a[row + k, s]
-                        left[0, s] -= a[i0 + k, s] * b
-                        left[1, s] -= a[i1 + k, s] * b
-                        left[2, s] -= a[i2 + k, s] * b
-                        left[3, s] -= a[i3 + k, s] * b
+                        a[of_i + j, s] -= a[of_i + k, s] * a[row + k, s]
                 for s in range(width):
-                    inverse = a[row + j, s]
-                    a[i0 + j, s] = left[0, s] * inverse
-                    a[i1 + j, s] = left[1, s] * inverse
-                    a[i2 + j, s] = left[2, s] * inverse
-                    a[i3 + j, s] = left[3, s] * inverse
-        for i in range(first, min(first + _ROWS, n)):
-            of_i = i * (i + 1) // 2
-            for j in range(begin, i + 1):
-                row = j * (j + 1) // 2
+                    a[of_i + j, s] *= a[row + j, s]
+        for i in range(last, n):
+            p = i * (i + 1) // 2 + first
+            for j in range(last, i + 1):
+                q, r = j * (j + 1) // 2 + first, p - first + j
                 for s in range(width):
-                    left[0, s] = a[of_i + j, s]
-                for k in range(j):
-                    for s in range(width):
-                        left[0, s] -= a[of_i + k, s] * a[row + k, s]
-                if j < i:
-                    for s in range(width):
-                        a[of_i + j, s] = left[0, s] * a[row + j, s]
-                else:
-                    for s in range(width):
-                        good = left[0, s] > np.float32(0.0)
-                        failed[s] |= not good
-                        a[of_i + j, s] = (
-                            np.float32(1.0) / np.sqrt(left[0, s]) if good else np.float32(0.0)
-                        )
+                    a[r, s] -= (a[p, s] * a[q, s] + a[p + 1, s] * a[q + 1, s]) + (
+                        a[p + 2, s] * a[q + 2, s] + a[p + 3, s] * a[q + 3, s]
+                    )
 
 
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
