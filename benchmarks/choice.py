@@ -88,8 +88,8 @@ _REFINE = neighbours.refine
 _set = mock.patch.object
 # what takes a rule away, each a context
 RULES: dict[str, Callable[[], Any]] = {
+    "scatter counts against neighbours": lambda: _set(neighbours, "_CAUTION", 0.0),
     "neighbours at all": lambda: _set(steps.Steps, "_refine", lambda *_: None),
-    "scatter counts against them": lambda: _set(neighbours, "_CAUTION", 0.0),
     "weak pairs are left alone": lambda: _set(neighbours, "_WEAK", 1e-9),
     "bins vouch for neighbours": lambda: _set(neighbours, "refine", _unvouched),
     "what falls as boxes grow": lambda: _set(neighbours, "_MOST_FALL", 0.0),

@@ -372,6 +372,17 @@ class TestWarp:
         assert by_samples.x_given_y.mi[0] == pytest.approx(exact.mean(), abs=off)
 
 
+def test_a_pair_reads_the_same_to_the_bit_beside_any_others():
+    rng = np.random.default_rng(8)
+    x, e = rng.standard_normal((2, 7, 400))
+    counts = pair_counts(list(zip(x, x**2 + np.linspace(0.1, 3, 7)[:, None] * e, strict=True)))
+    together = denoiser.warped(counts)
+    for k in range(7):
+        alone = denoiser.warped(counts[k : k + 1])
+        for one, other in zip(alone, together, strict=True):
+            assert all(a[0] == b[k] for a, b in zip(one, other, strict=True))
+
+
 def test_rare_values_of_the_source_do_not_throw_the_scale():
     """Three rare values above many ties, 30 samples: no sample is e^20 times less likely."""
     lowest = 0.0

@@ -23,6 +23,8 @@ import numpy as np
 from mmg_ray.estimator.tiers.spline.basis import Tables
 from mmg_ray.estimator.tiers.spline.solve import cross_fitted, products
 
+_WIDTH = 64
+
 
 class Correction(NamedTuple):
     """MI beyond a reference, of S directions, nats.
@@ -53,7 +55,7 @@ def correct(
             than for the fit itself.
     """
     n_directions, _, n_curves, _ = s.shape
-    s = np.ascontiguousarray(np.moveaxis(s, 0, -1))  # (2, J, Q, S)
+    s = _padded(np.moveaxis(s, 0, -1))  # (2, J, Q, S')
     single, product = (
         np.matmul(right, s).reshape(2, n_curves, -1) for right in (t.single, t.product)
     )
@@ -61,8 +63,8 @@ def correct(
     penalty = np.multiply.outer(np.array(penalties, dtype=np.float32), t.roughness)
     fits = []
     for linear, quadratic in zip(t.linear, t.quadratic, strict=True):
-        right = (linear @ single).reshape(2, -1, n_directions)[:, of_function]
-        gram = (quadratic @ product).reshape(2, -1, n_directions)
+        right = (linear @ single).reshape(2, -1, s.shape[-1])[:, of_function, :n_directions]
+        gram = (quadratic @ product).reshape(2, -1, s.shape[-1])[..., :n_directions]
         fits.append(cross_fitted(gram, right, t.entry, penalty))
     # (K, 2, L, F, S), and (K, L, S) each
     beta, held_out, both, squares = (np.stack(values) for values in zip(*fits, strict=True))
@@ -78,12 +80,18 @@ def correct(
     chosen = np.take_along_axis(beta, taken[:, None, :, None], 2)[:, :, 0]  # (K, 2, F, S)
     weight = t.weight.astype(np.float64)
     return Correction(
-        cross=(both - squares) @ weight,
-        direct=at_best @ weight,
-        orthogonal=squares @ weight,
+        cross=((both - squares) * weight).sum(axis=1),
+        direct=(at_best * weight).sum(axis=1),
+        orthogonal=(squares * weight).sum(axis=1),
         held_out=at_best,
-        influence=_influence(t, chosen),
+        influence=_influence(t, _padded(chosen))[:n_directions],
     )
+
+
+def _padded(values: np.ndarray) -> np.ndarray:
+    """(..., S) with zeros to a multiple of `_WIDTH`: a matrix product may round a column by how many there are."""
+    short = -values.shape[-1] % _WIDTH
+    return np.ascontiguousarray(np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, short)]))
 
 
 def _smoothed(values: np.ndarray) -> np.ndarray:
