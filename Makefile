@@ -43,6 +43,7 @@ benchmarks: $(VENV)/.dev
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/speed.py --n-samples 5000 --repeats 3 --screen-variables 1000 --ksg-pairs 32
 	$(BIN)/python benchmarks/recall.py --seeds 5
+	$(BIN)/python benchmarks/choice.py --tasks-times-samples 10000
 	$(BIN)/python benchmarks/levels.py
 	$(BIN)/python benchmarks/pvalues.py
 	$(BIN)/python benchmarks/sampling.py
