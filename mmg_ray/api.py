@@ -141,9 +141,9 @@ def transfer_entropy(
     Examples:
         >>> import numpy as np, mmg_ray
         >>> x, y = np.random.default_rng(0).standard_normal((2, 2000))
-        >>> y[1:] += x[:-1]
+        >>> y[1:] += 2 * x[:-1]
         >>> round(mmg_ray.transfer_entropy(x, y).mi_nats, 1)
-        0.4
+        0.8
     """
     tables = _together(x=x, y=y, condition=condition)
     a, b = tables["x"].numbers(), tables["y"].numbers()

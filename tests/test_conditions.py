@@ -9,8 +9,9 @@ from mmg_ray import known_mi
 from mmg_ray.config import EstimatorConfig, NetworkConfig, from_dict
 from mmg_ray.errors import DataError
 from mmg_ray.estimator.conditional.conditional_ranks import Condition, Smoother, conditional_ranks
+from mmg_ray.estimator.conditional.conditioner import Conditioner
 from mmg_ray.estimator.ranks.marginals import midrank_scores, ordinal_codes
-from mmg_ray.schema import Status
+from mmg_ray.schema import Status, Variable
 
 SUITE = {task.name: task for task in known_mi.conditional_suite()}
 NONE = [name for name, task in SUITE.items() if task.mi_nats == 0]
@@ -256,3 +257,27 @@ class TestTables:
             seen.append(forth.p_value <= 0.01)
         assert sum(right) >= 9
         assert sum(seen) >= 9
+
+
+def test_changes_of_many_pairs_are_those_of_each_alone() -> None:
+    rng = np.random.default_rng(8)
+    n = 400
+    c, x = rng.standard_normal(n), rng.standard_normal((n, 4))
+    x[:, 3] = x[:, 0] * c + 0.5 * x[:, 3]
+    x[rng.random(n) < 0.1, 2] = np.nan
+    label = rng.integers(3, size=n).astype(np.int32)
+    variables = {k: Variable(f"v{k}", ordinal_codes(v)[:, None]) for k, v in enumerate(x.T)}
+    given = Conditioner(Condition.of("c", n, [ordinal_codes(c)], [label]), 0)
+    pairs = np.array([(i, j) for i in range(4) for j in range(i + 1, 4)])
+    found = given.changes(variables, pairs)
+    for (i, j), p_value in zip(pairs.tolist(), found, strict=True):
+        rows = np.isfinite(x[:, i]) & np.isfinite(x[:, j])
+        u, v, w = (2 * stats.rankdata(values[rows]) for values in (x[:, i], x[:, j], c))
+        u, v, w = (stats.zscore(values) for values in (u, v, w))
+        products = [stats.zscore(a * b) for a in (u, u**2 - 1) for b in (v, v**2 - 1)]
+        of_label = np.eye(3)[label[rows]][:, 1:]
+        left = np.column_stack([np.ones(rows.sum()), w, w**2, of_label])
+        q = np.linalg.qr(left)[0][:, 1:]
+        expected = stats.chi2.sf(((q.T @ np.array(products).T) ** 2).sum(), 16)
+        assert p_value == pytest.approx(expected, rel=1e-6)
+    assert found[2] < 1e-10  # v0 - v3

@@ -131,37 +131,68 @@ class Conditioner:
         """C, a vector."""
         return Variable(self.condition.name, self._columns)
 
-    def changes(self, a: Variable, b: Variable) -> float:
-        """p-value of: the dependence of two scalars of conditional ranks does not change with C.
+    def changes(self, variables: Mapping[int, Variable], pairs: np.ndarray) -> np.ndarray:
+        """(P,) p-values of: the dependence of two scalars of conditional ranks does not change with C.
 
         Products of their first two rank polynomials against functions of C. Under the null they
         are uncorrelated, whatever the dependence; sizes are taken from their own scatter.
         """
-        rows = ((a.codes != marginals.MISSING) & (b.codes != marginals.MISSING))[:, 0]
-        n = int(rows.sum())
-        x, y = (_polynomials(v.codes[rows, 0]) for v in (a, b))
-        products = (x[:, :, None] * y[:, None, :]).reshape(n, -1)
-        products -= products.mean(0)
-        condition = self.condition.at(rows).informative()
-        if not condition.columns().shape[1]:
-            return 1.0
-        numbers = [_polynomials(column) for column in condition.codes.T]
+        found = np.ones(len(pairs))
+        complete = {
+            v: (variables[v].codes != marginals.MISSING).all() for v in np.unique(pairs).tolist()
+        }
+        whole = np.array([complete[i] and complete[j] for i, j in pairs.tolist()], dtype=bool)
+        if whole.any():
+            everywhere = np.ones(len(self.condition.codes), dtype=bool)
+            found[whole] = self._changes(variables, pairs[whole], everywhere)
+        for k in np.flatnonzero(~whole).tolist():
+            both = [variables[v].codes[:, 0] != marginals.MISSING for v in pairs[k].tolist()]
+            found[k] = self._changes(variables, pairs[k : k + 1], both[0] & both[1])[0]
+        return found
+
+    def _changes(
+        self, variables: Mapping[int, Variable], pairs: np.ndarray, present: np.ndarray
+    ) -> np.ndarray:
+        """The same of pairs that all have the samples where `present` (n,)."""
+        functions = self._functions(present)
+        if not functions.shape[1]:
+            return np.ones(len(pairs))
+        (first, i), (second, j) = (np.unique(side, return_inverse=True) for side in pairs.T)
+        x, y = (
+            np.stack([_polynomials(variables[v].codes[present, 0]) for v in side.tolist()])
+            for side in (first, second)
+        )  # (U, 2, n)
+        n, total = x.shape[2], np.zeros(len(pairs))
+        for a, b in np.ndindex(2, 2):
+            of_x, of_y = x[:, a], y[:, b].T
+            variance = ((of_x**2 @ of_y**2) / n - (of_x @ of_y / n) ** 2)[i, j]
+            for function in functions.T:
+                total += ((of_x * function) @ of_y)[i, j] ** 2 / np.maximum(variance, 1e-24)
+        p_value: np.ndarray = chi2.sf(total, 4 * functions.shape[1])
+        return p_value
+
+    def _functions(self, present: np.ndarray) -> np.ndarray:
+        """(n, K) orthonormal functions of C of mean 0 over some of the samples."""
+        condition = self.condition.at(present).informative()
+        numbers = [_polynomials(column).T for column in condition.codes.T]
         levels = [
             (column[:, None] == np.unique(column)[1:]).astype(np.float64)
             for column in condition.categories.T
         ]
-        functions = np.concatenate([np.empty((n, 0)), *numbers, *levels], axis=1)
+        functions = np.concatenate([np.empty((int(present.sum()), 0)), *numbers, *levels], axis=1)
+        if not functions.shape[1]:
+            return functions
         functions -= functions.mean(0)
         left, size, _ = np.linalg.svd(functions, full_matrices=False)
-        functions = left[:, size > 1e-6 * size[0]]
-        z = functions.T @ products / np.maximum(products.std(0), 1e-12)
-        return float(chi2.sf((z**2).sum(), z.size))
+        found: np.ndarray = left[:, size > 1e-6 * size[0]]
+        return found
 
 
 def _polynomials(codes: np.ndarray) -> np.ndarray:
-    """(n,) codes -> (n, 2) the first two Legendre polynomials of the mid-ranks."""
-    u = marginals.standard_midranks(np.unique(codes, return_inverse=True)[1])
-    return np.stack([u, u**2 - 1], axis=1)
+    """(n,) codes -> (2, n) the first two Legendre polynomials of the mid-ranks."""
+    size = np.bincount(codes)
+    u = marginals.standard_midranks((np.cumsum(size > 0) - 1)[codes])
+    return np.stack([u, u**2 - 1])
 
 
 def estimate_given(
@@ -200,7 +231,9 @@ def estimate_given(
     if cfg.denoiser == "auto":
         found, tabled = _tabulate(found, variables, pairs, given, cfg)
         rows = rows[~tabled[rows]]
-        rows = np.array([r for r in rows if not scalar[r] or _changes(given, left, pairs[r])], int)
+        of_scalars = rows[scalar[rows]]
+        same = of_scalars[given.changes(left, pairs[of_scalars]) >= _CHANGES]
+        rows = np.setdiff1d(rows, same)
     return _knowing(found, rows, left, pairs, given, cfg, device)
 
 
@@ -266,11 +299,6 @@ def _wider(found: PairEstimates) -> np.ndarray:
     """(P,) by how much standard errors grow where samples are fewer than they seem, in a series."""
     n = found.n_samples
     return np.sqrt(n / np.where(np.isnan(found.n_effective), n, found.n_effective))
-
-
-def _changes(given: Conditioner, left: Mapping[int, Variable], pair: np.ndarray) -> bool:
-    i, j = pair.tolist()
-    return given.changes(left[i], left[j]) < _CHANGES
 
 
 def _knowing(

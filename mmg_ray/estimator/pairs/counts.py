@@ -27,7 +27,13 @@ def tables(
     Args:
         x, y: (U, n) and (V, n) uint8 levels. half: (n,) uint8, 0 or 1.
         i, j: (P,) rows of x and y. shape: (X, Y), more than any level.
+
+    Raises:
+        ValueError: a level that the shape has no place for.
     """
+    for levels, size in zip((x, y), shape, strict=True):
+        if levels.size and levels.max() >= size:  # the kernels write wherever a level says
+            raise ValueError(f"level {levels.max()} of a table of {size}")
     found = np.zeros((len(i), 2, *shape), dtype=np.int32)
     i, j = np.asarray(i, dtype=np.int64), np.asarray(j, dtype=np.int64)
     common = _commonest(x, shape[0])

@@ -17,13 +17,13 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtri
 
-from mmg_ray.estimator.ranks.levels import levels
+from mmg_ray.estimator.ranks.levels import MOST, levels
 
 ORDERS = 14
 _INNER = 0.9  # of the range of ranks, from which normal scores are taken
 _MOST_LEVERAGE = 0.1  # of one sample on a polynomial of tied values
-_FINE = 20_000  # ranks that stand for any larger number of them
-_MOST_EXACT = 10_000  # samples that keep every value apart
+_FINE = 4096  # ranks that stand for any larger number of them
+_MOST_EXACT = 4000  # samples that keep every value apart
 
 
 class RankPolynomials(NamedTuple):
@@ -110,7 +110,7 @@ def polynomials(size: np.ndarray) -> RankPolynomials:
 def ranked(codes: np.ndarray) -> Ranked:
     """Of (n,) complete ordinal codes; of very many samples by their levels, which polynomials cannot tell apart."""
     if codes.size > _MOST_EXACT:
-        found = levels(codes)
+        found = levels(codes, MOST)
         return Ranked(found.level, polynomials(found.size))
     size = np.bincount(codes)
     present = size > 0
