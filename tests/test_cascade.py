@@ -234,24 +234,42 @@ class TestTiles:
     """A pair is estimated alike wherever it stands."""
 
     @pytest.mark.parametrize("name", ["auto", "spline", "screen"])
-    def test_alone_in_a_tile_and_the_other_way_round(self, name, mixture):
+    @pytest.mark.parametrize("n", [60, 700, 12_000])
+    def test_the_same_bits_in_any_tile(self, name, n):
+        rng = np.random.default_rng(6)
+        z = rng.standard_normal(n)
+        values = table(
+            [
+                z + rng.standard_normal(n),
+                z**2 + rng.standard_normal(n),
+                3 * z + 0.01 * rng.standard_normal(n),
+                np.round(50 * rng.random(n) + 40 * z),
+                rng.integers(250, size=n).astype(float),
+                rng.poisson(np.exp(z - 2)).astype(float),
+                (z + rng.standard_normal(n) > 0.5).astype(float),
+                np.where(rng.random(n) < 0.1, np.nan, z + rng.standard_normal(n)),
+                np.where(rng.random(n) < 0.9, 0, z),
+            ]
+        )
+        pairs = np.array([(i, j) for i in values for j in range(i)])
+        whole = estimate_tile(values, pairs, config(name))
+        for part in np.array_split(rng.permutation(len(pairs)), 12):
+            assert str(list(estimate_tile(values, pairs[part], config(name)))) == str(
+                list(whole.take(part))
+            )
+
+    @pytest.mark.parametrize("name", ["auto", "spline", "screen"])
+    def test_the_other_way_round(self, name, mixture):
         cfg = config(name)
         tile = estimate_tile(mixture, ALL_PAIRS, cfg)
         turned = estimate_tile(mixture, [(j, i) for i, j in ALL_PAIRS], cfg)
-        for row, both in enumerate(ALL_PAIRS[:20]):
-            (alone,) = estimate_tile(mixture, [both], cfg)
-            assert (alone.denoiser, alone.stop) == (tile[row].denoiser, tile[row].stop)
-            for number in (*NUMBERS, "p_value", "spearman"):
-                assert getattr(alone, number) == pytest.approx(
-                    getattr(tile[row], number), abs=1e-5
-                ), (both, number)
-        np.testing.assert_allclose(turned.mi_nats, tile.mi_nats, rtol=0, atol=1e-5)
-        np.testing.assert_allclose(turned.mi_ij, tile.mi_ji, rtol=0, atol=1e-5)
-        np.testing.assert_allclose(turned.p_value, tile.p_value, rtol=1e-3)
+        np.testing.assert_allclose(turned.mi_nats, tile.mi_nats, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(turned.mi_ij, tile.mi_ji, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(turned.p_value, tile.p_value, rtol=1e-9)
 
     def test_a_pair_twice_in_a_tile_is_the_same_pair(self, mixture):
         first, other, again = estimate_tile(mixture, [(0, 1), (0, 3), (0, 1)], config())
-        assert first.mi_nats == pytest.approx(again.mi_nats, abs=1e-6)
+        assert first.mi_nats == again.mi_nats
         assert first.mi_nats != other.mi_nats
 
     def test_the_order_of_variables_does_not_matter(self, mixture):
@@ -259,7 +277,7 @@ class TestTiles:
         turned = {names[k]: v for k, v in mixture.items()}
         tile = estimate_tile(mixture, ALL_PAIRS, config())
         other = estimate_tile(turned, [(names[i], names[j]) for i, j in ALL_PAIRS], config())
-        np.testing.assert_allclose(other.mi_nats, tile.mi_nats, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(other.mi_nats, tile.mi_nats, rtol=0, atol=1e-9)
 
     @pytest.mark.parametrize("name", ["auto", "spline", "screen"])
     def test_monotone_maps_change_nothing_to_the_bit(self, name, mixture):
@@ -292,9 +310,8 @@ class TestTiles:
         block = estimate_tile(table([v[rows] for v in values]), ALL_PAIRS, cfg)
         single = estimate_tile(table(holed), ALL_PAIRS, cfg)
         assert (single.n_samples == 299).all()
-        np.testing.assert_allclose(single.p_value, block.p_value, rtol=1e-3)
-        np.testing.assert_allclose(single.mi_nats, block.mi_nats, atol=1e-6)
-        np.testing.assert_allclose(single.spearman, block.spearman, atol=1e-12)
+        for name in ("p_value", "mi_nats", "spearman"):
+            np.testing.assert_array_equal(getattr(single, name), getattr(block, name))
 
     @pytest.mark.parametrize("name", ["auto", "spline"])
     def test_missing_samples_are_as_if_they_were_not_in_the_table(self, name, mixture):

@@ -43,6 +43,15 @@ def test_statistic_is_what_its_formula_says():
     assert found.all_orders == pytest.approx(squares)
 
 
+def test_a_pair_has_the_same_bits_in_any_block():
+    rng = np.random.default_rng(1)
+    x, y = (rng.standard_normal((40, 700)).argsort(-1) for _ in "xy")
+    whole, part = block(x, y), block(x[3:20], y[11:])
+    for one, other, alone in zip(whole, part, single(x[5], y[30]), strict=True):
+        np.testing.assert_array_equal(one[3:20, 11:], other)
+        assert one[5, 30] == alone[0]
+
+
 @pytest.mark.parametrize("n", [30, 50, 200, 1000])
 def test_p_values_are_uniform_under_independence(n):
     p = untied_p(null_statistics(n, 700, seed=n), n)

@@ -14,8 +14,9 @@ independence. All pairs of two blocks of variables come from one matrix product.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -32,7 +33,11 @@ _used = (_degree[:, None] <= ORDER) & (_degree <= ORDER) | (np.minimum.outer(_de
 # (14, 14) of S_ab^2 in the statistic; 0 where it is left out
 WEIGHTS = np.where(_used, 1.0 / np.outer(_degree, _degree), 0.0)
 _LOW = (np.outer(_degree, _degree) <= ORDER).astype(float)  # orders that weak_mi adds up
+_SUMS = WEIGHTS, _LOW, _used.astype(float)
 MIN_SAMPLES = 30  # below it the law of T for finite n is not good to 10 %
+
+
+A = TypeVar("A", np.ndarray, torch.Tensor)
 
 
 class Moments(NamedTuple):
@@ -50,39 +55,43 @@ class Moments(NamedTuple):
     n_low: np.ndarray
 
 
-_SAMPLES_AT_ONCE = 4096
+_SAMPLES_AT_ONCE = 512  # products of more fall out of the cache
 
 
 def block_moments(x: Sequence[Ranked], y: Sequence[Ranked], device: str = "cpu") -> Moments:
     """All pairs of two blocks, U and V variables over the same n samples.
 
     Returns:
-        Arrays (U, V). float32 on the device: S is good to 1e-6.
+        Arrays (U, V). On the CPU the same bits as `moments` of each pair; float32 on any other
+        device, S good to 1e-6.
     """
     n = len(x[0].value)
     sides = _Lookup(x, device), _Lookup(y, device)
-    square = torch.zeros(len(x) * ORDER, len(y) * ORDER, device=device)
-    fast_x = torch.zeros(len(x) * (ORDERS - ORDER), len(y), device=device)
-    fast_y = torch.zeros(len(x), len(y) * (ORDERS - ORDER), device=device)
+    new = partial(torch.zeros, dtype=_dtype(device), device=device)
+    square = new(ORDER * len(x), ORDER * len(y))
+    fast_x, fast_y = new((ORDERS - ORDER) * len(x), len(y)), new(len(x), (ORDERS - ORDER) * len(y))
     for start in range(0, n, _SAMPLES_AT_ONCE):
         a, b = (side.at(slice(start, start + _SAMPLES_AT_ONCE)) for side in sides)
-        square += a[:, :ORDER].flatten(0, 1) @ b[:, :ORDER].flatten(0, 1).T
-        fast_x += a[:, _FAST].flatten(0, 1) @ b[:, 0].T
-        fast_y += a[:, 0] @ b[:, _FAST].flatten(0, 1).T
-    s2 = (
-        (square / n).square_().view(len(x), ORDER, len(y), ORDER),
-        (fast_x / n).square_().view(len(x), ORDERS - ORDER, len(y)),
-        (fast_y / n).square_().view(len(x), len(y), ORDERS - ORDER),
-    )
+        square += a[:ORDER].flatten(0, 1) @ b[:ORDER].flatten(0, 1).T
+        fast_x += a[_FAST].flatten(0, 1) @ b[0].T
+        fast_y += a[0] @ b[_FAST].flatten(0, 1).T
+    square = (square / n).square_().view(ORDER, len(x), ORDER, len(y))
+    fast_x = (fast_x / n).square_().view(ORDERS - ORDER, len(x), len(y))
+    fast_y = (fast_y / n).square_().view(len(x), ORDERS - ORDER, len(y))
+
+    def of_orders(a: int, b: int) -> torch.Tensor:
+        if max(a, b) < ORDER:
+            return square[a, :, b]
+        return fast_x[a - ORDER] if b == 0 else fast_y[:, b - ORDER]
+
     orders = [np.array([side.polynomials.n_orders for side in block]) for block in (x, y)]
-    n_low, n_all = (_counted(of)[np.ix_(*orders)] for of in (_LOW, _used))
-    # S_ab has mean square 1 / (n - 1) under independence
-    return Moments(
-        (n - 1) * _summed(s2, WEIGHTS),
-        _summed(s2, _LOW) - n_low / (n - 1),
-        _summed(s2, _used.astype(float)) - n_all / (n - 1),
-        n_low,
-    )
+    sums = (total.double().cpu().numpy() for total in _sums(of_orders))
+    of_x, of_y = np.meshgrid(*orders, indexing="ij")
+    return _of_sums(sums, of_x, of_y, n)
+
+
+def _dtype(device: str) -> torch.dtype:
+    return torch.float64 if device == "cpu" else torch.float32
 
 
 class _Lookup:
@@ -99,26 +108,26 @@ class _Lookup:
                 at.append(table)
                 n_rows += len(table)
             first.append(tables[id(table)])
-        self._at = torch.tensor(np.concatenate(at), dtype=torch.float32, device=device)
+        self._at = torch.tensor(np.concatenate(at), dtype=_dtype(device), device=device)
         self._value = np.stack([side.value for side in block])
         self._first = torch.tensor(first, device=device)[:, None]
 
     def at(self, samples: slice) -> torch.Tensor:
-        """(U, 14, samples)."""
+        """(14, U, samples)."""
         value = torch.from_numpy(self._value[:, samples].astype(np.int64)).to(self._at.device)
-        return torch.nn.functional.embedding(value + self._first, self._at).transpose(1, 2)
+        return torch.nn.functional.embedding(value + self._first, self._at).permute(2, 0, 1)
 
 
-def _summed(s2: tuple[torch.Tensor, torch.Tensor, torch.Tensor], weights: np.ndarray) -> np.ndarray:
-    """(U, V) weighted sums of S_ab^2: (U, A, V, B) of the low orders, (U, F, V) and (U, V, F) fast ones."""
-    square, fast_x, fast_y = s2
-    low, fast = (
-        torch.from_numpy(w).to(square) for w in (weights[:ORDER, :ORDER], weights[_FAST, 0])
-    )
-    total = torch.einsum("uavb,ab->uv", square, low)
-    total = total + torch.einsum("ufv,f->uv", fast_x, fast) + fast_y @ fast
-    found: np.ndarray = total.double().cpu().numpy()
-    return found
+def _sums(of_orders: Callable[[int, int], A]) -> Iterator[A]:
+    """The sums of S_ab^2 by each of `_SUMS`.
+
+    One order after the other, so that no pair's sum depends on what is beside it.
+    """
+    for weights in _SUMS:
+        total = 0.0 * of_orders(0, 0)
+        for a, b in np.argwhere(weights > 0).tolist():
+            total += float(weights[a, b]) * of_orders(a, b)
+        yield total
 
 
 def _counted(chosen: np.ndarray) -> np.ndarray:
@@ -152,9 +161,15 @@ def table_moments(
 
 def _of_squares(s2: np.ndarray, orders: Sequence[np.ndarray], n: int) -> Moments:
     """From (P, 14, 14) S_ab^2 of pairs of so many orders, (P,) of either variable."""
-    n_low, n_all = (_counted(of)[tuple(orders)] for of in (_LOW, _used))
-    sums = (np.einsum("pab,ab->p", s2, of) for of in (WEIGHTS, _LOW, _used.astype(float)))
+    of_x, of_y = orders
+    return _of_sums(_sums(lambda a, b: s2[:, a, b]), of_x, of_y, n)
+
+
+def _of_sums(sums: Iterable[np.ndarray], of_x: np.ndarray, of_y: np.ndarray, n: int) -> Moments:
+    """From the three sums of `_SUMS` of pairs of so many orders of either variable."""
+    n_low, n_all = (_counted(of)[of_x, of_y] for of in (_LOW, _used))
     statistic, low, every = sums
+    # S_ab has mean square 1 / (n - 1) under independence
     return Moments((n - 1) * statistic, low - n_low / (n - 1), every - n_all / (n - 1), n_low)
 
 

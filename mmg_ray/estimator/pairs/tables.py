@@ -10,6 +10,7 @@ import numpy as np
 
 from mmg_ray.estimator.pairs.counts import tables
 from mmg_ray.estimator.ranks.levels import BINS
+from mmg_ray.estimator.ranks.rank_polynomials import on_grid
 from mmg_ray.estimator.ranks.ranked_variable import RankedVariable
 
 
@@ -53,8 +54,10 @@ def table_spearman(counts: np.ndarray) -> np.ndarray:
     scores = []
     for size in (counts.sum(axis=2), counts.sum(axis=1)):
         rank = np.cumsum(size, axis=1) - 0.5 * size - 0.5 * n
-        scores.append(rank / np.sqrt((size * rank**2).sum(axis=1, keepdims=True)))
-    found: np.ndarray = np.einsum("pxy,px,py->p", counts, *scores)
+        # one after the other, so that empty levels at the end change nothing
+        square = np.cumsum(size * rank**2, axis=1)[:, -1:] / n
+        scores.append(on_grid(rank / np.sqrt(square), int(n.max())))
+    found: np.ndarray = np.einsum("pxy,px,py->p", counts, *scores) / n[:, 0]
     return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from mmg_ray.estimator.ranks import bins, marginals
 from mmg_ray.estimator.ranks.identity import half_of, hashed
 from mmg_ray.estimator.ranks.levels import Levels, levels
-from mmg_ray.estimator.ranks.rank_polynomials import Ranked, ranked
+from mmg_ray.estimator.ranks.rank_polynomials import Ranked, on_grid, ranked
 from mmg_ray.schema import Variable
 
 # a few ties move an estimate less than its own rounding; many, as in counts, are drawn repeatedly
@@ -157,7 +157,7 @@ class RankedVariable:
     @cached_property
     def standard_midranks(self) -> np.ndarray:
         """(n,) mid-ranks of a scalar, zero mean and unit square: their products are Spearman's rho."""
-        return marginals.standard_midranks(self.codes[:, 0])
+        return on_grid(marginals.standard_midranks(self.codes[:, 0]), self.n)
 
 
 class RankCache:
