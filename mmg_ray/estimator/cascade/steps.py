@@ -14,14 +14,13 @@ from mmg_ray.estimator.cascade.tile_pairs import MOST_SAMPLES, TilePairs
 from mmg_ray.estimator.dependence import codetection
 from mmg_ray.estimator.pairs.directions import Directions, stack
 from mmg_ray.estimator.pairs.estimates import BothWays, Estimates, Found
-from mmg_ray.estimator.pairs.tables import Samples, tabulate
+from mmg_ray.estimator.pairs.tables import Samples, batches, tabulate
 from mmg_ray.estimator.ranks.ranked_variable import RankedVariable
 from mmg_ray.estimator.tiers import neighbours
 from mmg_ray.schema import Status, Stop
 
 _NEAR_NATS = 2.0  # below log n: there the grid of the ranks begins to show in an estimate
 _STACK_BYTES = 2**27  # of the scores of one stack
-_TABLE_BYTES = 2**25  # of the tables of one stack
 _LEVELS_APART = 16  # tables within so many levels are estimated together
 
 
@@ -132,17 +131,12 @@ class Steps:
         estimate: Callable[[np.ndarray], BothWays],
     ) -> None:
         """Tables of like size together."""
-        by_shape: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for row in rows.tolist():
-            a, b = (len(v.quantised(n_bins).size) for v in self._pairs[row])
-            by_shape[_rounded(a), _rounded(b)].append(row)
-        for (n_x, n_y), members in by_shape.items():
-            size = max(1, _TABLE_BYTES // (8 * n_x * n_y))
-            for start in range(0, len(members), size):
-                part = members[start : start + size]
-                both = [self._pairs[row] for row in part]
-                found = estimate(tabulate(both, n_bins, (n_x, n_y)))
-                self._combine(np.array(part), name, found.y_given_x, found.x_given_y)
+        both = [self._pairs[row] for row in rows.tolist()]
+        sizes = [[len(v.quantised(n_bins).size) for v in pair] for pair in both]
+        n_x, n_y = np.array(sizes, dtype=np.int64).reshape(-1, 2).T
+        for part, shape in batches(n_x, n_y):
+            found = estimate(tabulate([both[k] for k in part], n_bins, shape))
+            self._combine(rows[part], name, found.y_given_x, found.x_given_y)
 
     def _by_samples(
         self, rows: np.ndarray, name: str, estimate: Callable[[Sequence[Samples]], BothWays]

@@ -17,12 +17,11 @@ from mmg_ray.estimator.dependence import (
     permutation_law,
     screen,
 )
-from mmg_ray.estimator.pairs.tables import table_spearman, tabulate
+from mmg_ray.estimator.pairs.tables import batches, table_spearman, tabulate
 from mmg_ray.estimator.ranks.levels import MOST
 from mmg_ray.estimator.ranks.ranked_variable import RankedVariable
 
 _FROM_TABLES = 4000  # samples
-_TABLE_BYTES = 2**25  # of the tables of some pairs
 
 
 def test_scalars(
@@ -102,18 +101,20 @@ def _by_samples(block: Block, device: str) -> _Rank:
 def _by_tables(block: Block) -> _Rank:
     """By the tables of pairs of few values, some at a time."""
     x, y = ([v.ranked.polynomials for v in side] for side in (block.left, block.right))
-    shape = max(len(v.size) for v in x), max(len(v.size) for v in y)
-    size = max(1, _TABLE_BYTES // (8 * shape[0] * shape[1]))
-    moments, spearman = [], []
-    for start in range(0, len(block.rows), size):
-        i, j = block.i[start : start + size], block.j[start : start + size]
+    found = _Rank(screen.Moments(*np.empty((4, len(block.rows)))), np.empty(len(block.rows)))
+    n_x, n_y = (
+        np.array([len(v.size) for v in side])[of] for side, of in ((x, block.i), (y, block.j))
+    )
+    for part, shape in batches(n_x, n_y):
+        i, j = block.i[part], block.j[part]
         pairs = [(block.left[a], block.right[b]) for a, b in zip(i, j, strict=True)]
         counts = tabulate(pairs, MOST, shape).sum(axis=1)
-        moments.append(screen.table_moments(counts, x, y, i, j))
-        spearman.append(table_spearman(counts))
-    return _Rank(
-        screen.Moments(*map(np.concatenate, zip(*moments, strict=True))), np.concatenate(spearman)
-    )
+        for whole, some in zip(
+            found.moments, screen.table_moments(counts, x, y, i, j), strict=True
+        ):
+            whole[part] = some
+        found.spearman[part] = table_spearman(counts)
+    return found
 
 
 def _put(block: Block, found: _Rank, columns: Columns) -> None:

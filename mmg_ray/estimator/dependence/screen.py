@@ -151,12 +151,17 @@ def table_moments(
 ) -> Moments:
     """Pairs x[i], y[j] of two blocks by (P, X, Y) counts of their n samples over their values, in float64."""
     n = int(x[0].size.sum())
-    first, second = (
-        np.stack([np.pad(side.at, ((0, most - len(side.at)), (0, 0))) for side in block])
-        for block, most in zip((x, y), counts.shape[1:], strict=True)
-    )
+    first, second = (_stacked(block) for block in (x, y))
     orders = [np.array([s.n_orders for s in block])[k] for block, k in ((x, i), (y, j))]
     return _of_squares(_squares(counts, first, second, i, j) / n**2, orders, n)
+
+
+def _stacked(block: Sequence[RankPolynomials]) -> np.ndarray:
+    """(U, L, 14) polynomials of U variables, 0 beyond the levels of each."""
+    found = np.zeros((len(block), max(len(side.at) for side in block), ORDERS))
+    for at, side in zip(found, block, strict=True):
+        at[: len(side.at)] = side.at
+    return found
 
 
 def _of_squares(s2: np.ndarray, orders: Sequence[np.ndarray], n: int) -> Moments:
@@ -179,9 +184,9 @@ def _squares(counts: Any, x: Any, y: Any, i: Any, j: Any) -> Any:
     found = np.zeros((len(counts), ORDERS, ORDERS))
     inner = np.empty(ORDERS)
     for p in range(len(counts)):
-        for a in range(counts.shape[1]):
+        for a in range(min(counts.shape[1], x.shape[1])):
             inner[:] = 0.0
-            for b in range(counts.shape[2]):
+            for b in range(min(counts.shape[2], y.shape[1])):
                 if counts[p, a, b]:
                     for k in range(ORDERS):
                         inner[k] += counts[p, a, b] * y[j[p], b, k]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,9 @@ from mmg_ray.estimator.pairs.counts import tables
 from mmg_ray.estimator.ranks.levels import BINS
 from mmg_ray.estimator.ranks.rank_polynomials import on_grid
 from mmg_ray.estimator.ranks.ranked_variable import RankedVariable
+
+_LEVELS_APART = 8  # tables within so many levels are of one shape
+_TABLE_BYTES = 2**25  # of the tables of some pairs
 
 
 class Samples(NamedTuple):
@@ -46,6 +49,21 @@ def tabulate(
         (x, i), (y, j) = _distinct(first, n_bins), _distinct(second, n_bins)
         found[members] = tables(x, y, first[0].half, i, j, shape)
     return found
+
+
+def batches(n_x: np.ndarray, n_y: np.ndarray) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
+    """Positions of pairs whose tables are of like size, a few megabytes at a time, and a shape that holds them.
+
+    Args:
+        n_x, n_y: (P,) levels of both sides.
+    """
+    shapes = -(-np.stack([n_x, n_y], axis=1) // _LEVELS_APART) * _LEVELS_APART
+    distinct, place = np.unique(shapes, axis=0, return_inverse=True)
+    for k, (x, y) in enumerate(distinct.tolist()):
+        members = np.flatnonzero(place.ravel() == k)
+        size = max(1, _TABLE_BYTES // (8 * x * y))
+        for start in range(0, len(members), size):
+            yield members[start : start + size], (x, y)
 
 
 def table_spearman(counts: np.ndarray) -> np.ndarray:
