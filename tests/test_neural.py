@@ -373,6 +373,23 @@ def test_counts_and_means_are_those_of_numpy() -> None:
             assert got[b, c] == pytest.approx(expected, nan_ok=True, rel=1e-12)
 
 
+def test_means_keep_the_ties_of_counts() -> None:
+    rng = np.random.default_rng(1)
+    values = rng.poisson(0.3, (600, 3)).astype(float)
+    values[7, 1] = np.nan
+    times = (np.arange(600) + 0.5) * 0.01
+    own = means(Series(times, values, ["a", "b", "c"]), np.arange(601)[None] * 0.01)
+    np.testing.assert_array_equal(own[0], values)
+    halves = means(Series(times, values, ["a", "b", "c"]), np.arange(151).reshape(1, -1) * 0.04)
+    assert set(np.unique(halves[0, :, 0] * 4)) <= set(range(9))
+    # bins of trials in any order, that overlap, that are empty
+    starts = np.array([3.0, 1.0, 1.01, 6.5])[:, None]
+    found = means(Series(times, values, ["a", "b", "c"]), starts + np.arange(3) * 0.02)
+    np.testing.assert_array_equal(found[1, 0], values[100:102].mean(axis=0))
+    np.testing.assert_array_equal(found[2, 1], values[103:105].mean(axis=0))
+    assert np.isnan(found[3]).all()
+
+
 @pytest.mark.parametrize("lag", [-4, 0, 3])
 @pytest.mark.parametrize("n_segments", [1, 40])
 def test_the_lag_of_a_copy_is_found(lag: int, n_segments: int) -> None:

@@ -16,6 +16,7 @@ import pyarrow as pa
 from scipy import sparse
 
 from mmg_ray.arrays.columns import Column, Kind, is_of, read_column
+from mmg_ray.arrays.mne_objects import channels_of, is_mne
 from mmg_ray.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -178,6 +179,8 @@ def _reader(values: Any) -> Callable[[Any, str], Samples]:
         return _xarray
     if is_of(values, "torch", "Tensor"):
         return _torch
+    if is_mne(values):
+        return _mne
     if sparse.issparse(values):
         return _sparse
     if isinstance(values, (pa.Array, pa.ChunkedArray, pa.Table, pa.RecordBatch)):
@@ -240,6 +243,18 @@ def _xarray(values: Any, what: str) -> Samples:
         names=None if names is None else [str(name) for name in names],
         index=values.indexes.get(values.dims[0]),
     )
+
+
+def _mne(values: Any, what: str) -> Samples:
+    """Channels of a Raw or an Epochs object, epochs one after the other; says which are left out."""
+    found = channels_of(values)
+    if found.left_out:
+        listed = ", ".join(f"{name} {reason}" for name, reason in found.left_out)
+        log.warning("%s: %d channels are left out: %s", what, len(found.left_out), listed)
+    for note in found.notes:
+        log.warning("%s: %s", what, note)
+    table = found.values.reshape(-1, len(found.names))
+    return replace(_array(table, what), names=found.names)
 
 
 def _torch(values: Any, what: str) -> Samples:

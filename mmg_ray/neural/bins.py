@@ -143,17 +143,27 @@ def counts(times: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 
 def means(series: Series, edges: np.ndarray) -> np.ndarray:
-    """(M, B, C) of the values from each edge up to the next; NaN where there is none."""
-    present = np.isfinite(series.values)
-    zero = np.zeros((1, series.values.shape[1]))
-    centre = np.nan_to_num(np.nanmean(series.values, axis=0)) if present.any() else 0.0
-    total = np.concatenate([zero, np.where(present, series.values - centre, 0.0).cumsum(axis=0)])
-    n = np.concatenate([zero, present.cumsum(axis=0)])
+    """(M, B, C) of the values from each edge up to the next; NaN where there is none.
+
+    Each bin is summed by itself: one value is that value, and equal counts stay tied.
+    """
     at = np.searchsorted(series.times, edges)
-    n_in = n[at[:, 1:]] - n[at[:, :-1]]
+    ends = np.stack([at[:, :-1], at[:, 1:]], axis=-1)
+    total, n = np.empty((2, *ends.shape[:2], len(series.names)))
+    for c in range(len(series.names)):
+        present = np.isfinite(series.values[:, c])
+        total[..., c] = _sums(np.where(present, series.values[:, c], 0.0), ends)
+        n[..., c] = _sums(present.astype(float), ends)
     with np.errstate(invalid="ignore", divide="ignore"):
-        found: np.ndarray = (total[at[:, 1:]] - total[at[:, :-1]]) / n_in + centre
+        found: np.ndarray = total / n
     return found
+
+
+def _sums(values: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """(M, B) sums of (T,) values over the rows from ends[..., 0] up to ends[..., 1]."""
+    padded = np.append(values, 0.0)  # so that rows may end with the series
+    sums: np.ndarray = np.add.reduceat(padded, ends.ravel())[::2].reshape(ends.shape[:2])
+    return np.where(ends[..., 0] < ends[..., 1], sums, 0.0)  # of no rows, reduceat gives the next
 
 
 def recorded(intervals: np.ndarray, edges: np.ndarray) -> np.ndarray:

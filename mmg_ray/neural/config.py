@@ -22,27 +22,49 @@ class RecordingConfig:
     layout: str = Field(
         default="auto",
         description="nwb; spikes: npz of spike times; pynapple: what its objects save; phy: a folder of phy or "
-        "Kilosort; series: a table, times x channels; neo: any file that the package neo reads; auto: by "
-        "ending and content, neo excepted",
+        "Kilosort; suite2p: a folder of suite2p or of one plane; mat: MATLAB, v4 to v7.3; mne: fif, edf, bdf; "
+        "series: a table, times x channels; neo: any file that the package neo reads; auto: by ending and "
+        "content, neo excepted",
     )
     series: Texts = Field(
         default=(),
         description="nwb: time series whose channels are variables, too, by path (Fluorescence/plane0, "
-        "processing/behavior/speed), by a name that is the only one, or by what holds them (Fluorescence)",
+        "processing/behavior/speed), by a name that is the only one, or by what holds them (Fluorescence); mne: "
+        "types of channels that are variables beside the data channels (emg, eog)",
+    )
+    variable: str | None = Field(
+        default=None,
+        description="mat: the variable to read, session/lfp of a struct, where several may be the recording: a "
+        "matrix, times x channels, or a cell array of spike times, one cell a unit",
+    )
+    names: str | None = Field(
+        default=None, description="mat: the cell array of texts that names units or channels"
+    )
+    trace: Literal["spks", "F"] = Field(
+        default="spks",
+        description="suite2p: deconvolved activity, or fluorescence less a share of the neuropil's",
+    )
+    neuropil: float | None = Field(
+        default=None,
+        ge=0,
+        description="suite2p, trace F: the share of Fneu that is subtracted; default the coefficient of its settings",
     )
     units: str | None = Field(
         default=None, description="nwb: path of the table of units, where there are several"
     )
     quality: Texts = Field(
         default=("good",),
-        description="phy: labels of the clusters that are used (group, else KSLabel); [] is every cluster",
+        description="phy: labels of the clusters that are used (group, else KSLabel), [] is every cluster; suite2p: "
+        "[good] is the cells of iscell.npy, [] every ROI",
     )
     rate_hz: float | None = Field(
-        default=None, gt=0, description="series without times: samples a second; default 1"
+        default=None,
+        gt=0,
+        description="series without times: samples a second; default 1, or suite2p's own",
     )
     time_column: str | None = Field(
         default=None,
-        description="series: the column that holds seconds, in which gaps are looked for",
+        description="series, mat: the column or variable that holds seconds, in which gaps are looked for",
     )
     time_unit_s: float | None = Field(
         default=None,
@@ -77,8 +99,8 @@ class BinsConfig:
     )
     align: str | None = Field(
         default=None,
-        description="trials: the column of their times, such as start_time; a sample is then a bin of "
-        "a trial",
+        description="trials: the column of their times, such as start_time (nwb) or onset (mne); a sample is then "
+        "a bin of a trial",
     )
     trials: str | None = Field(
         default=None,
@@ -97,7 +119,7 @@ class BetweenConfig:
     areas: str | None = Field(
         default=None,
         description="pairs are area x area: a column of the units or their electrodes (nwb), of "
-        "cluster_info.tsv (phy), or a csv or tsv with columns unit, area",
+        "cluster_info.tsv (phy), a variable (mat), or a csv or tsv with columns unit, area",
     )
     stimulus: Texts = Field(
         default=(),

@@ -77,10 +77,10 @@ class Recording:
         )
 
 
-def channel_names(prefix: str, n: int) -> list[str]:
+def channel_names(prefix: str, n: int, first: int = 0) -> list[str]:
     """`prefix` alone, or numbered: lfp0, lfp1, ..., and plane0_0, plane0_1, ... after a digit."""
     joint = "_" if prefix[-1:].isdigit() else ""
-    return [prefix] if n == 1 else [f"{prefix}{joint}{c}" for c in range(n)]
+    return [prefix] if n == 1 else [f"{prefix}{joint}{first + c}" for c in range(n)]
 
 
 def some(names: Iterable[str]) -> str:

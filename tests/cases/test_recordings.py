@@ -765,6 +765,7 @@ def test_fields_that_a_format_does_not_use_are_refused_by_name(tmp_path: Path) -
         "rate_hz": 2.0, "time_column": "a", "time_unit_s": 0.1, "unsorted": "sort",
         "turned": "ignore", "min_spikes": 5, "feature_types": ["a"], "variable_names": "a",
         "sample_names": "a", "header": True, "separator": ";", "decimal": ",",
+        "variable": "a", "names": "a", "trace": "F", "neuropil": 0.5,
     }  # fmt: skip
     always = {
         "path",

@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from mmg_ray.errors import ConfigError
 from mmg_ray.neural.checks import checked
 from mmg_ray.neural.config import NeuralConfig, changed
-from mmg_ray.neural.readers import beside
+from mmg_ray.neural.readers import beside, mne
+from mmg_ray.neural.readers.mat import read_mat
 from mmg_ray.neural.readers.neo import read_neo
 from mmg_ray.neural.readers.npz import arrays, holds_spikes, read_npz
 from mmg_ray.neural.readers.nwb import read_nwb
 from mmg_ray.neural.readers.phy import folder_of, read_phy
 from mmg_ray.neural.readers.pynapple import kind_of, read_pynapple
+from mmg_ray.neural.readers.suite2p import planes_of, read_suite2p
 from mmg_ray.neural.readers.table import read_series
 from mmg_ray.neural.recordings import Recording
 from mmg_ray.store.sources import OPTIONS
@@ -37,6 +39,7 @@ class Reader:
 _TABLE = {f"data.{name}" for name in (*OPTIONS, "format", "duplicate_names")}
 _SPIKES = {"recording.unsorted", "recording.min_spikes"}
 _UNIT, _TURNED = "recording.time_unit_s", "recording.turned"
+_RATE, _TIMES, _QUALITY = "recording.rate_hz", "recording.time_column", "recording.quality"
 
 READERS: dict[str, Reader] = {
     "nwb": Reader(
@@ -45,13 +48,35 @@ READERS: dict[str, Reader] = {
     ),
     "spikes": Reader(read_npz, frozenset({_UNIT, *_SPIKES})),
     "pynapple": Reader(read_pynapple, frozenset({_UNIT, _TURNED, *_SPIKES})),
-    "phy": Reader(read_phy, frozenset({"recording.quality", _UNIT, *_SPIKES})),
+    "phy": Reader(read_phy, frozenset({_QUALITY, _UNIT, *_SPIKES})),
     "series": Reader(
         read_series,
-        frozenset({"recording.rate_hz", "recording.time_column", _UNIT, _TURNED, *_TABLE}),
+        frozenset({_RATE, _TIMES, _UNIT, _TURNED, *_TABLE}),
+    ),
+    "mat": Reader(
+        read_mat,
+        frozenset(
+            {
+                "recording.variable",
+                "recording.names",
+                "data.transpose",
+                _RATE,
+                _TIMES,
+                _UNIT,
+                _TURNED,
+                *_SPIKES,
+            }
+        ),
+    ),
+    "mne": Reader(mne.read_mne, frozenset({"recording.series"})),
+    "suite2p": Reader(
+        read_suite2p,
+        frozenset({"recording.trace", "recording.neuropil", _QUALITY, _RATE}),
     ),
     "neo": Reader(read_neo, frozenset({_TURNED, *_SPIKES})),
 }
+
+_ENDINGS = {"nwb": (".nwb",), "mat": (".mat",), "mne": mne.ENDINGS}
 
 
 def read(cfg: NeuralConfig) -> Recording:
@@ -108,8 +133,9 @@ def _layout(cfg: NeuralConfig) -> tuple[str, str]:
         return wanted, "by recording.layout"
     path = cfg.data.path
     locate(path)
-    if path.lower().endswith(".nwb"):
-        return "nwb", "by the ending of data.path"
+    for layout, endings in _ENDINGS.items():
+        if path.lower().endswith(endings):
+            return layout, "by the ending of data.path"
     if path.lower().endswith(".npz") and cfg.data.key is None:
         with arrays(path) as found:
             if kind := kind_of(found):
@@ -118,4 +144,6 @@ def _layout(cfg: NeuralConfig) -> tuple[str, str]:
                 return "spikes", "arrays of one axis"
     if folder_of(path) is not None:
         return "phy", "a folder with spike_times.npy"
+    if planes_of(path):
+        return "suite2p", "a folder with traces and iscell.npy"
     return "series", "times x channels"

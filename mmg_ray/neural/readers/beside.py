@@ -14,7 +14,7 @@ from mmg_ray.neural.readers.npz import unit_name
 from mmg_ray.neural.readers.table import timed
 from mmg_ray.neural.recordings import Series
 from mmg_ray.store.sources import read_table
-from mmg_ray.store.sources.files import locate, open_file
+from mmg_ray.store.sources.files import locate, open_file, unreadable
 from mmg_ray.store.sources.select import nearest
 
 _TIME = "time"
@@ -57,9 +57,14 @@ def areas(url: str) -> dict[str, str]:
 
 def _columns(url: str) -> dict[str, np.ndarray]:
     """The columns of a csv or tsv, numbers where all are."""
-    with open_file(locate(url)) as file:
-        text = file.read().decode("utf-8-sig")
-    rows = list(csv.reader(io.StringIO(text), delimiter="\t" if ".tsv" in url else ","))
+    location = locate(url)
+    with open_file(location) as file:
+        data = file.read()
+    try:
+        text = io.StringIO(data.decode("utf-8-sig"))
+        rows = list(csv.reader(text, delimiter="\t" if ".tsv" in url else ","))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise unreadable(location, "csv or tsv", error) from None
     if len(rows) < 2 or any(len(row) != len(rows[0]) for row in rows):
         raise DataError(
             f"{url} is no table: a line of names and as many values in every other line"

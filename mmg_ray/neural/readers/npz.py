@@ -14,6 +14,7 @@ import numpy as np
 from mmg_ray.errors import DataError
 from mmg_ray.neural.config import NeuralConfig
 from mmg_ray.neural.recordings import Recording
+from mmg_ray.store.location import Location
 from mmg_ray.store.sources.files import locate, open_file, unreadable
 
 _TIMES, _OWNERS = ("spike_times", "times", "t"), ("spike_clusters", "units", "unit", "index")
@@ -63,6 +64,18 @@ def arrays(url: str) -> Iterator[Arrays]:
         raise unreadable(location, "npz", "it holds one array, as npy files do")
     with archive:
         yield Arrays(url, archive)
+
+
+def read_npy(location: Location) -> np.ndarray:
+    """The array of numbers in an npy file. DataError where it holds none."""
+    with open_file(location) as file:
+        try:
+            values = np.asarray(np.load(file, allow_pickle=False))
+        except _BROKEN as error:
+            raise unreadable(location, "npy", error) from None
+    if values.dtype.kind not in "iuf":
+        raise unreadable(location, "npy of numbers", f"it holds {values.dtype}")
+    return values
 
 
 def holds_spikes(found: Arrays) -> bool:

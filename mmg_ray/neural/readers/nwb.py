@@ -11,7 +11,7 @@ from mmg_ray.errors import ConfigError, DataError
 from mmg_ray.neural.config import NeuralConfig
 from mmg_ray.neural.readers import beside
 from mmg_ray.neural.readers.nwb_trials import trials_of
-from mmg_ray.neural.readers.paths import choose, matches, short_names
+from mmg_ray.neural.readers.paths import choose, matches, one_of, short_names
 from mmg_ray.neural.recordings import MOST_VALUES, Recording, Series, channel_names
 from mmg_ray.store.sources.files import locate, open_file, unreadable
 from mmg_ray.store.sources.select import nearest
@@ -152,24 +152,16 @@ def _spikes(
     from pynwb.misc import Units
 
     tables = {path: o for path, o in objects.items() if isinstance(o, Units)}
-    if cfg.recording.units is not None:
-        paths = choose(list(tables), cfg.recording.units, "recording.units", "table of units")
-    elif _UNITS in tables:
-        paths = [_UNITS]
-    else:
-        paths = list(tables)
-    if len(paths) > 1:
-        raise ConfigError(
-            f"recording.units: there are several tables of units, {', '.join(paths)}; name one"
-        )
-    if unused := sorted(tables.keys() - set(paths)):
-        notes.append(f"units:   of {', '.join(paths)}; no use of {', '.join(unused)}")
-    if not paths:
+    path = one_of(list(tables), cfg.recording.units, _UNITS, "recording.units", "table of units")
+    if path is None:
         return {}, {}, {}
-    units = tables[paths[0]]
+    if unused := sorted(tables.keys() - {path}):
+        notes.append(f"units:   of {path}; no use of {', '.join(unused)}")
+    units = tables[path]
     if "spike_times" not in units.colnames:
-        notes.append(f"units:   {paths[0]} has no column spike_times, so it holds no spikes")
+        notes.append(f"units:   {path} has no column spike_times, so it holds no spikes")
         return {}, {}, {}
+    _check_index(units, path)
     ids = units.id[:].tolist()
     if len(set(ids)) < len(ids):
         notes.append("units:   ids are repeated, so units are numbered by row")
@@ -195,6 +187,17 @@ def _spikes(
         notes.append(f"units:   no use of columns {', '.join(unused)}")
     areas = {} if column is None else dict(zip(names, _areas(units, column, notes), strict=True))
     return spikes, observed, areas
+
+
+def _check_index(units: Any, path: str) -> None:
+    """DataError where the index of spike times does not divide them: slices would be empty or short, unsaid."""
+    index = units["spike_times"]
+    ends = np.asarray(index.data[:]).astype(np.int64)
+    n = len(index.target.data)
+    if (np.diff(ends, prepend=0) < 0).any() or (len(ends) and ends[-1] != n):
+        raise DataError(
+            f"{path}: spike_times_index does not go up to the number of spike times, {n}; write the file again"
+        )
 
 
 def _areas(units: Any, column: str, notes: list[str]) -> list[str]:

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from mmg_ray.errors import ConfigError
 from mmg_ray.neural.config import NeuralConfig
-from mmg_ray.neural.readers.paths import choose, matches
+from mmg_ray.neural.readers.paths import matches, one_of
 
 _TRIALS = "intervals/trials"
 
@@ -21,24 +20,17 @@ def trials_of(
 
     tables = {path: o for path, o in objects.items() if isinstance(o, TimeIntervals)}
     name = cfg.bins.trials
-    if name is not None:
-        if not matches(list(tables), name):
-            return {}
-        paths = choose(list(tables), name, "bins.trials", "table of intervals")
-    elif _TRIALS in tables:
-        paths = [_TRIALS]
-    else:
-        paths = list(tables) if cfg.bins.align is not None else []
-    if len(paths) > 1:
-        raise ConfigError(
-            f"bins.trials: there are several tables of intervals, {', '.join(paths)}; name one"
-        )
-    if unused := sorted(tables.keys() - set(paths)):
-        notes.append(f"trials:  no use of {', '.join(unused)}; bins.trials chooses")
-    if not paths:
+    if name is not None and not matches(list(tables), name):
         return {}
-    columns, unusable = _columns(tables[paths[0]])
-    notes.append(f"trials:  {len(tables[paths[0]].id)} of {paths[0]}: {', '.join(columns)}")
+    path = None
+    if name is not None or _TRIALS in tables or cfg.bins.align is not None:
+        path = one_of(list(tables), name, _TRIALS, "bins.trials", "table of intervals")
+    if unused := sorted(tables.keys() - {path}):
+        notes.append(f"trials:  no use of {', '.join(unused)}; bins.trials chooses")
+    if path is None:
+        return {}
+    columns, unusable = _columns(tables[path])
+    notes.append(f"trials:  {len(tables[path].id)} of {path}: {', '.join(columns)}")
     if unusable:
         listed = ", ".join(f"{column} ({reason})" for column, reason in unusable.items())
         notes.append(f"trials:  no use of columns {listed}")

@@ -49,6 +49,22 @@ def choose(paths: Sequence[str], name: str, option: str, kind: str) -> list[str]
     )
 
 
+def one_of(
+    paths: Sequence[str], name: str | None, usual: str | None, option: str, kind: str
+) -> str | None:
+    """The path that `name` means, else `usual` where it is there, else the only one; None where there is none.
+
+    ConfigError where several are left.
+    """
+    if name is not None:
+        found = choose(paths, name, option, kind)
+    else:
+        found = [usual] if usual is not None and usual in paths else list(paths)
+    if len(found) > 1:
+        raise ConfigError(f"{option}: there is more than one {kind}: {', '.join(found)}; name one")
+    return found[0] if found else None
+
+
 def short_names(paths: Sequence[str]) -> dict[str, str]:
     """{path: the shortest end of it that no other path shares}."""
     ends = {

@@ -11,10 +11,10 @@ import numpy as np
 from mmg_ray.errors import ConfigError, DataError
 from mmg_ray.neural.config import NeuralConfig
 from mmg_ray.neural.readers import beside
-from mmg_ray.neural.readers.npz import by_unit, flat, unit_name
+from mmg_ray.neural.readers.npz import by_unit, flat, read_npy, unit_name
 from mmg_ray.neural.recordings import Recording
 from mmg_ray.store.location import Location
-from mmg_ray.store.sources.files import locate, open_file, unreadable
+from mmg_ray.store.sources.files import locate, unreadable
 from mmg_ray.store.sources.select import nearest
 
 _TIMES, _CLUSTERS, _TEMPLATES = "spike_times.npy", "spike_clusters.npy", "spike_templates.npy"
@@ -56,7 +56,7 @@ def read_phy(cfg: NeuralConfig) -> Recording:
         notes.append(
             f"phy:     there is no {_CLUSTERS}, so units are the templates of {_TEMPLATES}"
         )
-    times = flat(_array(folder / _TIMES))
+    times = flat(read_npy(folder / _TIMES))
     if (times != np.floor(times)).any():
         raise DataError(
             f"{folder.url}/{_TIMES} holds fractions, and sorters write whole samples; save the times with "
@@ -64,7 +64,7 @@ def read_phy(cfg: NeuralConfig) -> Recording:
         )
     spikes = by_unit(
         times * step_s,
-        flat(_array(folder / owners)),
+        flat(read_npy(folder / owners)),
         f"{folder.url}: {_TIMES}, {owners}",
     )
     spikes, left_out = _of_quality(spikes, folder, cfg, notes)
@@ -79,7 +79,7 @@ def _sample_s(folder: Location, cfg: NeuralConfig) -> tuple[float, list[str]]:
     if unit_s is not None:
         return unit_s, [f"phy:     a sample is {unit_s:g} s, by recording.time_unit_s"]
     params = folder / _PARAMS
-    rate = _assigned(params.read_bytes().decode(), "sample_rate") if params.exists() else None
+    rate = _assigned(params.read_text(), "sample_rate") if params.exists() else None
     if rate is None or not rate > 0:
         raise DataError(
             f"{folder.url}: spike times are in samples, and "
@@ -93,7 +93,7 @@ def _assigned(source: str, name: str) -> float | None:
     """The number that Python source assigns to a name. It is parsed, never executed."""
     try:
         statements = ast.parse(source).body
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     for statement in statements:
         if isinstance(statement, ast.Assign) and any(
@@ -104,17 +104,6 @@ def _assigned(source: str, name: str) -> float | None:
             except (ValueError, TypeError):
                 return None
     return None
-
-
-def _array(location: Location) -> np.ndarray:
-    with open_file(location) as file:
-        try:
-            values = np.asarray(np.load(io.BytesIO(file.read()), allow_pickle=False))
-        except (ValueError, OSError, EOFError) as error:
-            raise unreadable(location, "npy", error) from None
-    if values.dtype.kind not in "iuf":
-        raise unreadable(location, "spikes", f"it holds {values.dtype}")
-    return values
 
 
 def _of_quality(
@@ -172,13 +161,13 @@ def _column(folder: Location, file: str, column: str) -> dict[str, str]:
     """{unit: text} of a cluster_*.tsv; empty where there is no such file or column."""
     if not (folder / file).exists():
         return {}
-    text = (folder / file).read_bytes().decode("utf-8-sig")
-    delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
-    rows = list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
-    ids = next((name for name in ("cluster_id", "id") if rows and name in rows[0]), None)
-    if ids is None or column not in rows[0]:
-        return {}
     try:
+        text = (folder / file).read_bytes().decode("utf-8-sig")
+        delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
+        rows = list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
+        ids = next((name for name in ("cluster_id", "id") if rows and name in rows[0]), None)
+        if ids is None or column not in rows[0]:
+            return {}
         return {unit_name(int(float(row[ids]))): (row[column] or "").strip() for row in rows}
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError, csv.Error) as error:
         raise unreadable(folder / file, "tsv of clusters", error) from None

@@ -44,6 +44,12 @@ def read_series(cfg: NeuralConfig) -> Recording:
         notes.append(
             f"metadata: columns {', '.join(table.metadata)} are no channels, and of no other use here"
         )
+    return Recording(series=[series_of(table, cfg, notes)], notes=notes)
+
+
+def series_of(table: Table, cfg: NeuralConfig, notes: list[str]) -> Series:
+    """Channels of a table at the times of recording.time_column, or by recording.rate_hz."""
+    own = cfg.recording
     if own.time_column is None:
         if own.time_unit_s is not None:
             raise ConfigError(
@@ -54,9 +60,7 @@ def read_series(cfg: NeuralConfig) -> Recording:
         times = np.arange(table.n_samples) / (own.rate_hz or 1.0)
         if own.rate_hz is None:
             notes.append("rate:    no recording.rate_hz, so a second is a sample")
-        return Recording(
-            series=[Series(times, dense(table), table.names, by_rate=True)], notes=notes
-        )
+        return Series(times, dense(table), table.names, by_rate=True)
     if own.rate_hz is not None:
         raise ConfigError(
             "recording.rate_hz and recording.time_column both say when samples are; leave out one"
@@ -71,7 +75,7 @@ def read_series(cfg: NeuralConfig) -> Recording:
             f"recording.time_column {own.time_column!r} does not sound like seconds; set "
             f"recording.time_unit_s: {unit_s:g}, or 1 if they are"
         )
-    return Recording(series=[timed(table, own.time_column)], notes=notes)
+    return timed(table, own.time_column)
 
 
 def timed(table: Table, time_column: str) -> Series:
