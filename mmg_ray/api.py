@@ -285,8 +285,9 @@ def mi_matrix(
     """Mutual information of all pairs of columns.
 
     Args:
-        data: (n, V) samples x variables of numbers: an AnnData object, or anything that `estimate_mi`
-            takes as x; missing values cost only the pairs they are in.
+        data: (n, V) samples x variables of numbers: an AnnData object, MNE's Raw or Epochs (data channels that
+            are not marked as bad), or anything that `estimate_mi` takes as x; missing values cost only the
+            pairs they are in.
         names: (V,) unique names; default those of the columns, or v0, v1, ...
         layer: of an AnnData object, instead of X.
         condition: as in `estimate_mi`: every pair is estimated given it.

@@ -40,6 +40,10 @@ def channels_of(found: Any, kinds: Collection[str] = ()) -> Channels:
     import mne
 
     types = found.get_channel_types()
+    if unknown := sorted(set(kinds) - set(types)):
+        raise DataError(
+            f"no channel is of type {unknown[0]!r}; types of channels: {', '.join(sorted(set(types)))}"
+        )
     data = {found.ch_names[k] for k in mne.pick_types(found.info, meg=True, eeg=True, csd=True, seeg=True,
             ecog=True, dbs=True, fnirs=True, ref_meg=False, exclude=())}  # fmt: skip
     bad = set(found.info["bads"])

@@ -234,6 +234,14 @@ def test_times_beside_the_units_they_belong_to(tmp_path: Path, save: Any) -> Non
     assert made.table.names == UNITS
     path = save(tmp_path / "b.mat", content | {"lfp": smooth(600, 3)})
     assert "spike_times (numbers" in refusal(settings(path))
+    for sections in (
+        {"recording": {"variable": "spike_times", "rate_hz": 10.0}},
+        {"recording": {"variable": "spike_times", "time_column": "spike_times"}},
+        {"recording": {"variable": "spike_times"}, "data": {"transpose": True}},
+    ):
+        assert "is spike times, which do not use it" in refusal(settings(path, **sections))
+    named = {"variable": "spike_times", "names": "spike_clusters"}
+    assert "go by their numbers" in refusal(settings(path, recording=named))
     same = inputs(settings(path, recording={"variable": "spike_times"}))
     np.testing.assert_array_equal(same.table.values, made.table.values)
 
@@ -381,6 +389,9 @@ def test_raw_files_of_mne(tmp_path: Path, mne: Any) -> None:
     assert "128 samples lie in segments annotated as bad" in notes(made)
     assert "2 annotations: light, tone" in notes(made)
     assert "layout:  mne, by the ending" in notes(made)
+    assert "no channel is of type 'ecog'; types of channels: eeg, emg, stim" in refusal(
+        settings(path, recording={"series": ["ecog"]})
+    )
     made = inputs(settings(path, recording={"series": ["emg"]}))
     assert made.table.names == ["Fz", "Cz", "arm"]
     made = inputs(settings(path, bins={"align": "onset", "window_s": [0.0, 1.0]}))

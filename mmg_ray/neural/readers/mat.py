@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from mmg_ray.errors import ConfigError, DataError
-from mmg_ray.neural.config import NeuralConfig
+from mmg_ray.neural.config import NeuralConfig, changed
 from mmg_ray.neural.readers import beside
 from mmg_ray.neural.readers.mat_file import Numbers, Texts, Value, Vectors, open_mat
 from mmg_ray.neural.readers.npz import by_unit, flat, pair
@@ -27,19 +27,40 @@ def read_mat(cfg: NeuralConfig) -> Recording:
         notes = [f"mat:     {name}, {found[name]}"]
         if others := [f"{path} ({value})" for path, value in found.items() if path != name]:
             notes.append(f"mat:     beside it {', '.join(others)}")
-        value, owned = found[name], _pair(found)
+        owned = _pair(found)
+        value = found[name]
         if isinstance(value, Vectors):
-            names = _names(found, cfg, len(value.parts), notes) or [
-                f"unit{k}" for k in range(1, len(value.parts) + 1)
-            ]
-            _refuse_repeated(names, cfg)
-            spikes = dict(zip(names, value.read(), strict=True))
-            return Recording(spikes=spikes, areas=_areas(found, cfg, names), notes=notes)
+            _refuse_of_series(name, cfg)
+            return _cells(found, value, cfg, notes)
         if owned is not None and name in owned:
-            times, owners = (flat(_read(found[path])) for path in owned)
-            spikes = by_unit(times, owners, f"{cfg.data.path}: {', '.join(owned)}")
-            return Recording(spikes=spikes, notes=notes)
+            _refuse_of_series(name, cfg)
+            return _by_owner(found, owned, cfg, notes)
         return _series(found, name, cfg, notes)
+
+
+def _cells(
+    found: dict[str, Value], value: Vectors, cfg: NeuralConfig, notes: list[str]
+) -> Recording:
+    """A unit a cell; MATLAB counts them from 1."""
+    trains = value.read()
+    numbered = [f"unit{k}" for k in range(1, len(trains) + 1)]
+    names = _names(found, cfg, len(trains), notes) or numbered
+    _refuse_repeated(names, cfg)
+    areas = _areas(found, cfg, names)
+    return Recording(spikes=dict(zip(names, trains, strict=True)), areas=areas, notes=notes)
+
+
+def _by_owner(
+    found: dict[str, Value], owned: tuple[str, str], cfg: NeuralConfig, notes: list[str]
+) -> Recording:
+    """The times of all spikes, and beside them whose they are."""
+    if cfg.recording.names is not None:
+        raise ConfigError(
+            f"recording.names is of cells or channels; units of {owned[1]} go by their numbers"
+        )
+    times, owners = (flat(_read(found[path])) for path in owned)
+    spikes = by_unit(times, owners, f"{cfg.data.path}: {', '.join(owned)}")
+    return Recording(spikes=spikes, notes=notes)
 
 
 def _series(found: dict[str, Value], name: str, cfg: NeuralConfig, notes: list[str]) -> Recording:
@@ -72,6 +93,16 @@ def _series(found: dict[str, Value], name: str, cfg: NeuralConfig, notes: list[s
     _refuse_repeated(names, cfg)
     series = series_of(Table(values, names, None, {}), cfg, notes)
     return Recording(series=[series], areas=areas, notes=notes)
+
+
+def _refuse_of_series(name: str, cfg: NeuralConfig) -> None:
+    """ConfigError for a field that is set and that spike times have no use for."""
+    for option in ("data.transpose", "recording.rate_hz", "recording.time_column"):
+        if changed(cfg, option):
+            raise ConfigError(
+                f"{option} is set, and {name!r} is spike times, which do not use it; leave it out, or "
+                f"name a matrix in {_VARIABLE}"
+            )
 
 
 def _chosen(found: dict[str, Value], cfg: NeuralConfig) -> str:
