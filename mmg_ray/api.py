@@ -198,9 +198,9 @@ def independence_test(
 
     Args:
         x: (n,) or (n, p). y: (n,) or (n, q); samples with a missing value are left out.
-        kind: "permutation", any order of the samples; "shift", time series turned against one
+        kind: "permutation", any order of the samples; "shift", time series circularly shifted against one
             another; "block", blocks of a series, or trials, in any order.
-        max_permutations: most that are spent; they go to pairs that hold out.
+        max_permutations: most that are drawn; pairs that are plainly independent stop early.
         block_samples: of a block or trial; default ten correlation times.
 
     Returns:

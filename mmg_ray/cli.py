@@ -428,14 +428,17 @@ def export(url: str, file: str, steps: tuple[str, ...], format: str | None) -> N
 @click.argument("urls", nargs=-1, required=True)
 @_STEP
 @click.option(
-    "--least", default=0.5, show_default=True, help="Share of the runs that find an edge."
+    "--min-share",
+    default=0.5,
+    show_default=True,
+    help="Keep edges that at least this share of the runs find.",
 )
 @click.option("--export", "file", help="Write the network to this FILE, at any URL.")
 @click.option("--format", "format", help="One of the formats below; default: as FILE ends.")
 def consensus(
     urls: tuple[str, ...],
     steps: tuple[str, ...],
-    least: float,
+    min_share: float,
     file: str | None,
     format: str | None,
 ) -> None:
@@ -450,12 +453,12 @@ def consensus(
         mmg-ray run run.yaml --set data.subsample=0.5 --set data.subsample_seed=$k \\
           --set output.url=runs/half-$k
       done
-      mmg-ray consensus runs/half-* --least 0.8 --export stable.graphml
+      mmg-ray consensus runs/half-* --min-share 0.8 --export stable.graphml
     """
     from mmg_ray.network.consensus import consensus as put_together
     from mmg_ray.store.exports import write
 
-    found = put_together([open_run(url).network(steps or ("fdr=0.05",)) for url in urls], least)
+    found = put_together([open_run(url).network(steps or ("fdr=0.05",)) for url in urls], min_share)
     say(repr(found))
     for row in found.edges.slice(0, _SHOWN_AFTER_RUN).to_pylist():
         say(f"{row['weight']:.0%} {row['source']} - {row['target']}: {row['mi_nats']:.4f} nats")

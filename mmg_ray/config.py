@@ -199,7 +199,7 @@ class CascadeConfig:
     )
     fine_structure: bool = Field(
         default=True,
-        description="whether ranks in a coarse table (cells) and nearest neighbours may show what no "
+        description="whether a test of ranks in bins and nearest neighbours may show what no "
         "smooth function sees: branches, checks, jumps, lines; scaled counts lie on lines that only "
         "tell of the scale",
     )
@@ -209,8 +209,8 @@ class CascadeConfig:
 class NullConfig:
     kind: Literal["permutation", "shift", "block"] = Field(
         default="permutation",
-        description="what independence would leave as it is: any order of the samples; time series, "
-        "turned against one another (shift); blocks of a series, or trials, in any order",
+        description="null distribution: samples permuted; time series circularly shifted against one another (shift); "
+        "blocks of a series, or trials, permuted (block)",
     )
     max_permutations: int = Field(
         default=9999,
@@ -354,6 +354,8 @@ class Config:
     output: OutputConfig = Field(default_factory=OutputConfig, description="where results go")
 
 
+_RENAMED = {"recording.turned": "recording.transposed"}
+
 # Sections that change what is computed or kept. `execute` and `output` only say where.
 RESULT_SECTIONS = ("data", "pairs", "estimator", "plan", "edges")
 
@@ -433,6 +435,8 @@ def _explain_one(item: Mapping[str, Any], kind: type[Config]) -> str:
     path = [str(part) for part in item["loc"]]
     key = ".".join(path)
     if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        if key in _RENAMED:
+            return f"unknown key '{key}': it is now called '{_RENAMED[key]}'"
         known = known_keys(path[:-1], kind)
         near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.0)
         return f"unknown key '{key}': did you mean '{near[0]}'? Known here: {', '.join(known)}"

@@ -46,7 +46,7 @@ def test_draws_are_of_half_the_samples_and_differ(halves: list[Run]):
 
 def test_weights_are_shares(halves: list[Run]):
     networks = [run.network(["fdr=0.05"]) for run in halves]
-    found = mmg_ray.consensus(networks, least=0.2)
+    found = mmg_ray.consensus(networks, min_share=0.2)
     rows = {(r["source"], r["target"]): r for r in found.edges.to_pylist()}
     assert rows["a", "b"]["weight"] == 1.0
     for (source, target), row in rows.items():
@@ -60,7 +60,7 @@ def test_weights_are_shares(halves: list[Run]):
         assert row["mi_nats"] == pytest.approx(np.mean(mi))
         assert row["se_nats"] == pytest.approx(np.std(mi), abs=1e-9)
     assert (np.diff(found.edges["weight"].to_numpy()) <= 0).all()
-    every = mmg_ray.consensus(networks, least=1.0)
+    every = mmg_ray.consensus(networks, min_share=1.0)
     assert set(every.edges["weight"].to_pylist()) == {1.0}
     assert every.edges.num_rows <= found.edges.num_rows
 
@@ -68,7 +68,8 @@ def test_weights_are_shares(halves: list[Run]):
 def test_command_and_export(halves: list[Run], tmp_path: Path):
     file = tmp_path / "stable.graphml"
     result = CliRunner().invoke(
-        main, ["consensus", *(run.url for run in halves), "--least", "0.8", "--export", str(file)]
+        main,
+        ["consensus", *(run.url for run in halves), "--min-share", "0.8", "--export", str(file)],
     )
     assert result.exit_code == 0, result.output
     assert "100% a - b" in result.output
@@ -77,7 +78,7 @@ def test_command_and_export(halves: list[Run], tmp_path: Path):
 
 def test_what_does_not_fit_says_so(halves: list[Run]):
     networks = [run.network(["fdr=0.05"]) for run in halves[:2]]
-    with pytest.raises(ConfigError, match="least share"):
-        mmg_ray.consensus(networks, least=0)
+    with pytest.raises(ConfigError, match="min_share"):
+        mmg_ray.consensus(networks, min_share=0)
     with pytest.raises(DataError, match="two or more"):
         mmg_ray.consensus(networks[:1])

@@ -174,17 +174,17 @@ def test_codes_scores_and_spearman_agree_with_scipy(values):
         assert found / column.size == pytest.approx(expected, abs=1e-10)
 
 
-def test_turned_ranks_share_out_each_tie():
+def test_rotated_ranks_share_out_each_tie():
     """Over the draws each sample takes places all over its tie, so that few draws are even ones."""
     codes = np.repeat([0, 1, 2, 3], [40, 1, 8, 3])
     ranks = marginals.randomised_ranks(codes, np.random.default_rng(0).random(codes.size))
-    turned = [marginals.turned_ranks(ranks, codes, share) for share in (0, 0.25, 0.5, 0.75)]
-    np.testing.assert_array_equal(turned[0], ranks)
-    for one in turned:
+    rotated = [marginals.rotated_ranks(ranks, codes, share) for share in (0, 0.25, 0.5, 0.75)]
+    np.testing.assert_array_equal(rotated[0], ranks)
+    for one in rotated:
         np.testing.assert_array_equal(np.sort(one), np.arange(52))
         assert (np.diff(codes[np.argsort(one)]) >= 0).all()
     for group in (slice(0, 40), slice(41, 49)):
-        places = np.sort(np.stack(turned)[:, group], axis=0)
+        places = np.sort(np.stack(rotated)[:, group], axis=0)
         size = places.shape[1]
         np.testing.assert_array_equal(np.diff(places, axis=0), size // 4)
 

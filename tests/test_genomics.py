@@ -185,7 +185,9 @@ def test_the_command_teaches_and_refuses(h5ad: Path) -> None:
     assert (near.estimator.cascade.p_value, near.estimator.cascade.fine_structure) == (0.01, False)
     config = h5ad.parent / "genes.yaml"
     config.write_text(f"data: {{path: {h5ad}}}\n")
-    looked = CliRunner().invoke(main, ["genomics", str(config), "--look", "--set", "genes.top=5"])
+    looked = CliRunner().invoke(
+        main, ["genomics", str(config), "--dry-run", "--set", "genes.top=5"]
+    )
     assert looked.exit_code == 0, looked.output
     assert "read:    120 cells x 14 genes, counts" in looked.output
     assert "run:     120 samples x 5 genes" in looked.output

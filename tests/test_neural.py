@@ -163,11 +163,13 @@ def test_the_command_teaches_and_refuses(tmp_path: Path) -> None:
     config = tmp_path / "cells.yaml"
     config.write_text(f"data: {{path: {written(tmp_path, **trains())}}}\n")
     looked = CliRunner().invoke(
-        main, ["neural", str(config), "--look", "--set", "bins.width_s=0.1"]
+        main, ["neural", str(config), "--dry-run", "--set", "bins.width_s=0.1"]
     )
     assert looked.exit_code == 0, looked.output
     assert "samples of 0.1 s x 4 variables" in looked.output
     assert not (tmp_path / "runs").exists()
+    old = CliRunner().invoke(main, ["neural", str(config), "--set", "recording.turned=ignore"])
+    assert "'recording.turned': it is now called 'recording.transposed'" in old.output
     wrong = CliRunner().invoke(main, ["neural", str(config), "--set", "bins.width=1"])
     assert wrong.exit_code == 2
     assert "did you mean 'width_s'" in wrong.output
@@ -183,7 +185,7 @@ def test_examples_are_read_from_the_package(
         ("fmri", "run:     250 samples of 1.89 s x 28 variables"),
         ("grasshopper", "samples of 0.002 s x 2 variables"),
     ):
-        looked = CliRunner().invoke(main, ["neural", "--look", "--example", example])
+        looked = CliRunner().invoke(main, ["neural", "--dry-run", "--example", example])
         assert looked.exit_code == 0, looked.output
         assert line in looked.output
 
@@ -304,7 +306,7 @@ def test_channels_as_times_are_noticed(tmp_path: Path) -> None:
     text = refusal(settings(path, estimator={"min_samples": 8}))
     assert "20 times x 400 channels look the wrong way round" in text
     assert "Set data.transpose" in text
-    ignored = {"recording": {"turned": "ignore"}, "estimator": {"min_samples": 8}}
+    ignored = {"recording": {"transposed": "ignore"}, "estimator": {"min_samples": 8}}
     assert inputs(settings(path, **ignored)).table.n_variables == 400
     # many channels of few times are what they are
     series_csv(tmp_path, smooth(50, 200))

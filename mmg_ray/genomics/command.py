@@ -19,7 +19,7 @@ import click
     Examples:
       mmg-ray genomics                                  # the worked example
       mmg-ray genomics --show-config > genes.yaml       # every field and its meaning
-      mmg-ray genomics genes.yaml --look                # what would be run; nothing is
+      mmg-ray genomics genes.yaml --dry-run            # what would be run; nothing is
       mmg-ray genomics genes.yaml
       mmg-ray genomics genes.yaml --set genes.regulators=tfs.txt --set cells.each=cell_type
     """,
@@ -29,8 +29,8 @@ import click
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a field. Repeatable."
 )
 @click.option("--show-config", is_flag=True, help="Print a configuration of every field, and stop.")
-@click.option("--look", is_flag=True, help="Read, check and choose; write and run nothing.")
-def main(config: str | None, overrides: tuple[str, ...], show_config: bool, look: bool) -> None:
+@click.option("--dry-run", is_flag=True, help="Read, check and choose; write and run nothing.")
+def main(config: str | None, overrides: tuple[str, ...], show_config: bool, dry_run: bool) -> None:
     from mmg_ray import (
         config as configuration,
     )  # torch takes seconds to import: --help does without
@@ -48,7 +48,7 @@ def main(config: str | None, overrides: tuple[str, ...], show_config: bool, look
     else:
         text = read_config(config)
     cfg = configuration.load_as(GenomicsConfig, text, overrides)
-    if look:
+    if dry_run:
         for _, made in inputs(cfg):
             click.echo("\n".join(made.notes))
         return

@@ -80,7 +80,7 @@ class ExpressionCascade(CascadeConfig):
 
     fine_structure: bool = Field(
         default=False,
-        description="whether ranks in a coarse table and nearest neighbours may show what no smooth "
+        description="whether a test of ranks in bins and nearest neighbours may show what no smooth "
         "function sees; scaled counts of one cell lie on lines, which only tell of its depth",
     )
 

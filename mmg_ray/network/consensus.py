@@ -17,7 +17,7 @@ from mmg_ray.errors import ConfigError, DataError
 from mmg_ray.network.graph import NETWORK_COLUMNS, Network
 
 
-def consensus(networks: Sequence[Network], least: float = 0.5) -> Network:
+def consensus(networks: Sequence[Network], min_share: float = 0.5) -> Network:
     """Edges that at least this share of the networks have; `weight` is that share.
 
     mi_nats and spearman are means over the networks that have the edge, se_nats is the scatter of their
@@ -27,8 +27,10 @@ def consensus(networks: Sequence[Network], least: float = 0.5) -> Network:
         DataError: networks of different variables, or some directed and some not.
         ConfigError: a share that is not above 0 and at most 1.
     """
-    if not 0 < least <= 1:
-        raise ConfigError(f"the least share of networks is above 0 and at most 1; got {least:g}")
+    if not 0 < min_share <= 1:
+        raise ConfigError(
+            f"min_share, of the networks, is above 0 and at most 1; got {min_share:g}"
+        )
     if len(networks) < 2:
         raise DataError(f"a consensus is of two or more networks; got {len(networks)}")
     first = networks[0]
@@ -59,13 +61,13 @@ def consensus(networks: Sequence[Network], least: float = 0.5) -> Network:
         "spearman": np.bincount(row, numbers["spearman"], len(pair)) / count,
         **largest,
     }
-    kept = np.flatnonzero(columns["weight"] >= least)
+    kept = np.flatnonzero(columns["weight"] >= min_share)
     kept = kept[np.lexsort((-mean[kept], -columns["weight"][kept]))]
     names = pa.array(first.names, pa.string())
     table = {name: pa.array(v[kept], from_pandas=True) for name, v in columns.items()}
     table |= {"source": names.take(table["i"]), "target": names.take(table["j"])}
     provenance = {
-        "consensus": {"networks": len(networks), "least": least},
+        "consensus": {"networks": len(networks), "min_share": min_share},
         "of": [network.provenance for network in networks],
         "steps": first.provenance.get("steps", []),
     }

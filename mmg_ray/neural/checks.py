@@ -46,9 +46,9 @@ def checked(found: Recording, cfg: NeuralConfig) -> Recording:
     _check_unit(replace(found, spikes=spikes), sure, notes)
     for s in found.series:
         if (
-            own.turned == "error" and s.by_rate
+            own.transposed == "error" and s.by_rate
         ):  # where a file has times, they say which axis is time
-            _refuse_turned(s)
+            _refuse_transposed(s)
     series = [_straight(s, sure, notes) for s in found.series]
     stimuli = [_straight(s, sure, notes) for s in found.stimuli]
     series = [
@@ -166,10 +166,10 @@ def _straight(s: Series, sure: bool, notes: list[str]) -> Series:
     return s
 
 
-def _refuse_turned(s: Series) -> None:
+def _refuse_transposed(s: Series) -> None:
     if reason := wrong_way(s.values):
         raise DataError(
             f"series {some(s.names)}: {s.values.shape[0]} times x {s.values.shape[1]} channels look the wrong "
             f"way round: {reason}. Set data.transpose (in an nwb file, write time first), or "
-            "recording.turned: ignore"
+            "recording.transposed: ignore"
         )

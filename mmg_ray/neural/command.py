@@ -22,7 +22,7 @@ from mmg_ray.neural import examples
       mmg-ray neural                                  # brain regions, fMRI
       mmg-ray neural --example grasshopper            # spikes of a cell and a sound
       mmg-ray neural --show-config > cells.yaml       # every field and its meaning
-      mmg-ray neural cells.yaml --look                # what would be run; nothing is
+      mmg-ray neural cells.yaml --dry-run            # what would be run; nothing is
       mmg-ray neural cells.yaml
       mmg-ray neural cells.yaml --set lags.max_s=0.2 --set 'lags.transfer=[1, 2, 3]'
     """,
@@ -35,9 +35,9 @@ from mmg_ray.neural import examples
     "--example", type=click.Choice(list(examples.EXAMPLES)), default="fmri", show_default=True
 )
 @click.option("--show-config", is_flag=True, help="Print a configuration of every field, and stop.")
-@click.option("--look", is_flag=True, help="Read, check and cut into samples; run nothing.")
+@click.option("--dry-run", is_flag=True, help="Read, check and cut into samples; run nothing.")
 def main(
-    config: str | None, overrides: tuple[str, ...], example: str, show_config: bool, look: bool
+    config: str | None, overrides: tuple[str, ...], example: str, show_config: bool, dry_run: bool
 ) -> None:
     from mmg_ray import (
         config as configuration,
@@ -55,7 +55,7 @@ def main(
     else:
         text = read_config(config)
     cfg = configuration.load_as(NeuralConfig, text, overrides)
-    if look:
+    if dry_run:
         click.echo("\n".join(inputs(cfg).notes))
         return
     _, run, written = go(cfg, click.echo)

@@ -75,7 +75,7 @@ class RecordingConfig:
     unsorted: Literal["error", "sort"] = Field(
         default="error", description="spike times that go back: refuse the file, or sort them"
     )
-    turned: Literal["error", "ignore"] = Field(
+    transposed: Literal["error", "ignore"] = Field(
         default="error", description="series that look like channels x times: refuse them, or go on"
     )
     min_spikes: int = Field(

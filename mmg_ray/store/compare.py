@@ -33,7 +33,7 @@ def compare(
 
     Variables are matched by name. A difference is judged by both standard errors, as if the runs had no
     samples in common (too careful where they have), or by permutations: then samples of the two runs,
-    ranked within their run, are dealt to them anew.
+    ranked within their run, are permuted between them.
 
     Args:
         steps: of the network of either run, see `Run.network`.

@@ -79,7 +79,7 @@ class Reuse:
         earlier = np.array([[position[i], position[j]] for i, j in pairs.tolist()])
         earlier = earlier.reshape(-1, 2)
         known = np.flatnonzero((earlier >= 0).all(axis=1))
-        turned = earlier[known, 0] > earlier[known, 1]
+        swapped = earlier[known, 0] > earlier[known, 1]
         wanted = np.sort(earlier[known], axis=1)
         shard = self._plan.shard_of(wanted)
         keys = wanted @ np.array([self._prepared.n_variables, 1])
@@ -100,7 +100,7 @@ class Reuse:
         found = np.zeros(len(pairs), dtype=bool)
         found[known[inside]] = True
         estimates = _estimates(table).take(order[place[inside]])
-        flipped = turned[inside]
+        flipped = swapped[inside]
         ij, ji = estimates.mi_ij.copy(), estimates.mi_ji.copy()
         estimates.mi_ij[flipped], estimates.mi_ji[flipped] = ji[flipped], ij[flipped]
         return found, estimates

@@ -499,7 +499,7 @@ def test_a_raster_that_lies_the_wrong_way_round(tmp_path: Path, kind: str, endin
         turned = inputs(settings(path, data={"transpose": True}, **rate))
         np.testing.assert_allclose(turned.table.values, made.table.values)
     ignored = {
-        "recording": {"turned": "ignore", "rate_hz": 50},
+        "recording": {"transposed": "ignore", "rate_hz": 50},
         "estimator": {"min_samples": 8},
     }
     assert inputs(settings(path, **ignored)).table.n_variables == 4000
@@ -763,7 +763,7 @@ def test_fields_that_a_format_does_not_use_are_refused_by_name(tmp_path: Path) -
         "metadata": ["a"], "duplicate_names": "number", "samples": {"a": "b"}, "subsample": 0.5,
         "subsample_seed": 1, "groups": "a", "series": ["a"], "units": "a", "quality": ["mua"],
         "rate_hz": 2.0, "time_column": "a", "time_unit_s": 0.1, "unsorted": "sort",
-        "turned": "ignore", "min_spikes": 5, "feature_types": ["a"], "variable_names": "a",
+        "transposed": "ignore", "min_spikes": 5, "feature_types": ["a"], "variable_names": "a",
         "sample_names": "a", "header": True, "separator": ";", "decimal": ",",
         "variable": "a", "names": "a", "trace": "F", "neuropil": 0.5,
     }  # fmt: skip
@@ -815,7 +815,7 @@ def test_look_says_what_was_decided(tmp_path: Path) -> None:
     np.savez(path, **trains(), other=np.array([1.0, 2.0]))
     config = tmp_path / "cells.yaml"
     config.write_text(f"data: {{path: {path}, exclude: [d]}}\n")
-    said = CliRunner().invoke(main, ["neural", str(config), "--look"]).output
+    said = CliRunner().invoke(main, ["neural", str(config), "--dry-run"]).output
     for part in (
         "layout:  spikes",
         "taken as seconds, recording.time_unit_s is not set",

@@ -123,7 +123,7 @@ def says_nothing(columns: Sequence[np.ndarray], *, ordered: bool) -> list[str]:
     for column in columns:
         known = column != marginals.MISSING
         _, first, codes = np.unique(column[known], return_index=True, return_inverse=True)
-        # turned so that the value that comes first is in the lower half, or groups as they come
+        # ordered so that the value that comes first is in the lower half, or groups as they come
         last = len(first) - 1
         names = np.argsort(np.argsort(first))
         if ordered:

@@ -4,8 +4,8 @@
 
 over the rank moments S and S' of the two conditions (see `screen`), a, b = 1..6. Ranks are taken within a
 condition, so variables that are only shifted, scaled or otherwise more or less there make no difference.
-A permutation deals the samples, as their ranks within their own condition, to the two conditions at random,
-or swaps paired samples (one subject under both), and ranks them anew. They are drawn until D has been beaten
+A permutation assigns the samples, as their ranks within their own condition, to the two conditions at random,
+or swaps paired samples (one subject under both), and ranks them anew. They are drawn until D has been exceeded
 `nulls.ENOUGH` times or the budget is spent; p = (1 + b) / (1 + B).
 """
 
@@ -55,8 +55,8 @@ def test_difference(
     as_given = np.arange(n + n_second)[None] < n
     statistic = _statistic(orders, as_given)[0]
     rng = numpy_stream(seed, "difference", *sorted((first[0].name, first[1].name)))
-    beaten = total = 0
-    while beaten < ENOUGH and total < max_permutations:
+    exceeded = total = 0
+    while exceeded < ENOUGH and total < max_permutations:
         count = min(_FIRST if total == 0 else _MOST, max_permutations - total)
         size = max(1, _CELLS // (n + n_second))
         for start in range(0, count, size):
@@ -67,9 +67,9 @@ def test_difference(
             else:
                 labels = rng.permuted(np.repeat(as_given, rows, axis=0), axis=1)
             found = _statistic(orders, labels)
-            beaten += int((found >= statistic * (1 - 1e-9)).sum())
+            exceeded += int((found >= statistic * (1 - 1e-9)).sum())
         total += count
-    p_value = (1 + beaten) / (1 + total) if total else float("nan")
+    p_value = (1 + exceeded) / (1 + total) if total else float("nan")
     return DifferenceTest(p_value, total, float(statistic))
 
 

@@ -2,7 +2,7 @@
 
 A null sets the samples of y against those of x in other ways, as likely as the given one if the two are
 independent. All nulls here are one: samples, in blocks, are put in some order and y is shifted against x
-by 1, 2, ... blocks, round and round.
+by 1, 2, ... blocks, circularly.
 
 - permutation: the order is random. Its shifts are a group, so the test is exact (Hemerik & Goeman 2018);
   further orders give further shifts.
@@ -10,7 +10,7 @@ by 1, 2, ... blocks, round and round.
 - block: blocks of many correlation times, or trials, in random order.
 
 The Fourier transform gives all shifts of an order at once, so that a thousand cost little more than ten.
-Orders are drawn until the data are beaten `ENOUGH` times or the budget is spent: permutations go to
+Orders are drawn until the data are exceeded `ENOUGH` times or the budget is spent: permutations go to
 contenders (Besag & Clifford 1991). p = (1 + b) / (1 + B), b of B shifts being at least as extreme.
 
 The statistic of scalars is the screen's, of polynomials averaged over ties. That of vectors is the largest of three, each brought to a
@@ -67,16 +67,16 @@ def test(a: RankedVariable, b: RankedVariable, cfg: NullConfig, seed: int) -> Nu
     if cfg.kind == "shift":
         lag = size * np.minimum(apart, length - apart)
         apart = apart[(lag == 0) | (lag >= _GUARD * time)]
-    beaten = total = 0
+    exceeded = total = 0
     if len(apart) > 1 and cfg.max_permutations:
         rng = numpy_stream(seed, "null", *sorted((a.name, b.name)))
         for rows in _orders(a.n, size, cfg.kind, rng):
             t = _statistic(views, rows, size)[apart]
-            beaten += int((t[1:] >= t[0] - 1e-9 * abs(t[0])).sum())
+            exceeded += int((t[1:] >= t[0] - 1e-9 * abs(t[0])).sum())
             total += len(t) - 1
-            if beaten >= ENOUGH or total + len(t) - 1 > cfg.max_permutations:
+            if exceeded >= ENOUGH or total + len(t) - 1 > cfg.max_permutations:
                 break
-    return NullTest((1 + beaten) / (1 + total) if total else np.nan, total, n_effective)
+    return NullTest((1 + exceeded) / (1 + total) if total else np.nan, total, n_effective)
 
 
 def effective_samples(a: RankedVariable, b: RankedVariable) -> float:
@@ -151,7 +151,7 @@ def _vector_views(a: RankedVariable, b: RankedVariable, seed: int) -> _Views:
 
 
 def _white(side: RankedVariable) -> np.ndarray:
-    """(n, K) normal scores turned to uncorrelated coordinates of unit variance, the largest first."""
+    """(n, K) normal scores rotated to uncorrelated coordinates of unit variance, the largest first."""
     return _principal(side.midrank_scores, _MOST)
 
 

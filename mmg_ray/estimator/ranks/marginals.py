@@ -55,8 +55,8 @@ def randomised_ranks(codes: np.ndarray, among_ties: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def turned_ranks(ranks: np.ndarray, codes: np.ndarray, share: float) -> np.ndarray:
-    """(n,) ranks with every group of ties turned by a share of its length: again a permutation."""
+def rotated_ranks(ranks: np.ndarray, codes: np.ndarray, share: float) -> np.ndarray:
+    """(n,) ranks with every group of ties rotated by a share of its length: again a permutation."""
     counts = np.bincount(codes)
     below = (np.cumsum(counts) - counts)[codes]
     size = counts[codes]

@@ -121,17 +121,17 @@ class RankedVariable:
     def rank_draws(self) -> np.ndarray:
         """(R, n, D) ranks, ties broken in R ways that share out each tie's ranks evenly."""
         shares = np.arange(_DRAWS) / _DRAWS if self.tied else np.zeros(1)
-        turned = [
+        rotated = [
             np.stack(
                 [
-                    marginals.turned_ranks(ranks, codes, share)
+                    marginals.rotated_ranks(ranks, codes, share)
                     for ranks, codes in zip(self.ranks.T, self.codes.T, strict=True)
                 ],
                 axis=1,
             )
             for share in shares
         ]
-        return np.stack(turned)
+        return np.stack(rotated)
 
     @cached_property
     def draws(self) -> np.ndarray:

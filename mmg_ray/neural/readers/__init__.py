@@ -38,20 +38,20 @@ class Reader:
 
 _TABLE = {f"data.{name}" for name in (*OPTIONS, "format", "duplicate_names")}
 _SPIKES = {"recording.unsorted", "recording.min_spikes"}
-_UNIT, _TURNED = "recording.time_unit_s", "recording.turned"
+_UNIT, _TRANSPOSED = "recording.time_unit_s", "recording.transposed"
 _RATE, _TIMES, _QUALITY = "recording.rate_hz", "recording.time_column", "recording.quality"
 
 READERS: dict[str, Reader] = {
     "nwb": Reader(
         read_nwb,
-        frozenset({"recording.series", "recording.units", _UNIT, _TURNED, *_SPIKES}),
+        frozenset({"recording.series", "recording.units", _UNIT, _TRANSPOSED, *_SPIKES}),
     ),
     "spikes": Reader(read_npz, frozenset({_UNIT, *_SPIKES})),
-    "pynapple": Reader(read_pynapple, frozenset({_UNIT, _TURNED, *_SPIKES})),
+    "pynapple": Reader(read_pynapple, frozenset({_UNIT, _TRANSPOSED, *_SPIKES})),
     "phy": Reader(read_phy, frozenset({_QUALITY, _UNIT, *_SPIKES})),
     "series": Reader(
         read_series,
-        frozenset({_RATE, _TIMES, _UNIT, _TURNED, *_TABLE}),
+        frozenset({_RATE, _TIMES, _UNIT, _TRANSPOSED, *_TABLE}),
     ),
     "mat": Reader(
         read_mat,
@@ -63,7 +63,7 @@ READERS: dict[str, Reader] = {
                 _RATE,
                 _TIMES,
                 _UNIT,
-                _TURNED,
+                _TRANSPOSED,
                 *_SPIKES,
             }
         ),
@@ -73,7 +73,7 @@ READERS: dict[str, Reader] = {
         read_suite2p,
         frozenset({"recording.trace", "recording.neuropil", _QUALITY, _RATE}),
     ),
-    "neo": Reader(read_neo, frozenset({_TURNED, *_SPIKES})),
+    "neo": Reader(read_neo, frozenset({_TRANSPOSED, *_SPIKES})),
 }
 
 _ENDINGS = {"nwb": (".nwb",), "mat": (".mat",), "mne": mne.ENDINGS}
