@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
+from mmg_ray.network.graph import Network, network
+from mmg_ray.network.steps import apply
+from mmg_ray.network.steps.fdr import with_q_values
+from mmg_ray.network.stream import Batch, EdgeStream
 from mmg_ray.schema import PairEstimate, PairEstimates
 from mmg_ray.store.shards import edge_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
 
 
 class EstimatesByPair(Mapping[tuple[int, int], PairEstimate]):
@@ -65,9 +75,57 @@ class MIMatrix:
     p_value: np.ndarray
     estimates: EstimatesByPair
 
-    def to_edges(self) -> pa.Table:
-        """One row per pair, with the columns of `schema.EDGE_COLUMNS`; `.to_pandas()` works."""
+    def edges(self) -> pa.Table:
+        """One row per pair, with the columns of `schema.EDGE_COLUMNS`, as `Run.edges`; `.to_pandas()` works."""
         return edge_table(self.names, self.estimates.pairs, self.estimates.columns)
+
+    def network(self, steps: Sequence[str] = ()) -> Network:
+        """The edges that steps leave, with q-values over all pairs, as `Run.network`.
+
+        Args:
+            steps: in this order, each `name` or `name=value`, such as ("fdr=0.05", "clr", "dpi=0.1");
+                `network.steps.STEPS` lists them.
+
+        Raises:
+            ConfigError: a step that there is not, or a value that does not fit it.
+
+        Examples:
+            >>> import numpy as np, mmg_ray
+            >>> x, e = np.random.default_rng(0).standard_normal((2, 500))
+            >>> m = mmg_ray.mi_matrix(np.stack([x, e, x + e], axis=1), ["x", "e", "sum"])
+            >>> m.network(["fdr=0.05"]).edges.select(["source", "target"]).to_pylist()
+            [{'source': 'x', 'target': 'sum'}, {'source': 'e', 'target': 'sum'}]
+        """
+        columns, ok = self.estimates.columns, self.estimates.columns.ok
+        i, j = self.estimates.pairs[ok].astype(np.int32).T
+        mi, se, p, spearman = (
+            getattr(columns, name)[ok] for name in ("mi_nats", "se_nats", "p_value", "spearman")
+        )
+        edges = Batch(i, j, mi, mi, se, p, np.full(len(i), np.nan), spearman)
+        n_variables = len(self.names)
+        stream = EdgeStream(
+            np.full(n_variables, n_variables - 1),
+            int(np.isfinite(p).sum()),
+            lambda: iter([edges]),
+        )
+        found = apply(with_q_values(stream), steps)
+        provenance = {"mmg_ray": version("mmg-ray"), "steps": list(steps)}
+        return network(found, self.names, None, provenance)
+
+    def to_frame(self, name: str = "mi_nats") -> pd.DataFrame:
+        """(V, V) one of the numbers of each pair, such as "spearman", with the names of the variables."""
+        import pandas as pd
+
+        return pd.DataFrame(self.estimates.matrix(name), index=self.names, columns=self.names)
+
+    def to_anndata(self, adata: AnnData, steps: Sequence[str] = ()) -> AnnData:
+        """Write `network(steps)` into an AnnData of these variables: .varp["mmg_ray_mi_nats"], ...
+
+        In place, and returned. DataError where `adata` has none of the variables.
+        """
+        from mmg_ray.store.exports.anndata import annotate
+
+        return annotate(self.network(steps), adata)
 
     def _repr_html_(self) -> str:
         """For notebooks: what it is and its ten strongest pairs."""

@@ -1,10 +1,12 @@
 """The public functions on arrays: shapes, symmetry, bad input, agreement with each other."""
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
 
 import mmg_ray
+from mmg_ray import config
 from mmg_ray.config import EstimatorConfig, NetworkConfig
 from mmg_ray.errors import ConfigError, DataError
 
@@ -38,7 +40,7 @@ def test_matrix_holds_every_pair_and_no_silent_nan(table):
     assert m.estimates[0, 3].status is mmg_ray.Status.CONSTANT
     assert m.estimates[0, 4].n_samples == 300
     assert repr(m) == "MIMatrix(5 variables, 6 of 10 pairs ok)"
-    edges = m.to_edges().to_pandas()
+    edges = m.edges().to_pandas()
     assert len(edges) == 10
     assert edges.loc[edges.status == "constant", "mi_nats"].isna().all()
     row = edges[(edges.source == "a") & (edges.target == "b")].iloc[0]
@@ -46,6 +48,32 @@ def test_matrix_holds_every_pair_and_no_silent_nan(table):
     assert row.se_nats == m.se[1, 0]
     assert row.p_value == m.p_value[0, 1] == m.p_value[1, 0]
     assert row.stop == mmg_ray.Stop.FORCED
+
+
+def test_the_network_of_a_matrix_is_that_of_a_run(tmp_path, table):
+    """In memory and stored: the same edges, q-values and steps; the one note of difference is where from."""
+    table.to_csv(tmp_path / "t.csv", index=False)
+    cfg = config.from_dict(
+        {
+            "data": {"path": str(tmp_path / "t.csv")},
+            "estimator": {"denoiser": "screen"},
+            "execute": {"executor": "serial"},
+            "output": {"url": str(tmp_path / "run")},
+        }
+    )
+    run = mmg_ray.run(cfg)
+    m = mmg_ray.mi_matrix(table, denoiser="screen")
+    assert m.edges().equals(run.edges())
+    for steps in ((), ("fdr=0.5",), ("mi=0.01", "clr"), ("dpi=0.1",)):
+        assert m.network(steps).edges.equals(run.network(steps).edges), steps
+    assert m.network(["fdr=0.05"]).provenance["steps"] == ["fdr=0.05"]
+    with pytest.raises(mmg_ray.MMGError, match="no network step"):
+        m.network(["fdd=0.05"])
+    frame = m.to_frame("spearman")
+    assert frame.loc["a", "b"] == frame.loc["b", "a"] == run.edges()["spearman"][0].as_py()
+    adata = anndata.AnnData(table.to_numpy(), var=pd.DataFrame(index=list(table.columns)))
+    stored = run.to_anndata(adata.copy(), ["fdr=0.5"]).varp["mmg_ray_mi_nats"]
+    assert (m.to_anndata(adata, ["fdr=0.5"]).varp["mmg_ray_mi_nats"] != stored).nnz == 0
 
 
 def test_estimates_are_found_by_pair(table):
@@ -59,7 +87,7 @@ def test_estimates_are_found_by_pair(table):
 
 def test_one_variable_has_no_pairs(table):
     m = mmg_ray.mi_matrix(table[["a"]], denoiser="gaussian")
-    assert (m.mi.shape, len(m.estimates), m.to_edges().num_rows) == ((1, 1), 0, 0)
+    assert (m.mi.shape, len(m.estimates), m.edges().num_rows) == ((1, 1), 0, 0)
 
 
 def test_estimator_protocol(table):
