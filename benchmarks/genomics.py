@@ -114,7 +114,7 @@ def stepped(mi: np.ndarray, steps: list[str]) -> np.ndarray:
     i, j = np.triu_indices(len(mi), 1)
     weight = np.maximum(mi[i, j], 0.0)
     none = np.full(len(i), np.nan)
-    batch = Batch(i, j, weight, weight, none, none, none, none)
+    batch = Batch(i, j, weight, weight, none, none, none, none, none)
     stream = EdgeStream(np.full(len(mi), len(mi) - 1), 0, lambda: iter([batch]))
     kept = Batch.concatenate(list(apply(stream, steps).batches()))
     found = np.zeros_like(mi)

@@ -232,7 +232,9 @@ def stream(n: int, share: float, size: int = 2**20) -> EdgeStream:
             weight = rng.gamma(0.5, 0.05, count)
             p = np.exp(-500 * weight)
             none = np.full(count, np.nan)
-            yield Batch(i.astype(np.int32), j.astype(np.int32), weight, weight, none, p, none, none)
+            yield Batch(
+                i.astype(np.int32), j.astype(np.int32), weight, weight, none, p, none, none, none
+            )
 
     return EdgeStream(np.full(n, n - 1), n_pairs, batches)
 

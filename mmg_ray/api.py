@@ -33,6 +33,7 @@ from mmg_ray.estimator.pairs.tables import tabulate
 from mmg_ray.estimator.ranks.marginals import MISSING, ordinal_codes
 from mmg_ray.estimator.ranks.ranked_variable import RankCache
 from mmg_ray.estimator.tiers.spline.denoiser import gap_curve
+from mmg_ray.execute import pilot
 from mmg_ray.execute.numerics import library_threads
 from mmg_ray.execute.progress import Tally, progress
 from mmg_ray.execute.task import device_of
@@ -331,12 +332,21 @@ def mi_matrix(
     n_tiles = len(pairs.tiles(size)[0])
     plan = Plan(pairs, size, np.arange(n_tiles + 1))  # a tile a shard: all it is for is the bar
     tile_pairs = [plan.tile_pairs(tile) for tile in range(n_tiles)]
+    dims = np.ones(len(names), dtype=np.int64)
+    learned = None
+    if given is None:
+        with library_threads(n_jobs):
+            learned = pilot.learn(
+                names, dims, pairs, lambda some: {k: variables[k] for k in some}, settings
+            )
     found = [PairEstimates.from_rows([])]  # one variable has no tile
     tally = Tally(plan.n_shards, plan.n_pairs)
     with progress(tally) if show_progress else nullcontext(lambda: None) as show:
         for tile, rows in enumerate(tile_pairs):
             with library_threads(n_jobs):
-                found.append(estimate_given(variables, rows, given, settings, device))
+                found.append(
+                    estimate_given(variables, rows, given, settings, device, model=learned)
+                )
             tally.add(Receipt(tile, len(rows), int((~found[-1].ok).sum())))
             show()
     i, j = np.concatenate([np.empty((0, 2), dtype=np.int64), *tile_pairs]).T

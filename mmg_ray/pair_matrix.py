@@ -14,7 +14,7 @@ import pyarrow as pa
 from mmg_ray.network.graph import Network, network
 from mmg_ray.network.steps import apply
 from mmg_ray.network.steps.fdr import with_q_values
-from mmg_ray.network.stream import Batch, EdgeStream
+from mmg_ray.network.stream import Batch, EdgeStream, first_weight
 from mmg_ray.schema import PairEstimate, PairEstimates
 from mmg_ray.store.shards import edge_table
 
@@ -98,10 +98,19 @@ class MIMatrix:
         """
         columns, ok = self.estimates.columns, self.estimates.columns.ok
         i, j = self.estimates.pairs[ok].astype(np.int32).T
-        mi, se, p, spearman = (
-            getattr(columns, name)[ok] for name in ("mi_nats", "se_nats", "p_value", "spearman")
+        mi, se, p, rho, posterior, dependent = (
+            getattr(columns, name)[ok]
+            for name in (
+                "mi_nats",
+                "se_nats",
+                "p_value",
+                "spearman",
+                "mi_posterior",
+                "p_dependent",
+            )
         )
-        edges = Batch(i, j, mi, mi, se, p, np.full(len(i), np.nan), spearman)
+        weight, q = first_weight(mi, posterior), np.full(len(i), np.nan)
+        edges = Batch(i, j, weight, mi, se, p, q, rho, dependent)
         n_variables = len(self.names)
         stream = EdgeStream(
             np.full(n_variables, n_variables - 1),

@@ -99,7 +99,9 @@ class PairEstimate:
 
     ``mi_nats`` combines the two directions ``mi_ij`` (j denoised given i: i informs j) and
     ``mi_ji``. ``gap`` is the direct form (a lower bound up to sampling noise), ``orthogonal`` the
-    squared distance of the two denoisers; their distance is a warning of a poor fit. ``p_value`` is
+    squared distance of the two denoisers; their distance is a warning of a poor fit. ``mi_posterior`` and
+    ``p_dependent`` are what the pair is in the light of all pairs of its matrix
+    (`estimator.dependence.evidence`). ``p_value`` is
     of independence, by a test of its own (`estimator.screen`, `estimator.nulls`). ``n_effective`` says
     how many independent samples a time series is worth. ``stop`` says why no deeper denoiser was asked.
     """
@@ -112,6 +114,8 @@ class PairEstimate:
     se_nats: float | None = None
     mi_ij: float | None = None
     mi_ji: float | None = None
+    mi_posterior: float | None = None
+    p_dependent: float | None = None
     gap: float | None = None
     orthogonal: float | None = None
     p_value: float | None = None
@@ -202,6 +206,8 @@ class PairEstimates:
     se_nats: np.ndarray
     mi_ij: np.ndarray
     mi_ji: np.ndarray
+    mi_posterior: np.ndarray
+    p_dependent: np.ndarray
     gap: np.ndarray
     orthogonal: np.ndarray
     p_value: np.ndarray
@@ -291,6 +297,12 @@ EDGE_COLUMNS: tuple[Column, ...] = (
     Column("se_nats", "float64", "its standard error, nats"),
     Column("mi_ij", "float64", "estimate from denoising j given i, nats"),
     Column("mi_ji", "float64", "estimate from denoising i given j, nats"),
+    Column(
+        "mi_posterior",
+        "float64",
+        "mean MI in the light of all pairs, nats: shrunk where samples say little; null where not asked",
+    ),
+    Column("p_dependent", "float64", "probability of dependence: 1 - local false-discovery rate"),
     Column("gap", "float64", "direct form: held-out gap in denoising error, nats"),
     Column("orthogonal", "float64", "orthogonal form: squared distance of the denoisers, nats"),
     Column("p_value", "float64", "of independence: exact for scalars, else by permutations"),

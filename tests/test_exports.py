@@ -30,7 +30,7 @@ NAMES = ["STAT1", "a,b", 'say "x"', "<T&C>", "tab\there", "Ünï", "nul\x01", "l
 def make(directed: bool = False) -> Network:
     rng = np.random.default_rng(0)
     i, j = np.array([(0, 1), (0, 2), (1, 3), (2, 3), (3, 4), (4, 5), (0, 6)], dtype=np.int32).T
-    numbers = rng.random((6, len(i)))
+    numbers = rng.random((7, len(i)))
     numbers[5] -= 0.5  # spearman has a sign
     numbers[3:, 2] = np.nan  # a pair with a group: no test, no sign
     batch = Batch(i, j, *numbers)

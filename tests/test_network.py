@@ -27,7 +27,7 @@ def stream(weight: np.ndarray, p_value: np.ndarray | None = None, size: int = 7)
     w = weight[i, j]
     p = np.full(len(i), np.nan) if p_value is None else p_value[i, j]
     none = np.full(len(i), np.nan)
-    whole = Batch(i, j, w, w, 0.1 * w, p, none, np.sign(w))
+    whole = Batch(i, j, w, w, 0.1 * w, p, none, np.sign(w), 1 - p)
 
     def batches() -> Iterator[Batch]:
         for start in range(0, len(i), size):

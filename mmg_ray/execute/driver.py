@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 from fsspec.implementations.local import LocalFileSystem
@@ -14,10 +14,11 @@ from mmg_ray import config as configuration
 from mmg_ray.config import Config
 from mmg_ray.errors import ConfigError, DataError, Drained, RunError
 from mmg_ray.estimator.cascade.denoisers import denoiser
+from mmg_ray.execute import pilot
 from mmg_ray.execute.drain import Abandoned, Drain, draining
 from mmg_ray.execute.driver_lock import DriverLock, driving
 from mmg_ray.execute.executor import open_executor
-from mmg_ray.execute.numerics import numerical_environment
+from mmg_ray.execute.numerics import library_threads, numerical_environment
 from mmg_ray.execute.outcome import Executor
 from mmg_ray.execute.planning import (
     PlanSummary,
@@ -39,6 +40,7 @@ from mmg_ray.execute.task import (
     run_shard,
 )
 from mmg_ray.plan.cost import TASK_BYTES
+from mmg_ray.plan.tiles import Plan
 from mmg_ray.store import environments, integrity, manifest, matrix, selection
 from mmg_ray.store.location import Location
 from mmg_ray.store.manifest import Manifest
@@ -192,9 +194,37 @@ def _begin(asked: _Asked, digests: dict[str, str]) -> Manifest:
             f"read (the {' and the '.join(changed)} changed), so nothing was begun. Wait until it is "
             "whole, and start again"
         )
+    learned = _learn(config, plan, Prepared.open(place, prepared))
+    environment = numerical_environment()
     return manifest.write(
-        place, config, digests, plan, table.n_samples, prepared, numerical_environment()
+        place, config, digests, plan, table.n_samples, prepared, environment, learned
     )
+
+
+def _learn(config: Config, plan: Plan, prepared: Prepared) -> dict[str, Any] | None:
+    """What the pairs look like; of a run that takes over rows, as they looked to the earlier one."""
+    if config.plan.reuse is not None:
+        return manifest.read(Location(config.plan.reuse)).evidence
+    if config.data.conditions:
+        return None
+    with library_threads():
+        found = pilot.learn(
+            prepared.names,
+            prepared.dims,
+            plan.pairs,
+            prepared.load,
+            config.estimator,
+            prepared.identity(),
+        )
+    if found is None:
+        return None
+    log.info(
+        "posterior: %s",
+        f"learned from {found.n_pairs:,} pairs: {found}"
+        if found.n_pairs
+        else "too few pairs to learn from, so by fixed weights",
+    )
+    return found.to_json()
 
 
 def _drive(asked: _Asked, drain: Drain, verify: bool) -> None:

@@ -16,6 +16,7 @@ import torch
 from mmg_ray.config import Config, EstimatorConfig
 from mmg_ray.errors import MMGError, StoreError
 from mmg_ray.estimator.conditional.conditioner import Conditioner, estimate_given
+from mmg_ray.estimator.dependence.evidence import Evidence
 from mmg_ray.estimator.ranks.marginals import MISSING
 from mmg_ray.execute.numerics import library_threads, numerical_environment
 from mmg_ray.execute.outcome import describe
@@ -64,7 +65,7 @@ def run_shard(task: ShardTask) -> Receipt:
     A pair that makes the estimator fail becomes a row with its reason. Raises StoreError where
     storage cannot be read or written.
     """
-    run, config, plan, prepared = _opened(task.url, task.fingerprint)
+    run, config, plan, prepared, learned = _opened(task.url, task.fingerprint)
     _record_environment(task.url, task.fingerprint)
     device = device_of(task.device)
     kept = KeptRows(config.edges)
@@ -77,6 +78,7 @@ def run_shard(task: ShardTask) -> Receipt:
             cfg=config.estimator,
             device=device,
             identity=prepared.identity(),
+            model=learned,
         )
         for tile in plan.shard_tiles(task.shard):
             pairs = plan.tile_pairs(tile)
@@ -104,12 +106,12 @@ def check_files(task: CheckTask) -> dict[str, str]:
 
 def fill_band(task: BandTask) -> Digests:
     """Fill a band of the matrix from the edges; the digests of its chunks."""
-    run, _, plan, _ = _opened(task.url, task.fingerprint)
+    run, _, plan, *_ = _opened(task.url, task.fingerprint)
     return matrix.write_band(run, task.fingerprint, plan, task.first, task.last)
 
 
 @lru_cache(maxsize=1)
-def _opened(url: str, fingerprint: str) -> tuple[Location, Config, Plan, Prepared]:
+def _opened(url: str, fingerprint: str) -> tuple[Location, Config, Plan, Prepared, Evidence | None]:
     """What every task of a run needs; a worker reads it once."""
     run = Location(url)
     found = manifest.read(run)
@@ -119,7 +121,9 @@ def _opened(url: str, fingerprint: str) -> tuple[Location, Config, Plan, Prepare
             "while this run was going on. Start again at another URL"
         )
     plan = manifest.read_plan(run, found.plan_digest)
-    return run, found.resolved(), plan, Prepared.open(run, found.prepared_digest)
+    prepared = Prepared.open(run, found.prepared_digest)
+    learned = None if found.evidence is None else Evidence.from_json(found.evidence)
+    return run, found.resolved(), plan, prepared, learned
 
 
 @lru_cache(maxsize=1)

@@ -20,7 +20,7 @@ from mmg_ray.network.graph import NETWORK_COLUMNS, Network
 def consensus(networks: Sequence[Network], min_share: float = 0.5) -> Network:
     """Edges that at least this share of the networks have; `weight` is that share.
 
-    mi_nats and spearman are means over the networks that have the edge, se_nats is the scatter of their
+    mi_nats, spearman and p_dependent are means over the networks that have the edge, se_nats is the scatter of their
     MI; p_value and q_value are the largest of theirs.
 
     Raises:
@@ -44,7 +44,8 @@ def consensus(networks: Sequence[Network], min_share: float = 0.5) -> Network:
     i, j = (edges[end].to_numpy().astype(np.int64) for end in ("i", "j"))
     pair, row, count = np.unique(i * len(first.names) + j, return_inverse=True, return_counts=True)
     numbers = {
-        name: edges[name].to_numpy() for name in ("mi_nats", "p_value", "q_value", "spearman")
+        name: edges[name].to_numpy()
+        for name in ("mi_nats", "p_value", "q_value", "spearman", "p_dependent")
     }
     mean = np.bincount(row, numbers["mi_nats"], len(pair)) / count
     squares = np.bincount(row, numbers["mi_nats"] ** 2, len(pair)) / count
@@ -58,7 +59,10 @@ def consensus(networks: Sequence[Network], min_share: float = 0.5) -> Network:
         "weight": count / len(networks),
         "mi_nats": mean,
         "se_nats": np.sqrt(np.maximum(squares - mean**2, 0.0)),
-        "spearman": np.bincount(row, numbers["spearman"], len(pair)) / count,
+        **{
+            name: np.bincount(row, numbers[name], len(pair)) / count
+            for name in ("spearman", "p_dependent")
+        },
         **largest,
     }
     kept = np.flatnonzero(columns["weight"] >= min_share)

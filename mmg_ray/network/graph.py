@@ -22,12 +22,17 @@ NETWORK_COLUMNS: tuple[Column, ...] = (
     Column("j", "int32", "position of the second variable"),
     Column("source", "string", "name of variable i"),
     Column("target", "string", "name of variable j"),
-    Column("weight", "float64", "what the last step left: MI in nats, or a score such as CLR's"),
+    Column(
+        "weight",
+        "float64",
+        "what the last step left: the posterior mean of the MI, nats, or a score such as CLR's",
+    ),
     Column("mi_nats", "float64", "mutual information, nats"),
     Column("se_nats", "float64", "its standard error, nats"),
     Column("p_value", "float64", "of independence; null where no test was made"),
     Column("q_value", "float64", "smallest false-discovery rate at which the edge is found"),
     Column("spearman", "float64", "Spearman correlation, the edge's sign; null for groups"),
+    Column("p_dependent", "float64", "probability of dependence: 1 - local false-discovery rate"),
 )
 
 _NUMBERS = tuple(column.name for column in NETWORK_COLUMNS if column.dtype == "float64")

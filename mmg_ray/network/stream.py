@@ -26,6 +26,7 @@ class Batch(NamedTuple):
     p_value: np.ndarray
     q_value: np.ndarray
     spearman: np.ndarray
+    p_dependent: np.ndarray
 
     def take(self, rows: np.ndarray) -> Batch:
         """The edges at these positions, or where a (B,) mask is true."""
@@ -34,8 +35,16 @@ class Batch(NamedTuple):
     @classmethod
     def concatenate(cls, batches: list[Batch]) -> Batch:
         """The edges of all parts; of none, no edge."""
-        empty = cls(*(np.zeros(0, dtype=np.int32 if k < 2 else float) for k in range(8)))
+        empty = cls(
+            *(np.zeros(0, dtype=np.int32 if k < 2 else float) for k in range(len(cls._fields)))
+        )
         return cls(*(np.concatenate(columns) for columns in zip(empty, *batches, strict=True)))
+
+
+def first_weight(mi_nats: np.ndarray, mi_posterior: np.ndarray) -> np.ndarray:
+    """(B,) by what edges are ranked before any step: the posterior mean, which ranks better than the MI of
+    a pair alone where samples are few; that MI where there is no posterior."""
+    return np.where(np.isnan(mi_posterior), mi_nats, mi_posterior)
 
 
 @dataclass(frozen=True, eq=False)

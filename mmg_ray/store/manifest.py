@@ -56,6 +56,7 @@ class Manifest:
         version: of mmg_ray.
         environment: versions of the numerical libraries and the CPU's features, of the driver that
             began it; `environments` has those of the workers.
+        evidence: what its pairs look like, see `estimator.dependence.evidence`; None where there is no posterior.
         created: UTC time, ISO 8601.
     """
 
@@ -76,6 +77,7 @@ class Manifest:
     tile_variables: int
     created: str
     environment: dict[str, str] = field(default_factory=dict)
+    evidence: dict[str, Any] | None = None
 
     def resolved(self) -> Config:
         """The stored configuration as an object."""
@@ -122,6 +124,7 @@ def write(
     n_samples: int,
     prepared_digest: str,
     environment: Mapping[str, str],
+    evidence: dict[str, Any] | None,
 ) -> Manifest:
     """Freeze a run: its plan, then its manifest; the manifest that is there if another was first."""
     plan_digest = write_plan(run, plan)
@@ -143,6 +146,7 @@ def write(
         tile_variables=plan.tile_variables,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         environment=dict(environment),
+        evidence=evidence,
     )
     (run / MANIFEST).create_json(digested.signed(asdict(manifest)))
     found = read(run)

@@ -17,7 +17,7 @@ from mmg_ray.errors import StoreError
 from mmg_ray.network.graph import Network, network
 from mmg_ray.network.steps import apply
 from mmg_ray.network.steps.fdr import with_q_values
-from mmg_ray.network.stream import Batch, EdgeStream
+from mmg_ray.network.stream import Batch, EdgeStream, first_weight
 from mmg_ray.plan.pairs import SourcePairs
 from mmg_ray.schema import FAILURES, Status
 from mmg_ray.store import heartbeat, integrity, manifest, matrix, shards
@@ -33,7 +33,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_EDGE_FIELDS = ("i", "j", "mi_nats", "se_nats", "p_value", "spearman")
+_EDGE_FIELDS = (
+    "i",
+    "j",
+    "mi_nats",
+    "se_nats",
+    "p_value",
+    "spearman",
+    "mi_posterior",
+    "p_dependent",
+)
 _RECENT = 100  # shards whose times give the rate
 
 
@@ -246,8 +255,9 @@ class Run:
                 i, j, mi, *others = (
                     column.to_numpy(zero_copy_only=False) for column in rows.columns
                 )
-                se, p, spearman = (values.astype(float) for values in others)
-                yield Batch(i, j, mi, mi, se, p, np.full(len(i), np.nan), spearman)
+                se, p, rho, posterior, dependent = (values.astype(float) for values in others)
+                weight, q = first_weight(mi, posterior), np.full(len(i), np.nan)
+                yield Batch(i, j, weight, mi, se, p, q, rho, dependent)
 
         return EdgeStream(partners, self.n_tests(), batches)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmg_ray.estimator.dependence import binned_ranks
+from mmg_ray.estimator.dependence import binned_ranks, evidence
 from mmg_ray.schema import EDGE_COLUMNS, Labels, PairEstimates, Status, Stop
 
 _STATUSES, _STOPS = tuple(Status), tuple(Stop)
@@ -21,15 +21,17 @@ class Columns:
         codetected_mi, codetected_se: (P,) of pairs of rare variables, see `codetection`; 0 of others.
         binned_p_value, binned_mi, binned_most: (P,) of ranks in bins, see `binned_ranks.Found`; 1 and 0 where not asked.
         plausible_mi: (P,) nats, the screen's of all orders and two standard errors more.
+        moments: of the screen, where they are wanted; `reduced` is NaN of pairs without.
     """
 
-    def __init__(self, n_pairs: int, denoiser: str) -> None:
+    def __init__(self, n_pairs: int, denoiser: str, with_moments: bool = False) -> None:
         self.numbers = {name: np.full(n_pairs, np.nan) for name in _NUMBERS}
         self.n_samples = np.zeros(n_pairs, dtype=np.int32)
         self.screen_mi, self.plausible_mi = np.zeros(n_pairs), np.zeros(n_pairs)
         self.binned_mi, self.binned_most = np.zeros(n_pairs), np.zeros(n_pairs)
         self.binned_p_value = np.ones(n_pairs)
         self.codetected_mi, self.codetected_se = np.zeros(n_pairs), np.zeros(n_pairs)
+        self.moments = evidence.Moments.empty(n_pairs) if with_moments else None
         self._status = np.full(n_pairs, _STATUSES.index(Status.OK), dtype=np.int32)
         self._stop = np.full(n_pairs, -1, dtype=np.int32)
         self._denoiser = np.zeros(n_pairs, dtype=np.int32)
@@ -48,7 +50,7 @@ class Columns:
         """What to know of a value that is there."""
         self._messages[row] = text
 
-    def ok(self, rows: np.ndarray) -> np.ndarray:
+    def ok(self, rows: np.ndarray | slice) -> np.ndarray:
         """Which of the rows have not been refused."""
         return self._status[rows] == _STATUSES.index(Status.OK)
 
@@ -66,6 +68,15 @@ class Columns:
         """An estimate that is the same in both directions and in all forms."""
         same = dict.fromkeys(("mi_ij", "mi_ji", "gap", "orthogonal"), mi)
         self.put(rows, name, mi_nats=np.maximum(mi, 0.0), se_nats=se, ess=1.0, **same)
+
+    def put_posterior(self, model: evidence.Evidence) -> None:
+        """What the pairs with moments and an estimate are in the light of a whole matrix."""
+        assert self.moments is not None
+        rows = np.flatnonzero(np.isfinite(self.moments.reduced) & self.ok(slice(None)))
+        moments = self.moments.take(rows)
+        mi, se = (self.numbers[name][rows] for name in ("mi_nats", "se_nats"))
+        found = evidence.posterior(model, moments, mi, se)
+        self.numbers["mi_posterior"][rows], self.numbers["p_dependent"][rows] = found
 
     def put_binned(self, rows: np.ndarray, found: binned_ranks.Found) -> None:
         """Keep what the cells of these rows say, for gates."""

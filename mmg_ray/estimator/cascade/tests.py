@@ -45,11 +45,11 @@ def test_scalars(
         _put(block, _by_tables(block), columns)
     if (whole & ~by_tables).any():
         block = Block.of(pairs, rows[whole & ~by_tables])
-        _put(block, _by_samples(block, device), columns)
+        _put(block, _by_samples(block, device, columns.moments is not None), columns)
         _beyond_moments(block.take(of_many_values[whole & ~by_tables]), columns, fine_structure)
     for k in np.flatnonzero(~whole).tolist():
         block = Block.one(int(rows[k]), *pairs[int(rows[k])])
-        _put(block, _by_samples(block, device), columns)
+        _put(block, _by_samples(block, device, columns.moments is not None), columns)
         if of_many_values[k]:
             _beyond_moments(block, columns, fine_structure)
 
@@ -87,13 +87,13 @@ class _Rank(NamedTuple):
     spearman: np.ndarray
 
 
-def _by_samples(block: Block, device: str) -> _Rank:
+def _by_samples(block: Block, device: str, squares: bool) -> _Rank:
     """By one product of either side of the block."""
     x, y = ([v.ranked for v in side] for side in (block.left, block.right))
     if len(block.rows) == 1:
         found = screen.moments(x[0], y[0])
     else:
-        found = screen.Moments(*(v[block.i, block.j] for v in screen.block_moments(x, y, device)))
+        found = screen.block_moments(x, y, device, squares).at(block.i, block.j)
     a, b = (np.stack([v.standard_midranks for v in side]) for side in (block.left, block.right))
     return _Rank(found, (a @ b.T)[block.i, block.j] / len(x[0].value))
 
@@ -101,7 +101,7 @@ def _by_samples(block: Block, device: str) -> _Rank:
 def _by_tables(block: Block) -> _Rank:
     """By the tables of pairs of few values, some at a time."""
     x, y = ([v.ranked.polynomials for v in side] for side in (block.left, block.right))
-    found = _Rank(screen.Moments(*np.empty((4, len(block.rows)))), np.empty(len(block.rows)))
+    parts, found, spearman = [], [], np.empty(len(block.rows))
     n_x, n_y = (
         np.array([len(v.size) for v in side])[of] for side, of in ((x, block.i), (y, block.j))
     )
@@ -109,12 +109,12 @@ def _by_tables(block: Block) -> _Rank:
         i, j = block.i[part], block.j[part]
         pairs = [(block.left[a], block.right[b]) for a, b in zip(i, j, strict=True)]
         counts = tabulate(pairs, MOST, shape).sum(axis=1)
-        for whole, some in zip(
-            found.moments, screen.table_moments(counts, x, y, i, j), strict=True
-        ):
-            whole[part] = some
-        found.spearman[part] = table_spearman(counts)
-    return found
+        parts.append(part)
+        found.append(screen.table_moments(counts, x, y, i, j))
+        spearman[part] = table_spearman(counts)
+    order = np.argsort(np.concatenate(parts))
+    moments = screen.Moments(*(np.concatenate(of)[order] for of in zip(*found, strict=True)))
+    return _Rank(moments, spearman)
 
 
 def _put(block: Block, found: _Rank, columns: Columns) -> None:
@@ -126,6 +126,12 @@ def _put(block: Block, found: _Rank, columns: Columns) -> None:
     if n >= screen.MIN_SAMPLES:
         tests = permutation_law.test(moments.statistic, x, y, block.i, block.j)
         p_value, scatter = tests.p_value, scatter * np.sqrt(np.maximum(tests.inflation, 1.0))
+        if columns.moments is not None:
+            orders = (np.array([v.polynomials.n_orders for v in side]) for side in (x, y))
+            of_pairs = [of[k] for of, k in zip(orders, (block.i, block.j), strict=True)]
+            kept = moments.squares, np.stack(of_pairs, axis=1), n, tests.reduced
+            for column, values in zip(columns.moments, kept, strict=True):
+                column[rows] = values
     mi, se = screen.weak_mi(moments.chi_square, n, scatter)
     columns.screen_mi[rows] = screen.linked_mi(moments.all_orders)
     columns.plausible_mi[rows] = screen.plausible_mi(moments.all_orders, n)

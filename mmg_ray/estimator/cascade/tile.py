@@ -15,6 +15,7 @@ from mmg_ray.estimator.cascade.columns import Columns
 from mmg_ray.estimator.cascade.denoisers import denoiser
 from mmg_ray.estimator.cascade.steps import Steps
 from mmg_ray.estimator.cascade.tile_pairs import TilePairs
+from mmg_ray.estimator.dependence.evidence import Evidence, Moments
 from mmg_ray.schema import PairEstimates, Status, Variable
 
 
@@ -24,16 +25,18 @@ def estimate_tile(
     cfg: EstimatorConfig,
     device: str = "cpu",
     identity: np.ndarray | None = None,
+    model: Evidence | None = None,
 ) -> PairEstimates:
     """MI of each of the (P, 2) pairs (i, j), in the order given; never raises for what one contains.
 
     Pairs whose variables have a status other than ok, too few complete samples, or one value left
     among the complete samples, get that status. The rest goes through the tiers of `cfg.denoiser`.
-    `identity` (N,) uint64 says which samples these are, by default their rows, see `RankCache`.
+    `identity` (N,) uint64 says which samples these are, by default their rows, see `RankCache`. Given a
+    `model` of the whole matrix, scalar pairs get a posterior, but those of series.
     """
     chosen = denoiser(cfg.denoiser)
     rows = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
-    columns = Columns(len(rows), cfg.denoiser)
+    columns = Columns(len(rows), cfg.denoiser, model is not None and takes_evidence(cfg))
     tile = TilePairs(variables, rows, cfg, identity)
     scalars, vectors = tile.sort(columns)
     of_many_values = np.ones(len(scalars), dtype=bool)
@@ -54,4 +57,22 @@ def estimate_tile(
         for row in vectors.tolist():
             columns.refuse(row, Status.UNSUPPORTED, f"{cfg.denoiser} takes pairs of scalars")
     columns.widen()
+    if model is not None and columns.moments is not None:
+        columns.put_posterior(model)
     return columns.estimates()
+
+
+def takes_evidence(cfg: EstimatorConfig) -> bool:
+    """Whether pairs may have a posterior: moments of series are of unknown scatter."""
+    return cfg.nulls.kind == "permutation"
+
+
+def pilot(variables: Mapping[int, Variable], pairs: np.ndarray, cfg: EstimatorConfig) -> Moments:
+    """Moments of the scalar pairs among (P, 2) that have a p-value: what `evidence.learn` takes."""
+    columns = Columns(len(pairs), "screen", with_moments=True)
+    tile = TilePairs(variables, pairs, cfg, None)
+    scalars, _ = tile.sort(columns)
+    none = np.zeros(len(scalars), dtype=bool)
+    tests.test_scalars(tile, scalars, none, columns, fine_structure=False, device="cpu")
+    assert columns.moments is not None
+    return columns.moments.take(np.flatnonzero(np.isfinite(columns.moments.reduced)))

@@ -27,6 +27,7 @@ from mmg_ray.estimator.cascade.denoisers import Tier, denoiser
 from mmg_ray.estimator.cascade.tile import estimate_tile
 from mmg_ray.estimator.conditional.conditional_ranks import Condition, Smoother, conditional_ranks
 from mmg_ray.estimator.dependence import contingency
+from mmg_ray.estimator.dependence.evidence import Evidence
 from mmg_ray.estimator.pairs.directions import stack
 from mmg_ray.estimator.ranks import marginals
 from mmg_ray.estimator.ranks.ranked_variable import RankCache
@@ -202,13 +203,14 @@ def estimate_given(
     cfg: EstimatorConfig,
     device: str = "cpu",
     identity: np.ndarray | None = None,
+    model: Evidence | None = None,
 ) -> PairEstimates:
     """As `estimate_tile`, which it is if nothing is given, of I(X; Y | C).
 
-    P-value and Spearman's rho are of the conditional ranks.
+    P-value and Spearman's rho are of the conditional ranks. There is no posterior given C.
     """
     if given is None:
-        return estimate_tile(variables, pairs, cfg, device, identity)
+        return estimate_tile(variables, pairs, cfg, device, identity, model)
     if identity is not None:
         identity = identity[given.present]
     pairs = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)

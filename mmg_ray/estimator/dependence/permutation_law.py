@@ -111,10 +111,14 @@ def variance(x: Sequence[Margin], y: Sequence[Margin], n: int) -> np.ndarray:
 
 
 class Tests(NamedTuple):
-    """(P,) p-values of independence, and the variance of T over that of its limit."""
+    """(P,) p-values of independence, the variance of T over that of its limit, and how much T is worth.
+
+    `reduced` is what a sum of squared normals of the same p-value is of T, at most 1.
+    """
 
     p_value: np.ndarray
     inflation: np.ndarray
+    reduced: np.ndarray
 
 
 def test(
@@ -146,7 +150,11 @@ def test(
     contender = p_value < np.where(together < 2, _CONTENDER_FEWER, _CONTENDER)
     for row in np.flatnonzero(few & contender).tolist():
         p_value[row] = _by_number_together(statistic[row], x[i[row]], y[j[row]], p_value[row])
-    return Tests(p_value, inflation)
+    same = np.empty(len(statistic))
+    for k, m in set(zip(*(o.tolist() for o in orders), strict=True)):
+        rows = (orders[0] == k) & (orders[1] == m)
+        same[rows] = _limit_statistic(p_value[rows], min(k, m), max(k, m))
+    return Tests(p_value, inflation, np.minimum(same / np.maximum(statistic, 1e-300), 1.0))
 
 
 def untied_p(t: np.ndarray | float, n: int) -> np.ndarray:
@@ -181,6 +189,18 @@ def _limit_p(t: np.ndarray, k: int, m: int) -> np.ndarray:
     inside = np.interp(t, grid, log_tail)
     found: np.ndarray = np.exp(
         np.where(t > grid[-1], log_tail[-1] + slope * (t - grid[-1]), inside)
+    )
+    return found
+
+
+def _limit_statistic(p_value: np.ndarray, k: int, m: int) -> np.ndarray:
+    """The t of which `_limit_p` is this."""
+    grid, log_tail = limit(k, m)
+    slope = (log_tail[-1] - log_tail[-2]) / (grid[-1] - grid[-2])
+    log_p = np.log(p_value)
+    inside = np.interp(-log_p, -log_tail, grid)
+    found: np.ndarray = np.where(
+        log_p < log_tail[-1], grid[-1] + (log_p - log_tail[-1]) / slope, inside
     )
     return found
 

@@ -34,6 +34,7 @@ _used = (_degree[:, None] <= ORDER) & (_degree <= ORDER) | (np.minimum.outer(_de
 WEIGHTS = np.where(_used, 1.0 / np.outer(_degree, _degree), 0.0)
 _LOW = (np.outer(_degree, _degree) <= ORDER).astype(float)  # orders that weak_mi adds up
 _SUMS = WEIGHTS, _LOW, _used.astype(float)
+USED_ORDERS = np.argwhere(_used)  # (39, 2) positions, one below degrees
 MIN_SAMPLES = 30  # below it the law of T for finite n is not good to 10 %
 
 
@@ -47,19 +48,29 @@ class Moments(NamedTuple):
         statistic: (P,) T. chi_square: (P,) sum of S_ab^2 over the low orders, a b <= 5, less its
             mean under independence. all_orders: (P,) the same over all that the statistic has.
         n_low: (P,) how many low orders there are.
+        squares: (P, 39) S_ab^2 of `USED_ORDERS`; of a block None unless asked for.
     """
 
     statistic: np.ndarray
     chi_square: np.ndarray
     all_orders: np.ndarray
     n_low: np.ndarray
+    squares: np.ndarray | None = None
+
+    def at(self, *place: np.ndarray) -> Moments:
+        """Those of some pairs."""
+        statistic, chi_square, all_orders, n_low = (of[place] for of in self[:4])
+        squares = None if self.squares is None else self.squares[place]
+        return Moments(statistic, chi_square, all_orders, n_low, squares)
 
 
 _SAMPLES_AT_ONCE = 512  # products of more fall out of the cache
 
 
-def block_moments(x: Sequence[Ranked], y: Sequence[Ranked], device: str = "cpu") -> Moments:
-    """All pairs of two blocks, U and V variables over the same n samples.
+def block_moments(
+    x: Sequence[Ranked], y: Sequence[Ranked], device: str = "cpu", squares: bool = False
+) -> Moments:
+    """All pairs of two blocks, U and V variables over the same n samples; `squares` asks for those.
 
     Returns:
         Arrays (U, V). On the CPU the same bits as `moments` of each pair; float32 on any other
@@ -87,7 +98,11 @@ def block_moments(x: Sequence[Ranked], y: Sequence[Ranked], device: str = "cpu")
     orders = [np.array([side.polynomials.n_orders for side in block]) for block in (x, y)]
     sums = (total.double().cpu().numpy() for total in _sums(of_orders))
     of_x, of_y = np.meshgrid(*orders, indexing="ij")
-    return _of_sums(sums, of_x, of_y, n)
+    found = _of_sums(sums, of_x, of_y, n)
+    if not squares:
+        return found
+    every = torch.stack([of_orders(a, b) for a, b in USED_ORDERS.tolist()], dim=-1)
+    return found._replace(squares=every.double().cpu().numpy())
 
 
 def _dtype(device: str) -> torch.dtype:
@@ -167,7 +182,8 @@ def _stacked(block: Sequence[RankPolynomials]) -> np.ndarray:
 def _of_squares(s2: np.ndarray, orders: Sequence[np.ndarray], n: int) -> Moments:
     """From (P, 14, 14) S_ab^2 of pairs of so many orders, (P,) of either variable."""
     of_x, of_y = orders
-    return _of_sums(_sums(lambda a, b: s2[:, a, b]), of_x, of_y, n)
+    found = _of_sums(_sums(lambda a, b: s2[:, a, b]), of_x, of_y, n)
+    return found._replace(squares=s2[:, USED_ORDERS[:, 0], USED_ORDERS[:, 1]])
 
 
 def _of_sums(sums: Iterable[np.ndarray], of_x: np.ndarray, of_y: np.ndarray, n: int) -> Moments:

@@ -39,6 +39,9 @@ STEPS: dict[str, Step] = {
         "rate",
         0.05,
     ),
+    "lfdr": Step(
+        "keep edges up to this local false-discovery rate, 1 - p_dependent", fdr.local, "rate", 0.2
+    ),
     "mi": Step("keep edges of at least this MI", threshold.mi, "nats"),
     "weight": Step(
         "keep edges of at least this weight, as the steps before left it", threshold.weight, "least"
