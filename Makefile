@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint golden faults attack benchmarks clean
+.PHONY: demo test lint docs golden faults attack benchmarks clean
 
 demo: $(VENV)/.run
 	$(BIN)/mmg-ray genomics
@@ -21,6 +21,13 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# the site, in docs/_build; first_steps.md is executed, and a warning is an error
+docs: export OMP_NUM_THREADS = 1
+docs: $(VENV)/.dev
+	$(PIP) --no-warn-conflicts --editable '.[docs]'
+	$(BIN)/python docs/make_api.py
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 
 # the numbers that tests compare with: after RESULTS_FORMAT was raised in mmg_ray/store/manifest.py
 golden: $(VENV)/.dev

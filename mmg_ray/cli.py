@@ -371,8 +371,9 @@ _STEP = click.option(
 @main.command(cls=_WithLists)
 @click.argument("url")
 @_STEP
+@click.option("--variable", metavar="NAME", help="Show the edges of this variable only.")
 @click.option("--top", type=click.IntRange(min=1), default=20, show_default=True)
-def network(url: str, steps: tuple[str, ...], top: int) -> None:
+def network(url: str, steps: tuple[str, ...], variable: str | None, top: int) -> None:
     """Turn the edges of a complete run into a network: significance, pruning, weights.
 
     Shows the strongest edges that are left; `export` writes them all.
@@ -381,15 +382,18 @@ def network(url: str, steps: tuple[str, ...], top: int) -> None:
     Examples:
       mmg-ray network runs/run --step fdr=0.05
       mmg-ray network runs/run --step fdr --step clr --step top=10
+      mmg-ray network runs/run --step fdr=0.05 --variable CD79A
       mmg-ray network runs/run --step mi=0.05 --step dpi=0.1
     """
     found = open_run(url).network(steps)
-    table = Table(title=repr(found), title_justify="left")
+    shown = found.edges if variable is None else found.of(variable)
+    title = repr(found) if variable is None else f"{found!r}, {shown.num_rows:,} of {variable}"
+    table = Table(title=title, title_justify="left")
     for name in ("source", "target"):
         table.add_column(name, overflow="fold")
     for name in ("weight", "MI ± se, nats", "p-value", "q-value", "Spearman"):
         table.add_column(name, justify="right", no_wrap=True)
-    for row in found.edges.slice(0, top).to_pylist():
+    for row in shown.slice(0, top).to_pylist():
         table.add_row(
             row["source"],
             row["target"],

@@ -223,6 +223,9 @@ def test_network_shows_what_steps_leave_and_export_writes_it(run_yaml: str) -> N
     assert shown.exit_code == 0
     assert "10 variables, 1 edges" in shown.stdout
     assert "--step fdr=0.01 --step top=3" in shown.stdout
+    of_one = invoke("network", "out", "--variable", "v1", "--top", "3")
+    assert "36 edges), 8 of v1" in words(of_one.stdout)
+    assert "did you mean 'v1'" in invoke("network", "out", "--variable", "v11").stderr
     written = invoke("export", "out", "tf.csv", "--format", "scenic", "--step", "fdr=0.01")
     assert "wrote 1 edges" in written.stdout
     assert Path("tf.csv").read_text().startswith("TF,target,importance\nv0,v1,")

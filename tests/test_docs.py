@@ -44,10 +44,16 @@ def test_configurations_in_pages_are_read(page: Path) -> None:
 
 
 def test_commands_in_pages_name_fields_that_there_are() -> None:
-    for page in PAGES:
-        for setting in re.findall(r"--set '?([a-z_]+\.[a-z_.]+)=", page.read_text()):
+    lines = {
+        (page, line)
+        for page in PAGES
+        for line in page.read_text().replace("\\\n", " ").splitlines()
+    }
+    for page, line in lines:
+        kind = NeuralConfig if "mmg-ray neural" in line else _kind(page)
+        for setting in re.findall(r"--set '?([a-z_]+\.[a-z_.]+)=", line):
             section, *rest = setting.split(".")
-            fields = _kind(page).__pydantic_fields__[section].annotation
+            fields = kind.__pydantic_fields__[section].annotation
             for name in rest:
                 assert name in fields.__pydantic_fields__, (page.name, setting)
                 fields = fields.__pydantic_fields__[name].annotation
@@ -77,6 +83,38 @@ def test_commands_and_options_in_pages_and_help_are_there() -> None:
         for word in own:
             if word.startswith("--"):
                 assert word.split("=")[0].rstrip(",.;:)") in options, (name, line)
+
+
+def test_figures_of_accuracy_are_those_of_the_benchmarks() -> None:
+    """The one table of errors that the README quotes; no page says another number."""
+    text = (ROOT / "benchmarks" / "README.md").read_text()
+    rows: dict[tuple[str, str], list[str]] = {}
+    n = ""
+    for line in text.split("## Accuracy")[1].split("by task")[0].splitlines():
+        if line.startswith("|"):
+            row = [cell.strip() for cell in line.split("|")[1:-1]]
+            n = row[0] or n
+            rows[n, row[2]] = row
+    expected = {
+        n: [rows[n, "auto"][3], rows[n, "KSG k=3"][3], rows[n, "auto"][8]]
+        for n in ("300", "1000", "5000")
+    }
+    quoted = re.findall(
+        r"^\| (\d+) \| (\.\d+) \| (\.\d+) \| (\.\d+) \|$", (ROOT / "README.md").read_text(), re.M
+    )
+    assert {n: found for n, *found in quoted} == expected
+
+
+def test_the_cells_of_the_first_steps_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if importlib.util.find_spec("scanpy") is None:
+        pytest.skip("the blood cells are in the package scanpy")
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "first_steps.md").read_text()
+    blocks = re.findall(r"```\{code-cell\} ipython3\n(?::[^\n]*\n)*(.*?)```", text, re.DOTALL)
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(block, names)
+    assert len(blocks) == 5
 
 
 def _kind(page: Path) -> type[Config]:

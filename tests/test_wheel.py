@@ -22,7 +22,7 @@ import yaml
 ROOT = Path(__file__).parent.parent
 PAGES = [
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("cluster", "genomics", "neural")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("runs", "cluster", "genomics", "neural")),
 ]
 
 # What pages name and a test has not: a bucket, a cluster, GPUs, minutes.
@@ -157,8 +157,9 @@ def test_commands_of_pages_run(page: Path, environment: Path, place: Path) -> No
             assert (place / f"runs/{run}/network/lags.csv").exists()
 
 
-def test_python_of_the_readme_runs(environment: Path, place: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_python_of_the_pages_runs(environment: Path, place: Path) -> None:
+    text = "".join((ROOT / name).read_text() for name in ("README.md", "docs/runs.md"))
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert len(blocks) > 2
     before = (
         "import anndata, numpy as np\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from mmg_ray.errors import MMGError
+from mmg_ray.errors import DataError, MMGError
 from mmg_ray.network.stream import Batch, EdgeStream
 from mmg_ray.schema import Column
 
@@ -67,6 +69,15 @@ class Network:
         )
         titles = "".join(f"<th>{name}</th>" for name in head)
         return f"<p>{html.escape(repr(self))}</p><table><tr>{titles}</tr>{rows}</table>"
+
+    def of(self, name: str) -> pa.Table:
+        """The edges of one variable, the largest weight first; DataError where there is no such variable."""
+        if name not in self.names:
+            near = difflib.get_close_matches(name, self.names, n=1, cutoff=0.0)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise DataError(f"there is no variable {name!r} in the network{hint}")
+        is_end = (pc.equal(self.edges[end], name) for end in ("source", "target"))
+        return self.edges.filter(pc.or_(*is_end))
 
     def to_networkx(self) -> nx.Graph:
         """A NetworkX Graph, or DiGraph if directed: nodes are names, edges have every number there is."""
