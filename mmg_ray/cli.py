@@ -45,9 +45,9 @@ _ENDED = {
 }
 # The commands as help shows them; one that is in no section comes last.
 _SECTIONS = {
-    "A whole job of a field": ("genomics", "neural"),
-    "A run": ("config", "plan", "run", "status"),
-    "What a run found": (
+    "Complete analyses": ("genomics", "neural"),
+    "Runs": ("config", "plan", "run", "status"),
+    "Results of a run": (
         "edges",
         "network",
         "export",
@@ -56,8 +56,8 @@ _SECTIONS = {
         "compare",
         "consensus",
     ),
-    "On a schedule": ("nightly", "submit"),
-    "Here and now": ("estimate",),
+    "Schedules and clusters": ("nightly", "submit"),
+    "One pair": ("estimate",),
 }
 # Commands of the fields, and of schedules: each is a module of its own, imported when it is asked for.
 _ELSEWHERE = {
@@ -142,17 +142,18 @@ def open_run(url: str) -> Run:
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="mmg-ray")
 def main() -> None:
-    """Mutual-information networks with error bars, over very many pairs of variables.
+    """Mutual-information networks with standard errors and p-values, over very many pairs of variables.
 
     \b
-    Start with a configuration, look at what it will cost, run it, look at the result:
+    The usual order: a configuration, its cost, the run, its results.
       mmg-ray config > run.yaml          # then set data.path and output.url
-      mmg-ray plan run.yaml
+      mmg-ray plan run.yaml              # pairs, time, memory and bytes
       mmg-ray run run.yaml
-      mmg-ray edges runs/run --top 20
+      mmg-ray network runs/run --step fdr=0.05
 
-    A run that was stopped, by whatever, goes on with the same command. `status` and `edges` work
-    at any time, from storage alone.
+    Expression matrices and neural recordings have commands of their own, `genomics` and `neural`, which also
+    prepare the data. A run that was interrupted continues with the same command. `status` and `edges` work at any
+    time, also while it runs. Every command takes --help, which has examples.
     """
     handler = _Echo()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
@@ -164,24 +165,26 @@ def main() -> None:
 @main.command("run")
 @click.argument("config_or_url")
 @_SET
-@click.option("--stop-after", metavar="TIME", help="Stop as on SIGTERM after 90s, 30m, 11h30m, ...")
+@click.option("--stop-after", metavar="TIME", help="Stop in good order after 90s, 30m, 11h30m, ...")
 @click.option(
-    "--verify", is_flag=True, help="Read every byte that is stored; make again what is damaged."
+    "--verify",
+    is_flag=True,
+    help="Check every stored byte first, and compute again what is damaged.",
 )
 def run_command(
     config_or_url: str, overrides: tuple[str, ...], stop_after: str | None, verify: bool
 ) -> None:
-    """Run a configuration, or go on with the run at a URL.
+    """Run a configuration, or continue the run at a URL.
 
-    Finished shards are kept; a run of another configuration or other data is never overwritten.
-    On SIGTERM, or after --stop-after, it finishes what is under way (for execute.drain_s at most)
-    and exits with 75: run it again to go on.
+    Finished shards are kept, and a run of another configuration or of other data is never overwritten.
+    On SIGTERM, or after --stop-after, shards under way are finished (for execute.drain_s at most) and the exit
+    code is 75: start the same command again to continue.
 
     \b
     Examples:
       mmg-ray run run.yaml
       mmg-ray run run.yaml --set estimator.denoiser=gaussian --set output.url=runs/quick
-      mmg-ray run s3://bucket/run-1                          # go on, its input file not needed
+      mmg-ray run s3://bucket/run-1                          # continue, without the input file
       mmg-ray run run.yaml --set execute.executor=serial     # without Ray
       mmg-ray run run.yaml --stop-after 11h30m               # before a queue's wall time ends
     """
@@ -205,13 +208,17 @@ def run_command(
 @main.command()
 @click.argument("config")
 @_SET
-@click.option("--calibrate", is_flag=True, help="Time a few tiles here, and project from them.")
+@click.option(
+    "--calibrate", is_flag=True, help="Time a few tiles on this machine, and project from them."
+)
 def plan(config: str, overrides: tuple[str, ...], calibrate: bool) -> None:
-    """Say what a run will do and cost; nothing is written.
+    """Project pairs, time, memory and bytes of a run; nothing is written.
 
     \b
-    Example:
-      mmg-ray plan run.yaml --set estimator.denoiser=gaussian
+    Examples:
+      mmg-ray plan run.yaml
+      mmg-ray plan run.yaml --calibrate                       # measured on this machine
+      mmg-ray plan run.yaml --set estimator.denoiser=screen   # how much cheaper?
     """
     from mmg_ray.execute.driver import plan_run
 
@@ -247,9 +254,9 @@ def plan(config: str, overrides: tuple[str, ...], calibrate: bool) -> None:
 
 @main.command()
 @click.argument("url")
-@click.option("--watch", is_flag=True, help="Show it again every 10 seconds until the run ends.")
+@click.option("--watch", is_flag=True, help="Repeat every 10 seconds until the run ends.")
 def status(url: str, watch: bool) -> None:
-    """Say how far the run at a URL is, and whether anybody works on it, from storage alone.
+    """Show the progress of a run, what failed, and whether it is being worked on, from storage alone.
 
     \b
     Examples:
@@ -301,7 +308,7 @@ def _print_status(run: Run, s: RunStatus, alive: bool) -> None:
     type=click.IntRange(min=1),
     default=20,
     show_default=True,
-    help="How many of the strongest to show.",
+    help="How many rows to show.",
 )
 @click.option(
     "--by",
@@ -310,9 +317,11 @@ def _print_status(run: Run, s: RunStatus, alive: bool) -> None:
     show_default=True,
     help="Strongest (MI) or most significant (p-value) first.",
 )
-@click.option("--csv", "file", metavar="FILE", help="Write every stored edge here; - is stdout.")
+@click.option("--csv", "file", metavar="FILE", help="Write every stored row to FILE; - is stdout.")
 def edges(url: str, top: int, by: str, file: str | None) -> None:
-    """Show the strongest edges of a run, or write all that are stored as CSV.
+    """Show the strongest pairs of a run, finished or not, or write all stored rows as CSV.
+
+    For q-values and network steps see `network`.
 
     \b
     Examples:
@@ -364,7 +373,11 @@ class _WithFormats(_WithLists):
 
 
 _STEP = click.option(
-    "--step", "steps", multiple=True, metavar="STEP", help="A network step, see below. Repeatable."
+    "--step",
+    "steps",
+    multiple=True,
+    metavar="STEP",
+    help="A network step, see the list below. Repeatable.",
 )
 
 
@@ -374,9 +387,9 @@ _STEP = click.option(
 @click.option("--variable", metavar="NAME", help="Show the edges of this variable only.")
 @click.option("--top", type=click.IntRange(min=1), default=20, show_default=True)
 def network(url: str, steps: tuple[str, ...], variable: str | None, top: int) -> None:
-    """Turn the edges of a complete run into a network: significance, pruning, weights.
+    """Turn the pairs of a complete run into a network: significance, pruning, weights.
 
-    Shows the strongest edges that are left; `export` writes them all.
+    Shows its strongest edges with q-values; `export` writes them all.
 
     \b
     Examples:
@@ -446,10 +459,10 @@ def consensus(
     file: str | None,
     format: str | None,
 ) -> None:
-    """Put the networks of runs over repeated draws of the samples together.
+    """Combine the networks of runs over subsamples: which edges do most of them find?
 
-    The weight of an edge is the share of the runs at URLS that have it. Without steps the networks are
-    those of a false-discovery rate of 5 %.
+    The weight of an edge is the share of the runs at URLS that find it. Without steps the networks are
+    those at a false-discovery rate of 5 %.
 
     \b
     Example:
@@ -475,15 +488,20 @@ def consensus(
 @click.argument("first")
 @click.argument("second")
 @_STEP
-@click.option("--rate", default=0.05, show_default=True, help="False-discovery rate of a change.")
+@click.option(
+    "--rate",
+    default=0.05,
+    show_default=True,
+    help="False-discovery rate at which an edge counts as changed.",
+)
 @click.option(
     "--permutations",
     type=click.IntRange(min=0),
     default=0,
-    help="Most of a pair, to judge differences by; without, by both standard errors.",
+    help="Test differences by up to this many permutations a pair; 0 uses the standard errors.",
 )
-@click.option("--paired", is_flag=True, help="Sample k of both runs belongs to one subject.")
-@click.option("--csv", "file", metavar="FILE", help="Write every row here; - is stdout.")
+@click.option("--paired", is_flag=True, help="Sample k of both runs is the same subject.")
+@click.option("--csv", "file", metavar="FILE", help="Write every row to FILE; - is stdout.")
 @click.option("--top", type=click.IntRange(min=1), default=20, show_default=True)
 def compare(
     first: str,
@@ -495,10 +513,10 @@ def compare(
     file: str | None,
     top: int,
 ) -> None:
-    """Say which edges came, went, or changed beyond their errors from run FIRST to run SECOND.
+    """Compare two runs: edges gained, lost, and changed beyond their errors, from FIRST to SECOND.
 
-    Of two days of a schedule, or of two conditions: runs of one table, each with its own data.samples.
-    Without steps the networks are those of a false-discovery rate of 5 %.
+    For two conditions run the same table twice, each time with its own data.samples.
+    Without steps the networks are those at a false-discovery rate of 5 %.
 
     \b
     Examples:
@@ -551,11 +569,11 @@ def compare(
 @click.argument("url")
 @click.argument("file", default="report.html")
 @_STEP
-@click.option("--figures", metavar="FOLDER", help="Write the charts as SVG files there, too.")
+@click.option("--figures", metavar="FOLDER", help="Write the charts to FOLDER as SVG files, too.")
 def report(url: str, file: str, steps: tuple[str, ...], figures: str | None) -> None:
-    """Write a page about a complete run: network, strongest pairs, errors, quality, cost.
+    """Write an HTML report of a complete run: network, strongest pairs, errors, data quality, cost.
 
-    One HTML FILE that needs no network and no server. Without steps the network is that of a
+    One FILE that needs no internet and no server. Without steps the network is the one at a
     false-discovery rate of 5 %.
 
     \b
@@ -573,10 +591,10 @@ def report(url: str, file: str, steps: tuple[str, ...], figures: str | None) -> 
 @click.argument("url")
 @click.argument("file", type=click.Path(dir_okay=False, writable=True))
 def heatmap(url: str, file: str) -> None:
-    """Draw the MI matrix of a complete run, similar variables side by side.
+    """Draw the MI matrix of a complete run as a heat map, with similar variables side by side.
 
     \b
-    Example (the ending says the format: png, svg, pdf):
+    Example (png, svg or pdf, by the ending):
       mmg-ray heatmap runs/run mi.png
     """
     from mmg_ray.report.figures import heat_map
@@ -595,7 +613,7 @@ def heatmap(url: str, file: str) -> None:
 @click.argument("y")
 @_SET
 def estimate(file: str, x: str, y: str, overrides: tuple[str, ...]) -> None:
-    """Estimate the MI of two variables X and Y of a FILE, here and now.
+    """Estimate the MI of two variables X and Y of a FILE; nothing is stored.
 
     \b
     Examples:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import textwrap
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -36,6 +37,7 @@ def _as_texts(value: Any) -> Any:
 
 
 _MAX_SEED = 2**63 - 1
+_COMMENT = 100  # columns of a comment in the documented YAML
 
 Texts = Annotated[tuple[str, ...], BeforeValidator(_as_texts)]
 
@@ -53,9 +55,14 @@ Url = Annotated[str, AfterValidator(_is_url)]
 @dataclass(frozen=True, config=_STRICT)
 class DataConfig:
     path: Url = Field(description="input file or folder; any fsspec URL")
-    format: str = Field(default="auto", description="auto (by file ending), or a name from SOURCES")
+    format: str = Field(
+        default="auto",
+        description="file format: auto (by the ending of the file), or a name from the list of input formats in the "
+        "reference",
+    )
     transpose: bool = Field(
-        default=False, description="true when the file holds variables x samples"
+        default=False,
+        description="true where the file holds variables x samples, for example genes as rows",
     )
     layer: str | None = Field(
         default=None, description="h5ad: layer name, or 'raw'; default X. loom: layer name"
@@ -80,16 +87,17 @@ class DataConfig:
     )
     header: bool | None = Field(
         default=None,
-        description="csv/tsv: whether the first row holds names; default by evidence, refused where it is open",
+        description="csv/tsv: whether the first row holds names; default: decided from the values, refused if "
+        "ambiguous",
     )
     separator: str | None = Field(
         default=None,
         min_length=1,
         max_length=1,
-        description="csv/tsv: what separates the columns; default a comma or a tab",
+        description="csv/tsv: the character between columns; default: a comma or a tab",
     )
     decimal: Literal[".", ","] = Field(
-        default=".", description="csv/tsv: what separates the decimals of a number"
+        default=".", description="csv/tsv: the decimal mark of numbers"
     )
     index_column: str | None = Field(
         default=None,
@@ -100,38 +108,49 @@ class DataConfig:
         default=(),
         description="csv/tsv/parquet: columns that describe samples and are not variables",
     )
-    variables: Texts = Field(default=("*",), description="names or * patterns to keep")
-    exclude: Texts = Field(default=(), description="names or * patterns to leave out")
+    variables: Texts = Field(
+        default=("*",), description="variables to keep, as names or * patterns"
+    )
+    exclude: Texts = Field(default=(), description="variables to leave out, as names or * patterns")
     samples: dict[str, Texts] = Field(
-        default_factory=dict, description="keep samples whose metadata column has this value"
+        default_factory=dict,
+        description="keep the samples whose metadata column has one of these values: {cell_type: [B cell]}",
     )
     subsample: float | None = Field(
         default=None,
         gt=0,
         lt=1,
-        description="share of the samples to draw at random, without replacement, for a consensus of runs",
+        description="share of the samples to draw at random, without replacement; for a consensus of several runs",
     )
-    subsample_seed: int = Field(default=0, ge=0, le=_MAX_SEED, description="subsample: which draw")
+    subsample_seed: int = Field(
+        default=0,
+        ge=0,
+        le=_MAX_SEED,
+        description="seed of the subsample; each seed is another draw",
+    )
     groups: Url | None = Field(
         default=None,
-        description="table with columns variable, group: members form one vector variable",
+        description="table with columns variable, group: the members of a group form one vector variable",
     )
     conditions: Texts = Field(
         default=(),
-        description="variables or metadata columns that are known: every pair is estimated given them",
+        description="variables or metadata columns to condition on: every pair is estimated given them",
     )
     missing: Literal["pairwise", "error"] = Field(
-        default="pairwise", description="drop a pair's incomplete samples, or refuse missing values"
+        default="pairwise",
+        description="pairwise: each pair leaves out its incomplete samples; error: refuse missing values",
     )
     duplicate_names: Literal["error", "number"] = Field(
-        default="error", description="refuse repeated variable names, or append -1, -2, ..."
+        default="error",
+        description="repeated variable names: refuse them, or number them (append -1, -2, ...)",
     )
 
 
 @dataclass(frozen=True, config=_STRICT)
 class PairsConfig:
     mode: Literal["all", "bipartite", "list"] = Field(
-        default="all", description="all pairs, sources x all, or the pairs of a table"
+        default="all",
+        description="which pairs: all, bipartite (sources x all variables), or list (the pairs of a table)",
     )
     sources: Texts = Field(default=(), description="bipartite: names or * patterns of the sources")
     sources_file: Url | None = Field(
@@ -182,20 +201,20 @@ class CascadeConfig:
         default=0.1,
         gt=0,
         le=1,
-        description="pairs with a larger p-value keep the screen's weak-dependence MI, unless cells "
-        "show dependence at a twentieth of this level",
+        description="pairs with a larger p-value keep the screen's estimate, unless binned ranks show dependence at a "
+        "twentieth of this level",
     )
     weak_nats: float = Field(
         default=0.02,
         ge=0,
-        description="pairs whose MI is below this even with two standard errors added keep the screen's estimate, "
+        description="pairs whose MI is below this, even with two standard errors added, keep the screen's estimate "
         "however significant they are",
     )
     mi_nats: float = Field(
         default=0.04,
         ge=0,
-        description="pairs with a smaller MI keep the direct spline's estimate, unless the screen or "
-        "cells show that there is more",
+        description="pairs with a smaller MI keep the direct spline's estimate, unless the screen or binned ranks "
+        "show more",
     )
     fine_structure: bool = Field(
         default=True,
@@ -216,8 +235,8 @@ class NullConfig:
         default=9999,
         ge=0,
         le=10**8,
-        description="most that one pair may get, which bounds its p-value below by 1 / (1 + this); "
-        "0 makes no such test",
+        description="permutations a pair may use at most, so its p-value is at least 1 / (1 + this); 0: no "
+        "permutation test",
     )
     block_samples: int | None = Field(
         default=None,
@@ -233,15 +252,20 @@ class EstimatorConfig:
         default="auto",
         description="auto (a cascade: screen, table, splines; neural for groups), screen, spline, neural or gaussian",
     )
-    seed: int = Field(default=0, ge=0, le=_MAX_SEED, description="key of every random stream")
+    seed: int = Field(
+        default=0,
+        ge=0,
+        le=_MAX_SEED,
+        description="seed of all random numbers; the same seed gives the same results to the bit",
+    )
     min_samples: int = Field(
         default=30,
         ge=8,
         le=2**31 - 1,
-        description="pairs with fewer complete samples get a status, not a number",
+        description="pairs with fewer complete samples get a status instead of a value",
     )
     cascade: CascadeConfig = Field(
-        default_factory=CascadeConfig, description="how deep denoiser: auto takes a pair"
+        default_factory=CascadeConfig, description="denoiser auto: which pairs get which tier"
     )
     snr: SNRConfig = Field(
         default_factory=SNRConfig, description="neural: integration over noise levels"
@@ -268,7 +292,7 @@ class PlanConfig:
     )
     reuse: Url | None = Field(
         default=None,
-        description="URL of a complete run: pairs of variables that have not changed since are taken from it",
+        description="URL of a complete run: pairs of variables that have not changed since are copied from it",
     )
 
 
@@ -278,18 +302,18 @@ class EdgesConfig:
         default=None,
         gt=0,
         le=1,
-        description="store pairs up to this p-value only (and those that have none); default all",
+        description="store pairs up to this p-value only, and those without a p-value; default: all",
     )
     top_k: int | None = Field(
         default=None,
         ge=1,
         le=2**31 - 1,
-        description="each shard stores its k most significant and its k strongest pairs only, "
-        "so those of the whole run are among them; default all",
+        description="each shard stores its k most significant and its k strongest pairs only, which include those of "
+        "the whole run; default: all",
     )
     matrix: bool = Field(
         default=True,
-        description="assemble variables x variables matrices; false for very many variables",
+        description="write variables x variables matrices; set to false for very many variables",
     )
 
     @property
@@ -300,12 +324,14 @@ class EdgesConfig:
 
 @dataclass(frozen=True, config=_STRICT)
 class ExecuteConfig:
-    executor: Literal["ray", "serial"] = Field(default="ray", description="where shards run")
+    executor: Literal["ray", "serial"] = Field(
+        default="ray", description="ray, or serial: in this process, without Ray"
+    )
     address: str = Field(
         default="local", description="Ray: local (starts one here), auto, or host:port of a cluster"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="auto uses the GPU that a task has been given"
+        default="auto", description="auto: the GPU that Ray assigned to a task, else the CPU"
     )
     num_cpus: float = Field(default=1.0, gt=0, le=4096, description="Ray: CPUs reserved by a task")
     num_gpus: float = Field(
@@ -315,19 +341,19 @@ class ExecuteConfig:
         default=None,
         ge=1,
         le=10**6,
-        description="shards submitted at once; default twice what fits",
+        description="shards submitted to Ray at once; default: twice what fits",
     )
     max_retries: int = Field(
         default=3,
         ge=0,
         le=1000,
-        description="attempts after a lost worker or node (never after a bad pair)",
+        description="attempts after a lost worker or node; a failing pair is never retried",
     )
     drain_s: float = Field(
         default=20.0,
         ge=0,
         le=86400,
-        description="seconds that shards in flight get to finish on SIGTERM or --stop-after",
+        description="seconds that shards under way get to finish on SIGTERM or --stop-after",
     )
 
 
@@ -466,10 +492,21 @@ def documented_yaml(kind: type[Config] = Config) -> str:
     return "\n".join(_document(kind, "")) + "\n"
 
 
+def _choices(annotation: Any) -> str:
+    """` (error | sort)` of a field that takes one of a few words."""
+    if get_origin(annotation) is not Literal:
+        return ""
+    return f" ({' | '.join(map(str, get_args(annotation)))})"
+
+
 def _document(section: Any, indent: str) -> list[str]:
     lines = []
     for name, field in section.__pydantic_fields__.items():
-        lines.append(f"{indent}# {field.description}")
+        text = f"{field.description}{_choices(field.annotation)}"
+        mark = f"{indent}# "
+        lines += textwrap.wrap(
+            text, _COMMENT, initial_indent=mark, subsequent_indent=mark, break_on_hyphens=False
+        )
         if dataclasses.is_dataclass(field.annotation):
             lines += [f"{indent}{name}:", *_document(field.annotation, indent + "  ")]
         else:

@@ -1,6 +1,9 @@
-"""Gene networks from an expression matrix: cells and genes chosen, pairs estimated, files for other programs.
+"""Gene networks from an expression matrix (h5ad, loom, 10x, csv).
 
-Without a CONFIG it does the worked example, blood cells that the installed package `scanpy` carries.
+Filters cells and genes, accounts for depth, batch and cell type, estimates all pairs (or regulators x genes, or
+gene sets), and writes the network for SCENIC, VIPER and Cytoscape, and an HTML report.
+
+Without CONFIG it runs a worked example: 700 blood cells that the installed package scanpy carries.
 """
 
 from __future__ import annotations
@@ -17,19 +20,31 @@ import click
     epilog="""
     \b
     Examples:
-      mmg-ray genomics                                  # the worked example
+      mmg-ray genomics                                  # the worked example, minutes
       mmg-ray genomics --show-config > genes.yaml       # every field and its meaning
-      mmg-ray genomics genes.yaml --dry-run            # what would be run; nothing is
+      mmg-ray genomics genes.yaml --dry-run             # read and check; run nothing
       mmg-ray genomics genes.yaml
       mmg-ray genomics genes.yaml --set genes.regulators=tfs.txt --set cells.each=cell_type
     """,
 )
 @click.argument("config", required=False)
 @click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a field. Repeatable."
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a field of the configuration. Repeatable.",
 )
-@click.option("--show-config", is_flag=True, help="Print a configuration of every field, and stop.")
-@click.option("--dry-run", is_flag=True, help="Read, check and choose; write and run nothing.")
+@click.option(
+    "--show-config",
+    is_flag=True,
+    help="Print a configuration with every field explained, and stop.",
+)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Read, check and filter the data, say what would be run, and stop.",
+)
 def main(config: str | None, overrides: tuple[str, ...], show_config: bool, dry_run: bool) -> None:
     from mmg_ray import (
         config as configuration,

@@ -19,30 +19,32 @@ class CellsConfig:
 
     each: str | None = Field(
         default=None,
-        description="metadata column, such as cell_type: a run for each of its values, in a folder each",
+        description="metadata column, such as cell_type: a separate run for each of its values, each in its own "
+        "folder",
     )
     min_genes: int = Field(
-        default=1, ge=0, description="cells that express fewer genes are left out, and listed"
+        default=1, ge=0, description="leave out cells that express fewer genes; they are listed"
     )
     pseudobulk: Texts = Field(
         default=(),
-        description="metadata columns, such as [donor, cell_type]: cells alike in all of them are "
-        "pooled into one sample",
+        description="metadata columns, such as [donor, cell_type]: cells that agree in all of them form one sample; "
+        "counts are summed, other values averaged",
     )
     metacells: int | None = Field(
         default=None,
         ge=2,
-        description="pool about this many similar cells into one sample; p-values then say too much",
+        description="pool about this many similar cells into one sample; p-values are then too small, rank by MI "
+        "instead",
     )
     normalise: Literal["auto", "log", "none"] = Field(
         default="auto",
-        description="log: scale every cell to the median depth, take log(1 + x); auto: for counts, whole or "
-        "corrected, told by the values; refused where it is open",
+        description="log: scale every cell to the median depth and take log(1 + x); none: leave the values as they "
+        "are; auto: log for counts, recognised by their values, and refused if ambiguous",
     )
     within: Texts = Field(
         default=(),
-        description="covariates held fixed, as [depth, batch]: genes become ranks among cells alike "
-        "in all of them; zeros stay harmless",
+        description="covariates to hold fixed, such as [depth, batch]: every gene is ranked among the cells that "
+        "agree in all of them; suits single cells with many zeros",
     )
     regress: Texts = Field(
         default=(),
@@ -55,22 +57,22 @@ class GenesConfig:
     """Which genes take part."""
 
     min_cells: int = Field(
-        default=10, ge=0, description="genes above 0 in fewer cells are left out, and listed"
+        default=10, ge=0, description="leave out genes detected in fewer cells; they are listed"
     )
     top: int | None = Field(
-        default=None, ge=2, description="keep this many genes, and all regulators; default all"
+        default=None, ge=2, description="keep this many genes, and all regulators; default: all"
     )
     by: Literal["variable", "expressed"] = Field(
         default="variable",
-        description="top: of most variance for their mean, or of highest mean",
+        description="top: the genes most variable for their mean, or those of highest mean expression",
     )
     regulators: str | None = Field(
         default=None,
-        description="file of transcription factors, one symbol a line: pairs are regulators x genes",
+        description="file of transcription factors, one symbol a line: pairs are then regulators x genes",
     )
     sets: str | None = Field(
         default=None,
-        description="GMT file of gene sets: pairs are set x set; a gene of several sets is in none",
+        description="GMT file of gene sets: pairs are then set x set; genes in several sets are left out",
     )
 
 
@@ -80,8 +82,8 @@ class ExpressionCascade(CascadeConfig):
 
     fine_structure: bool = Field(
         default=False,
-        description="whether a test of ranks in bins and nearest neighbours may show what no smooth "
-        "function sees; scaled counts of one cell lie on lines, which only tell of its depth",
+        description="whether binned ranks and nearest neighbours may find fine structure; in scaled counts it mostly "
+        "reflects the depth of the cells",
     )
 
 
@@ -90,7 +92,7 @@ class ExpressionEstimator(EstimatorConfig):
     """How MI of expression is estimated."""
 
     cascade: ExpressionCascade = Field(
-        default_factory=ExpressionCascade, description="how deep denoiser: auto takes a pair"
+        default_factory=ExpressionCascade, description="denoiser auto: which pairs get which tier"
     )
 
 
@@ -99,12 +101,15 @@ class GenomicsConfig(Config):
     """A run's configuration and, before it, what makes its table of an expression matrix."""
 
     cells: CellsConfig = Field(
-        default_factory=CellsConfig, description="genomics: what is done to cells, in this order"
+        default_factory=CellsConfig,
+        description="genomics: filtering, pooling and adjusting cells, in this order",
     )
-    genes: GenesConfig = Field(default_factory=GenesConfig, description="genomics: which genes")
+    genes: GenesConfig = Field(
+        default_factory=GenesConfig, description="genomics: which genes and pairs"
+    )
     estimator: ExpressionEstimator = Field(
         default_factory=ExpressionEstimator, description="how MI is estimated"
     )
     network: FilesConfig = Field(
-        default_factory=FilesConfig, description="genomics: what is made of the edges"
+        default_factory=FilesConfig, description="genomics: network steps and files written"
     )

@@ -1,6 +1,9 @@
-"""Networks of cells, areas and stimuli: a recording cut into samples, pairs estimated, lags, directions.
+"""Networks of cells, areas and stimuli from a recording (NWB, spike times, MATLAB, phy, suite2p, EEG, fMRI, tables).
 
-Without a CONFIG it does a worked example on a recording that the installed package `nitime` carries.
+Cuts the recording into time bins or trials, estimates all pairs with p-values that respect autocorrelation, and looks
+for lags and directions.
+
+Without CONFIG it runs a worked example on a recording that the installed package nitime carries.
 """
 
 from __future__ import annotations
@@ -22,20 +25,30 @@ from mmg_ray.neural import examples
       mmg-ray neural                                  # brain regions, fMRI
       mmg-ray neural --example grasshopper            # spikes of a cell and a sound
       mmg-ray neural --show-config > cells.yaml       # every field and its meaning
-      mmg-ray neural cells.yaml --dry-run            # what would be run; nothing is
+      mmg-ray neural cells.yaml --dry-run             # read and check; run nothing
       mmg-ray neural cells.yaml
       mmg-ray neural cells.yaml --set lags.max_s=0.2 --set 'lags.transfer=[1, 2, 3]'
     """,
 )
 @click.argument("config", required=False)
 @click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a field. Repeatable."
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a field of the configuration. Repeatable.",
 )
 @click.option(
     "--example", type=click.Choice(list(examples.EXAMPLES)), default="fmri", show_default=True
 )
-@click.option("--show-config", is_flag=True, help="Print a configuration of every field, and stop.")
-@click.option("--dry-run", is_flag=True, help="Read, check and cut into samples; run nothing.")
+@click.option(
+    "--show-config",
+    is_flag=True,
+    help="Print a configuration with every field explained, and stop.",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Read and check the recording, say what would be run, and stop."
+)
 def main(
     config: str | None, overrides: tuple[str, ...], example: str, show_config: bool, dry_run: bool
 ) -> None:
