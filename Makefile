@@ -55,6 +55,8 @@ benchmarks: $(VENV)/.dev
 	$(BIN)/python benchmarks/pvalues.py
 	$(BIN)/python benchmarks/sampling.py
 	$(BIN)/python benchmarks/sampling.py --n-draws 16 --repeats 60
+	$(BIN)/python benchmarks/single_cell.py
+	for part in rankings rates stability; do $(BIN)/python benchmarks/evidence.py --part $$part; done
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/scale.py
 	for part in synchrony lags nulls; do $(BIN)/python benchmarks/neural.py --part $$part; done

@@ -315,7 +315,7 @@ def _print_status(run: Run, s: RunStatus, alive: bool) -> None:
     type=click.Choice(list(RANKINGS)),
     default="mi_nats",
     show_default=True,
-    help="Strongest (MI) or most significant (p-value) first.",
+    help="Strongest by MI, by MI in the light of all pairs, or most significant first.",
 )
 @click.option("--csv", "file", metavar="FILE", help="Write every stored row to FILE; - is stdout.")
 def edges(url: str, top: int, by: str, file: str | None) -> None:
@@ -335,7 +335,7 @@ def edges(url: str, top: int, by: str, file: str | None) -> None:
             n_rows = run.edge_store().write_csv(stream)
         say(f"wrote {n_rows:,} edges", err=True)
         return
-    title = {"mi_nats": "Strongest", "p_value": "Most significant"}[by]
+    title = "Most significant" if by == "p_value" else "Strongest"
     _console().print(_edge_table(run.strongest(top, by), f"{title} edges of {run.url}"))
 
 

@@ -308,7 +308,7 @@ class EdgesConfig:
         default=None,
         ge=1,
         le=2**31 - 1,
-        description="each shard stores its k most significant and its k strongest pairs only, which include those of "
+        description="each shard stores its k most significant and its k strongest pairs only, by either MI, which include those of "
         "the whole run; default: all",
     )
     matrix: bool = Field(

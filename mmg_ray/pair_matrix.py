@@ -14,8 +14,9 @@ import pyarrow as pa
 from mmg_ray.network.graph import Network, network
 from mmg_ray.network.steps import apply
 from mmg_ray.network.steps.fdr import with_q_values
-from mmg_ray.network.stream import Batch, EdgeStream, first_weight
+from mmg_ray.network.stream import Batch, EdgeStream
 from mmg_ray.schema import PairEstimate, PairEstimates
+from mmg_ray.store.kept import first_weight
 from mmg_ray.store.shards import edge_table
 
 if TYPE_CHECKING:

@@ -41,12 +41,6 @@ class Batch(NamedTuple):
         return cls(*(np.concatenate(columns) for columns in zip(empty, *batches, strict=True)))
 
 
-def first_weight(mi_nats: np.ndarray, mi_posterior: np.ndarray) -> np.ndarray:
-    """(B,) by what edges are ranked before any step: the posterior mean, which ranks better than the MI of
-    a pair alone where samples are few; that MI where there is no posterior."""
-    return np.where(np.isnan(mi_posterior), mi_nats, mi_posterior)
-
-
 @dataclass(frozen=True, eq=False)
 class EdgeStream:
     """Undirected edges i < j of V variables.

@@ -24,6 +24,7 @@ from mmg_ray.store.run import Run, RunStatus
 
 _HEAT_VARIABLES, _GRAPH_EDGES, _SHOWN, _DETAILED = 100, 150, 20, 6
 _POINTS = 800
+LOCAL_CUTS = (0.01, 0.05, 0.1, 0.2, 0.5)  # of the local false-discovery rate
 # of MI in a histogram, nats: equal steps in log from what is as good as none
 _MI_CUTS = np.concatenate([[0.0], np.geomspace(1e-3, 20, 44)])
 
@@ -58,6 +59,8 @@ class Findings:
         n_tests: pairs with a p-value, stored or not.
         denoisers, stops: pairs by tier, and by why they stopped there.
         strongest: rows of the edge table.
+        local: (cut, edges, mean) of some cuts of the local false-discovery rate: stored pairs up to it, and
+            the mean of their rates, the share of independent pairs among them; empty without a posterior.
         details: the strongest pairs of scalars.
         heat_names, heat: (H,), (H, H) MI of the variables of the strongest edges, NaN where none.
         calibration: known pairs estimated as this run's were.
@@ -75,6 +78,7 @@ class Findings:
     denoisers: dict[str, int]
     stops: dict[str, int]
     strongest: list[dict[str, Any]]
+    local: list[tuple[float, int, float]]
     details: list[Detail]
     heat_names: list[str]
     heat: np.ndarray
@@ -106,7 +110,7 @@ def find(run: Run, steps: Sequence[str] | None = None) -> Findings:
     if steps is None:
         steps = ["fdr=0.05"] if n_tests else ["top=5"]
     network = run.network(steps)
-    strongest = run.strongest(_SHOWN).to_pylist()
+    strongest = run.strongest(_SHOWN, "mi_posterior").to_pylist()
     heat_of = _first_variables(network, strongest)
     place = np.full(len(network.names), -1)
     place[heat_of] = np.arange(len(heat_of))
@@ -114,12 +118,17 @@ def find(run: Run, steps: Sequence[str] | None = None) -> Findings:
     mi_counts, p_counts = np.zeros(len(_MI_CUTS) - 1), np.zeros(20)
     denoisers: Counter[str] = Counter()
     stops: Counter[str] = Counter()
-    columns = ["i", "j", "mi_nats", "p_value", "denoiser", "stop"]
+    below, rates = np.zeros(len(LOCAL_CUTS), dtype=np.int64), np.zeros(len(LOCAL_CUTS))
+    columns = ["i", "j", "mi_nats", "p_value", "denoiser", "stop", "p_dependent"]
     for batch in run.edge_store().batches(columns):
         i, j, mi, p = (batch.column(k).to_numpy(zero_copy_only=False) for k in range(4))
         mi, p = mi.astype(float), p.astype(float)
         mi_counts += np.histogram(mi[~np.isnan(mi)].clip(0, _MI_CUTS[-1]), _MI_CUTS)[0]
         p_counts += np.histogram(p[~np.isnan(p)], np.linspace(0, 1, 21))[0]
+        rate = 1 - batch.column(6).to_numpy(zero_copy_only=False).astype(float)
+        for k, cut in enumerate(LOCAL_CUTS):
+            below[k] += (rate <= cut).sum()
+            rates[k] += rate[rate <= cut].sum()
         inside = (place[i] >= 0) & (place[j] >= 0)
         a, b = place[i[inside]], place[j[inside]]
         heat[a, b] = heat[b, a] = mi[inside]
@@ -141,6 +150,11 @@ def find(run: Run, steps: Sequence[str] | None = None) -> Findings:
         denoisers=dict(denoisers.most_common()),
         stops=dict(stops.most_common()),
         strongest=strongest,
+        local=[
+            (cut, n, total / max(n, 1))
+            for cut, n, total in zip(LOCAL_CUTS, below.tolist(), rates.tolist(), strict=True)
+            if run.manifest.evidence is not None
+        ],
         details=_details(prepared, strongest),
         heat_names=[network.names[heat_of[k]] for k in order],
         heat=heat[np.ix_(order, order)],

@@ -13,6 +13,7 @@ import networkx as nx
 import numpy as np
 import yaml
 
+from mmg_ray.estimator.dependence.evidence import Evidence
 from mmg_ray.network.graph import Network
 from mmg_ray.report.findings import Detail, Findings, find, top_edges
 from mmg_ray.report.svg import Chart, ticks
@@ -62,6 +63,7 @@ def page(found: Findings, charts: dict[str, Chart], sections: Sequence[str] = ()
             _head(found, title),
             _network_section(found),
             _strongest_section(found, charts),
+            _evidence_section(found),
             *sections,
             section(
                 "How much, and how sure",
@@ -152,6 +154,8 @@ def _strongest_section(found: Findings, charts: dict[str, Chart]) -> str:
     columns = [
         "source",
         "target",
+        "mi_posterior",
+        "p_dependent",
         "mi_nats",
         "se_nats",
         "mi_ij",
@@ -181,6 +185,41 @@ def _strongest_section(found: Findings, charts: dict[str, Chart]) -> str:
         "<p class='muted'>mi_ij and mi_ji denoise the second and the first; gap is a lower bound up to "
         "sampling noise; gap and orthogonal far apart warn of a poor fit.</p>"
         f"<div class='row'>{cards}</div>",
+    )
+
+
+def _evidence_section(found: Findings) -> str:
+    """What a weight means, and where to cut."""
+    evidence = found.run.manifest.evidence
+    if evidence is None:
+        return section(
+            "Weights",
+            "<p>The weight of an edge is its MI, nats. There is no posterior: pairs of series, with groups and "
+            "given conditions have none.</p>",
+        )
+    model = Evidence.from_json(evidence)
+    learned = (
+        f"Learned from {model.n_pairs:,} pairs: {escape(str(model))}."
+        if model.n_pairs
+        else "There are too few pairs to learn from, so one pair in ten is taken to depend."
+    )
+    rows = [
+        [
+            f"{cut:g}",
+            f"{n:,}",
+            f"{rate:.1%}",
+            f"mmg-ray network {found.run.url} --step lfdr={cut:g}",
+        ]
+        for cut, n, rate in found.local
+    ]
+    columns = ["lfdr up to", "edges", "of these independent", "command"]
+    return section(
+        "Weights, and where to cut",
+        "<p>The weight of an edge before any step is mi_posterior, its mean MI in the light of all pairs, nats: "
+        "shrunk where samples say little, so that it ranks well where there are few. mi_nats is the estimate "
+        "of the pair alone. p_dependent is the probability that a pair depends at all, and 1 - p_dependent "
+        "its local false-discovery rate (lfdr); a q-value is the rate of all pairs up to it. "
+        f"{learned}</p><div class='scroll'>{table(columns, rows)}</div>",
     )
 
 

@@ -17,12 +17,25 @@ from mmg_ray.schema import FAILURES, PairEstimates
 
 RANKINGS = {
     "mi_nats": "highest MI first",
+    "mi_posterior": "highest posterior mean of the MI first, pairs without one by their MI",
     "p_value": "lowest p-value first, pairs without one last; then highest MI",
 }
 
 
+def first_weight(mi_nats: np.ndarray, mi_posterior: np.ndarray) -> np.ndarray:
+    """(P,) by what edges are ranked before any step: the posterior mean, which ranks better than the MI of
+    a pair alone where samples are few; that MI where there is no posterior."""
+    return np.where(np.isnan(mi_posterior), mi_nats, mi_posterior)
+
+
 def best(
-    k: int, by: str, i: np.ndarray, j: np.ndarray, mi_nats: np.ndarray, p_value: np.ndarray
+    k: int,
+    by: str,
+    i: np.ndarray,
+    j: np.ndarray,
+    mi_nats: np.ndarray,
+    mi_posterior: np.ndarray,
+    p_value: np.ndarray,
 ) -> np.ndarray:
     """(<= k,) positions of the first rows in a ranking, of (P,) columns.
 
@@ -31,7 +44,11 @@ def best(
     if by not in RANKINGS:
         raise ConfigError(f"edges cannot be ranked by {by!r}; known: {', '.join(RANKINGS)}")
     keys = [j, i, -mi_nats]  # the last key is the first to be looked at; NaN comes last
-    return np.lexsort([*keys, p_value] if by == "p_value" else keys)[:k]
+    if by == "mi_posterior":
+        keys.append(-first_weight(mi_nats, mi_posterior))
+    elif by == "p_value":
+        keys.append(p_value)
+    return np.lexsort(keys)[:k]
 
 
 class KeptRows:
@@ -39,7 +56,7 @@ class KeptRows:
 
     Without a filter that is every row. With one it is
     - of the pairs with a value, those of a p-value up to ``max_p_value`` or of none, and of these
-      the ``top_k`` first in each of the two `RANKINGS`;
+      the ``top_k`` first in each of the `RANKINGS`;
     - every pair whose estimate failed: it needs a look, and may hide an edge.
     A pair that the data leave without a value (a constant variable, too few samples) is then only
     counted: constant genes alone could be most of the rows of a screen.
@@ -53,8 +70,8 @@ class KeptRows:
         self._held: list[tuple[np.ndarray, PairEstimates]] = []
         self._n_held = self.n_pairs = 0
         self._statuses: Counter[str] = Counter()
-        # what a row must reach, one or the other, to be among the top_k
-        self._p_value_bar, self._mi_bar = np.inf, -np.inf
+        # what a row must reach, one of them, to be among the top_k
+        self._p_value_bar, self._mi_bar, self._posterior_bar = np.inf, -np.inf, -np.inf
         self._cut_at = 4 * (cfg.top_k or 0)
 
     @property
@@ -90,7 +107,9 @@ class KeptRows:
         """(P,) rows that pass the filters, as far as is known by now."""
         p_value = _or_last(estimates.p_value)
         wanted = estimates.ok
-        wanted &= (p_value <= self._p_value_bar) | (estimates.mi_nats >= self._mi_bar)
+        reaches = (p_value <= self._p_value_bar) | (estimates.mi_nats >= self._mi_bar)
+        weight = first_weight(estimates.mi_nats, estimates.mi_posterior)
+        wanted &= reaches | (weight >= self._posterior_bar)
         if self._cfg.max_p_value is not None:
             wanted &= ~(estimates.p_value > self._cfg.max_p_value)
         return wanted | estimates.status.isin(FAILURES)
@@ -103,11 +122,14 @@ class KeptRows:
         pairs, estimates = self._merged()
         ok = np.flatnonzero(estimates.ok)
         i, j = pairs[ok].T
-        mi_nats, p_value = estimates.mi_nats[ok], _or_last(estimates.p_value[ok])
-        first = {by: best(k, by, i, j, mi_nats, p_value) for by in RANKINGS}
+        mi_nats, mi_posterior = estimates.mi_nats[ok], estimates.mi_posterior[ok]
+        p_value = _or_last(estimates.p_value[ok])
+        first = {by: best(k, by, i, j, mi_nats, mi_posterior, p_value) for by in RANKINGS}
         if len(ok) >= k:
             self._p_value_bar = p_value[first["p_value"][-1]]
             self._mi_bar = mi_nats[first["mi_nats"][-1]]
+            weight = first_weight(mi_nats, mi_posterior)
+            self._posterior_bar = weight[first["mi_posterior"][-1]]
         failed = np.flatnonzero(estimates.status.isin(FAILURES))
         rows = np.unique(np.concatenate([failed, *(ok[row] for row in first.values())]))
         self._held, self._n_held = [(pairs[rows], estimates.take(rows))], len(rows)

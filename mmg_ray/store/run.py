@@ -17,11 +17,12 @@ from mmg_ray.errors import StoreError
 from mmg_ray.network.graph import Network, network
 from mmg_ray.network.steps import apply
 from mmg_ray.network.steps.fdr import with_q_values
-from mmg_ray.network.stream import Batch, EdgeStream, first_weight
+from mmg_ray.network.stream import Batch, EdgeStream
 from mmg_ray.plan.pairs import SourcePairs
 from mmg_ray.schema import FAILURES, Status
 from mmg_ray.store import heartbeat, integrity, manifest, matrix, shards
 from mmg_ray.store.heartbeat import Heartbeat
+from mmg_ray.store.kept import first_weight
 from mmg_ray.store.location import Location
 from mmg_ray.store.prepared import Prepared
 from mmg_ray.store.shards import Edges, Footer, Stored
@@ -275,7 +276,7 @@ class Run:
         return sum((self._location / shards.FOLDER).sizes().values())
 
     def strongest(self, k: int, by: str = "mi_nats") -> pa.Table:
-        """The first `k` edges so far: of highest MI, or by "p_value" the most significant.
+        """The first `k` edges so far: of highest MI, or "mi_posterior", or by "p_value" the most significant.
 
         Of a run with ``edges.top_k`` they are those of all its pairs as long as k is no more.
         """

@@ -46,7 +46,7 @@ _BLOCK_ROWS = 2**16
 # objects up to this size are fetched in a request or two, larger ones a column's part at a time
 _WHOLE_BYTES = 32 * 2**20
 _PART_BYTES = 4 * 2**20
-_RANKED = ("i", "j", "mi_nats", "p_value")
+_RANKED = ("i", "j", "mi_nats", "mi_posterior", "p_value")
 _TAIL_BYTES = 32 * 2**10
 _TAILS_AT_ONCE = 256
 
