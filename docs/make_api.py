@@ -19,6 +19,7 @@ from mmg_ray import cli
 from mmg_ray.config import Config, load
 from mmg_ray.network.compare import COMPARISON_COLUMNS, Comparison
 from mmg_ray.network.graph import NETWORK_COLUMNS, Network
+from mmg_ray.network.modules import MODULE_COLUMNS
 from mmg_ray.network.steps import STEPS
 from mmg_ray.schema import EDGE_COLUMNS, PairEstimate, Status, Stop
 from mmg_ray.store.exports import FORMATS
@@ -45,6 +46,7 @@ def page() -> str:
     parts += [_thing(f"{value.__module__}.{value.__name__}", value) for value in _MORE]
     parts += ["## Columns of the edge table", _columns(EDGE_COLUMNS)]
     parts += ["## Columns of a network", _columns(NETWORK_COLUMNS)]
+    parts += ["## Columns of modules", _columns(MODULE_COLUMNS)]
     parts += ["## Columns of a comparison", _columns(COMPARISON_COLUMNS)]
     parts += ["## Statuses", _rows(("status", "what to do"), ((s.value, s.remedy) for s in Status))]
     parts += [

@@ -252,3 +252,34 @@ def test_partners_are_the_pairs_of_each_variable():
             for i, j in pairs.between(blocks[p], blocks[q]):
                 count[[i, j]] += 1
         np.testing.assert_array_equal(pairs.partners, count)
+
+
+class TestModules:
+    def planted(self, sizes: tuple[int, ...] = (9, 6, 4)) -> np.ndarray:
+        """Strong edges within groups of variables, weak ones between some of them; the last stands alone."""
+        rng = np.random.default_rng(0)
+        group = np.repeat(np.arange(len(sizes)), sizes)
+        w = np.where(group[:, None] == group, 1.0, 0.05 * (rng.random((len(group),) * 2) < 0.2))
+        w[:3, :3] *= 2  # hubs of the first
+        w = np.triu(w, 1)
+        return np.pad(w + w.T, (0, 1))
+
+    def test_planted_groups_are_found_by_size_with_their_hubs_first(self):
+        names = [f"v{k}" for k in range(20)]
+        found = network(apply(stream(self.planted()), ["mi=0.01"]), names, None, {}).modules()
+        table = found.to_pandas()
+        assert table.module.tolist() == [1] * 9 + [2] * 6 + [3] * 4  # v19 has no edge
+        assert set(table.variable[:9]) == set(names[:9])
+        assert set(table.variable[:3]) == {"v0", "v1", "v2"}
+        assert table.n_edges.tolist() == [8] * 9 + [5] * 6 + [3] * 4
+        assert table.strength[0] == pytest.approx(2 + 2 + 6)
+        assert found.equals(network(stream(self.planted()), names, None, {}).modules())
+
+    def test_resolution_splits_and_an_empty_network_has_none(self):
+        names = [f"v{k}" for k in range(20)]
+        net = network(stream(self.planted()), names, None, {})
+        fine = net.modules(resolution=30).to_pandas()
+        assert fine.module.max() > 3
+        empty = network(stream(np.zeros((4, 4))), list("abcd"), None, {})
+        assert empty.modules().num_rows == 0
+        assert empty.modules().column_names == net.modules().column_names

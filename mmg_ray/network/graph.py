@@ -79,6 +79,16 @@ class Network:
         is_end = (pc.equal(self.edges[end], name) for end in ("source", "target"))
         return self.edges.filter(pc.or_(*is_end))
 
+    def modules(self, resolution: float = 1.0, seed: int = 0) -> pa.Table:
+        """Groups of variables with many edges among themselves, a row a variable, `modules.MODULE_COLUMNS`.
+
+        Communities by modularity (Louvain); `resolution` above 1 gives more and smaller ones. Lists for an enrichment
+        test: ``net.modules().to_pandas().groupby("module").variable.agg(list)``.
+        """
+        from mmg_ray.network.modules import modules_of
+
+        return modules_of(self, resolution, seed)
+
     def to_networkx(self) -> nx.Graph:
         """A NetworkX Graph, or DiGraph if directed: nodes are names, edges have every number there is."""
         import networkx as nx

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from mmg_ray.store.run import Run, RunStatus
 
 _HEAT_VARIABLES, _GRAPH_EDGES, _SHOWN, _DETAILED = 100, 150, 20, 6
 _POINTS = 800
+MODULE_EDGES = 50_000  # of largest weight, which modules are found in
 LOCAL_CUTS = (0.01, 0.05, 0.1, 0.2, 0.5)  # of the local false-discovery rate
 # of MI in a histogram, nats: equal steps in log from what is as good as none
 _MI_CUTS = np.concatenate([[0.0], np.geomspace(1e-3, 20, 44)])
@@ -52,7 +53,7 @@ class Findings:
     """Everything on the page.
 
     Attributes:
-        network: after the report's steps.
+        network: after the report's steps. modules: of its strongest edges, see `Network.modules`.
         quality: of the variables, as `Run.variables`.
         mi_cuts, mi_counts: (B + 1,), (B,) histogram of the stored MI, nats.
         p_counts: (20,) stored p-values in twentieths of 0..1.
@@ -70,6 +71,7 @@ class Findings:
     run: Run
     status: RunStatus
     network: Network
+    modules: pa.Table
     quality: pa.Table
     mi_cuts: np.ndarray
     mi_counts: np.ndarray
@@ -142,6 +144,7 @@ def find(run: Run, steps: Sequence[str] | None = None) -> Findings:
         run=run,
         status=status,
         network=network,
+        modules=replace(network, edges=network.edges.slice(0, MODULE_EDGES)).modules(),
         quality=run.variables(),
         mi_cuts=_MI_CUTS,
         mi_counts=mi_counts,

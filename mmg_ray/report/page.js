@@ -66,19 +66,33 @@ const number = (v) => (v === null ? "–" : v.toPrecision(3));
     return `${nodes[e.a].name} ${data.graph.directed ? "→" : "–"} ${nodes[e.b].name}: ${e.mi.toFixed(3)} nats, q ${number(e.q)}`;
   }
   const shown = nodes.map((p, k) => {
-    const node = make("g", { class: "node", tabindex: 0, role: "button", "aria-label": `${p.name}, ${around[k].length} edges`,
+    const node = make("g", { class: `node m${p.module}`, tabindex: 0, role: "button", "aria-label": `${p.name}, ${around[k].length} edges`,
       transform: `translate(${p.x} ${p.y})` }, world);
     make("circle", { r: 3 + Math.sqrt(around[k].length) }, node);
-    make("text", { x: 7, y: 4 }, node).textContent = p.name.length > 24 ? p.name.slice(0, 23) + "…" : p.name;
+    make("text", { x: 5 + Math.sqrt(around[k].length), y: 4 }, node).textContent = p.name.length > 24 ? p.name.slice(0, 23) + "…" : p.name;
     node.addEventListener("click", () => choose(k));
     node.addEventListener("keydown", (e) => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); choose(k); } });
     return node;
   });
+  // Names that would overlap are left out, those of the best connected last; hovering or choosing shows them.
+  const bySize = [...nodes.keys()].sort((a, b) => around[b].length - around[a].length || a - b);
+  function declutter(scale) {
+    world.style.setProperty("--name", `${11 / Math.sqrt(scale)}px`);
+    shown.forEach((node) => node.classList.remove("quiet"));  // what is not displayed has no size
+    const taken = nodes.map((p) => [p.x - 4, p.y - 4, p.x + 4, p.y + 4]);
+    for (const k of bySize) {
+      const b = shown[k].lastChild.getBBox(), { x, y } = nodes[k];
+      const own = [x + b.x, y + b.y, x + b.x + b.width, y + b.y + b.height];
+      const quiet = taken.some((o, m) => m !== k && own[0] < o[2] && o[0] < own[2] && own[1] < o[3] && o[1] < own[3]);
+      shown[k].classList.toggle("quiet", quiet);
+      if (!quiet) taken.push(own);
+    }
+  }
   let chosen = -1;
   function choose(k) {
     chosen = chosen === k ? -1 : k;
     const near = new Set(chosen < 0 ? nodes.keys() : [chosen, ...around[chosen].flatMap((e) => [e.a, e.b])]);
-    shown.forEach((node, m) => { node.classList.toggle("faded", !near.has(m)); node.classList.toggle("chosen", m === chosen); });
+    shown.forEach((node, m) => { node.classList.toggle("faded", !near.has(m)); node.classList.toggle("near", chosen >= 0 && near.has(m)); node.classList.toggle("chosen", m === chosen); });
     drawn.forEach((line, m) => line.classList.toggle("faded", chosen >= 0 && edges[m].a !== chosen && edges[m].b !== chosen));
     said.textContent = chosen < 0 ? "" : [...around[chosen]].sort((e, f) => f.mi - e.mi).slice(0, 8).map(describe).join("; ");
   }
@@ -88,6 +102,7 @@ const number = (v) => (v === null ? "–" : v.toPrecision(3));
     const k = Math.max(0.4, Math.min(12, view.k * f));
     view = { x: x - (x - view.x) * k / view.k, y: y - (y - view.y) * k / view.k, k };
     move();
+    declutter(k);
   };
   const place = (e) => new DOMPoint(e.clientX, e.clientY).matrixTransform(svg.getScreenCTM().inverse());
   svg.addEventListener("wheel", (e) => { if (!e.ctrlKey && !e.metaKey) return; e.preventDefault(); const p = place(e); zoom(Math.exp(-e.deltaY / 400), p.x, p.y); }, { passive: false });
@@ -102,7 +117,7 @@ const number = (v) => (v === null ? "–" : v.toPrecision(3));
   });
   document.getElementById("closer").addEventListener("click", () => zoom(1.4));
   document.getElementById("wider").addEventListener("click", () => zoom(1 / 1.4));
-  document.getElementById("whole").addEventListener("click", () => { view = { x: 0, y: 0, k: 1 }; move(); if (chosen >= 0) choose(chosen); });
+  document.getElementById("whole").addEventListener("click", () => { view = { x: 0, y: 0, k: 1 }; move(); declutter(1); if (chosen >= 0) choose(chosen); });
   document.getElementById("search").addEventListener("change", (e) => {
     const wanted = e.target.value.trim().toLowerCase();
     const k = nodes.findIndex((p) => p.name.toLowerCase() === wanted);
@@ -110,5 +125,7 @@ const number = (v) => (v === null ? "–" : v.toPrecision(3));
     if (chosen !== k) choose(k);
     view = { x: 500 - 2 * nodes[k].x, y: 300 - 2 * nodes[k].y, k: 2 };
     move();
+    declutter(2);
   });
+  declutter(1);
 })();

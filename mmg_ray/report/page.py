@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
 from importlib import resources
 from typing import Any
 
-import networkx as nx
 import numpy as np
 import yaml
 
 from mmg_ray.estimator.dependence.evidence import Evidence
-from mmg_ray.network.graph import Network
-from mmg_ray.report.findings import Detail, Findings, find, top_edges
+from mmg_ray.report import network_view
+from mmg_ray.report.findings import Detail, Findings, find
+from mmg_ray.report.html import figure, folded, section, table
 from mmg_ray.report.svg import Chart, ticks
 from mmg_ray.schema import Status, Stop
 from mmg_ray.store.location import Location
 from mmg_ray.store.run import Run
-
-_WIDTH, _HEIGHT, _MARGIN = 1000, 600, 50  # of the network's plane
 
 
 def write_report(
@@ -61,7 +59,7 @@ def page(found: Findings, charts: dict[str, Chart], sections: Sequence[str] = ()
     body = "".join(
         [
             _head(found, title),
-            _network_section(found),
+            network_view.section_of(found),
             _strongest_section(found, charts),
             _evidence_section(found),
             *sections,
@@ -125,29 +123,6 @@ def _head(found: Findings, title: str) -> str:
         f"<p class='muted'>mmg_ray report of {escape(found.run.url)}</p><h1>{escape(title)}</h1>"
         f"<ul class='tiles'>{items}</ul>{near}"
     )
-
-
-def _network_section(found: Findings) -> str:
-    edges = top_edges(found.network)
-    if not edges.num_rows:
-        return section("Network", "<p>No edge is left by these steps.</p>")
-    text = (
-        f"<p>The {edges.num_rows:,} edges of largest weight of {found.network.edges.num_rows:,}. Width "
-        "follows the weight; colour says whether the two rise together. Choose a variable (click, or Tab "
-        "and Enter) to see its edges; Ctrl and the wheel zooms.</p>"
-        "<p class='legend'><span>Spearman above 0 or none</span><span class='b'>below 0</span></p>"
-        "<div class='tools'><label for='search'>Find</label><input id='search' list='names' "
-        "autocomplete='off'><datalist id='names'>"
-        + "".join(f"<option value='{escape(name)}'>" for name in _shown_names(found.network))
-        + "</datalist><button id='closer' type='button'>Closer</button><button id='wider' type='button'>"
-        "Wider</button><button id='whole' type='button'>All</button></div>"
-        f"<div id='graph'><svg viewBox='0 0 {_WIDTH} {_HEIGHT}' role='group' "
-        "aria-label='Network of the strongest edges; the table below lists them'><g></g></svg></div>"
-        "<p id='graph-said' aria-live='polite'></p>"
-    )
-    columns = ["source", "target", "weight", "mi_nats", "se_nats", "q_value", "spearman"]
-    rows = [[row[name] for name in columns] for row in edges.to_pylist()]
-    return section("Network", text + _folded("These edges as a table", table(columns, rows)))
 
 
 def _strongest_section(found: Findings, charts: dict[str, Chart]) -> str:
@@ -351,7 +326,7 @@ def _run_section(found: Findings) -> str:
         f"<table class='facts'>{rows}</table><div class='row'>"
         f"<div><h3>Stored pairs by denoiser</h3>{table(['denoiser', 'pairs'], by_tier)}</div>"
         f"<div><h3>Why they stopped there</h3>{table(['stop', 'pairs', 'meaning'], stops)}</div></div>"
-        f"{missing}{_folded('Configuration', f'<pre>{config}</pre>')}",
+        f"{missing}{folded('Configuration', f'<pre>{config}</pre>')}",
     )
 
 
@@ -464,144 +439,8 @@ def _data(found: Findings) -> dict[str, Any]:
     heat = [[None if np.isnan(v) else round(float(v), 5) for v in row] for row in found.heat]
     return {
         "heat": {"names": found.heat_names, "rows": heat},
-        "graph": _graph(found.network),
+        "graph": network_view.graph_of(found),
     }
-
-
-def _shown_names(network: Network) -> list[str]:
-    ends = (top_edges(network)[end].to_pylist() for end in ("source", "target"))
-    return sorted({name for names in ends for name in names})
-
-
-def _graph(network: Network) -> dict[str, Any]:
-    """Names, places and edges of the strongest edges; the layout is the same every time."""
-    graph = nx.Graph()
-    rows = top_edges(network).to_pylist()
-    graph.add_nodes_from(_shown_names(network))
-    top = max((row["weight"] for row in rows), default=1.0)
-    for row in rows:
-        graph.add_edge(row["source"], row["target"], weight=0.2 + row["weight"] / top)
-    names = list(graph)
-    places = _layout(graph)
-    position = {name: k for k, name in enumerate(names)}
-    return {
-        "directed": network.directed,
-        "nodes": [
-            {"name": name, "x": round(x, 1), "y": round(y, 1)}
-            for name, (x, y) in zip(names, places, strict=True)
-        ],
-        "edges": [
-            {
-                "a": position[row["source"]],
-                "b": position[row["target"]],
-                "weight": row["weight"],
-                "mi": row["mi_nats"],
-                "q": row["q_value"],
-                "sign": -1 if (row["spearman"] or 0) < 0 else 1,
-            }
-            for row in rows
-        ],
-    }
-
-
-def _layout(graph: nx.Graph) -> list[tuple[float, float]]:
-    """Places on the plane: components side by side in strips of about their size."""
-    parts = sorted((sorted(part) for part in nx.connected_components(graph)), key=len, reverse=True)
-    widths = [len(part) ** 0.7 + 0.6 for part in parts]
-
-    def stretch(rows: list[list[int]]) -> float:
-        """How far from square a part is drawn, on a log scale."""
-        wide = _WIDTH / max(sum(widths[k] for k in row) for row in rows)
-        tall = _HEIGHT / sum(max(widths[k] for k in row) for row in rows)
-        return abs(float(np.log(wide / tall)))
-
-    rows = min((_rows_of(widths, n) for n in range(1, len(parts) + 1)), key=stretch, default=[])
-    heights = [max(widths[k] for k in row) for row in rows]
-    placed: dict[str, tuple[float, float]] = {}
-    top = float(_MARGIN)
-    for row, height in zip(rows, heights, strict=True):
-        tall = (_HEIGHT - 2 * _MARGIN) * height / sum(heights)
-        left = float(_MARGIN)
-        for k in row:
-            wide = (_WIDTH - 2 * _MARGIN) * widths[k] / sum(widths[m] for m in row)
-            for name, (u, v) in _spread(graph.subgraph(parts[k])).items():
-                placed[name] = (
-                    left + wide * (0.06 + 0.82 * u),
-                    top + tall * (0.06 + 0.88 * v),
-                )
-            left += wide
-        top += tall
-    return [placed[name] for name in graph]
-
-
-def _rows_of(widths: list[float], n_rows: int) -> list[list[int]]:
-    """Positions of widths in about so many rows of about equal length."""
-    target = max([sum(widths) / n_rows, *widths])
-    rows: list[list[int]] = []
-    for k, width in enumerate(widths):
-        if rows and sum(widths[m] for m in rows[-1]) + width <= target * 1.1:
-            rows[-1].append(k)
-        else:
-            rows.append([k])
-    return rows
-
-
-def _spread(part: nx.Graph) -> dict[str, tuple[float, float]]:
-    """Places of a connected graph in the unit square, crowds drawn apart."""
-    names = sorted(part)
-    if len(names) == 1:
-        return {names[0]: (0.5, 0.5)}
-    inner = nx.kamada_kawai_layout(part.subgraph(names), weight=None)
-    xy = np.array([inner[name] for name in names])
-    # halfway to equal spacing along either axis
-    ranks = xy.argsort(0).argsort(0) / (len(names) - 1)
-    span = np.ptp(xy, axis=0)
-    xy = (xy - xy.min(0)) / np.where(span > 0, span, 1.0)
-    mixed = 0.5 * xy + 0.5 * ranks
-    return {name: (float(u), float(v)) for name, (u, v) in zip(names, mixed, strict=True)}
-
-
-# --- pieces of HTML
-
-
-def section(title: str, body: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{body}</section>"
-
-
-def figure(chart: Chart, caption: str) -> str:
-    return f"<figure>{chart}<figcaption>{escape(caption)}</figcaption></figure>"
-
-
-def _folded(summary: str, body: str) -> str:
-    return (
-        f"<details><summary>{escape(summary)}</summary><div class='scroll'>{body}</div></details>"
-    )
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    rows = [list(row) for row in rows]
-    numeric = [any(isinstance(row[k], int | float) for row in rows) for k in range(len(columns))]
-    kinds = [" class='n'" if n else "" for n in numeric]
-    head = "".join(
-        f"<th scope='col'{kind}>{escape(c)}</th>" for c, kind in zip(columns, kinds, strict=True)
-    )
-    body = "".join(
-        "<tr>"
-        + "".join(f"<td{kind}>{_text(v)}</td>" for v, kind in zip(row, kinds, strict=True))
-        + "</tr>"
-        for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "&ndash;"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:.1e}" if 0 < abs(value) < 1e-3 else f"{value:.4g}"
-    return escape(str(value))
 
 
 def _asset(name: str) -> str:
