@@ -93,7 +93,7 @@ RULES: dict[str, Callable[[], Any]] = {
     "weak pairs are left alone": lambda: _set(neighbours, "_WEAK", 1e-9),
     "bins vouch for neighbours": lambda: _set(neighbours, "refine", _unvouched),
     "what falls as boxes grow": lambda: _set(neighbours, "_MOST_FALL", 0.0),
-    "what shrinkage hides": lambda: _set(neighbours, "_HIDDEN", 0.0),
+    "what shrinkage hides": lambda: _set(neighbours, "_SHRINKAGE_BIAS", 0.0),
     "co-detection": lambda: _set(steps.Steps, "raise_to_codetected", lambda *_: None),
     "tables of few values": lambda: _tiers(lambda t: t if t.only is None else None),
     "finer tables": lambda: _tiers(lambda t: t._replace(tables=t.tables[:1], from_samples=None)),

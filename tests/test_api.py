@@ -93,9 +93,29 @@ def test_one_variable_has_no_pairs(table):
 def test_estimator_protocol(table):
     x, y = table[["a", "c"]].to_numpy(), table[["b"]].to_numpy()
     estimator = mmg_ray.MMGEstimator(denoiser="gaussian", seed=3)
-    assert estimator.estimate(x, y) == estimator.fit(x, y).result.mi_nats
+    assert estimator.estimate(x, y) == estimator.fit(x, y).mi_
     assert np.isnan(estimator.estimate(x, np.ones(400)))
-    assert estimator.result.status is mmg_ray.Status.CONSTANT
+    assert estimator.result_.status is mmg_ray.Status.CONSTANT
+    assert np.isnan([estimator.mi_, estimator.se_, estimator.p_value_]).all()
+
+
+def test_estimator_by_the_conventions_of_scikit_learn(table):
+    base = pytest.importorskip("sklearn.base")
+    estimator = mmg_ray.MMGEstimator("gaussian", seed=1, config=FAST).fit(table["a"], table["b"])
+    copy = base.clone(estimator)
+    assert copy.get_params() == estimator.get_params()
+    assert copy.config is not estimator.config or copy.config == FAST
+    assert not hasattr(copy, "mi_")
+    assert copy.fit(table["a"], table["b"]).mi_ == estimator.mi_
+    assert "seed=1" in repr(copy)
+    assert estimator.set_params(seed=None).get_params()["seed"] is None
+    expected = mmg_ray.estimate_mi(table["a"], table["b"], denoiser="gaussian", config=FAST)
+    found = estimator.fit(table["a"], table["b"])
+    assert (found.mi_, found.se_, found.p_value_) == (
+        expected.mi_nats, expected.se_nats, expected.p_value
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="no parameter 'sed'"):
+        estimator.set_params(sed=1)
 
 
 @pytest.mark.parametrize(

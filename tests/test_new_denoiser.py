@@ -26,7 +26,7 @@ def from_samples(batch: Directions, _cfg: EstimatorConfig) -> Estimates:
     mi = -0.5 * torch.log1p(-rho.square())
     nothing, ones = torch.zeros_like(mi), torch.ones_like(mi)
     influence = mi[:, None] * batch.mask() + (x * y - rho[:, None])
-    return Estimates(mi, mi, mi, influence, ess=ones, unsure=1 / n + nothing)
+    return Estimates(mi, mi, mi, influence, ess=ones, fit_error=1 / n + nothing)
 
 
 def from_tables(counts: np.ndarray) -> BothWays:

@@ -19,7 +19,7 @@ class Estimates(NamedTuple):
         influence: (S, N) contribution of each sample: its mean is the MI, its spread the
             standard error; 0 in the padding.
         ess: (S,) effective share of the noise-level draws, 0..1; 1 where none are drawn.
-        unsure: (S,) nats that the fit may be off by, the second part of the standard error.
+        fit_error: (S,) nats that the fit may be off by, the second part of the standard error.
     """
 
     mi: torch.Tensor
@@ -27,14 +27,14 @@ class Estimates(NamedTuple):
     orthogonal: torch.Tensor
     influence: torch.Tensor
     ess: torch.Tensor
-    unsure: torch.Tensor
+    fit_error: torch.Tensor
 
     def standard_error(self, n: torch.Tensor) -> torch.Tensor:
-        """(S,) of an estimate from n (S,) samples: the scatter over samples and `unsure`, in quadrature."""
+        """(S,) of an estimate from n (S,) samples: the scatter over samples and `fit_error`, in quadrature."""
         mean = self.influence.sum(1) / n
         squares = self.influence.square().sum(1) - n * mean.square()
         scatter = squares.clamp(min=0) / (n - 1) / n
-        return (scatter + self.unsure.square()).sqrt()
+        return (scatter + self.fit_error.square()).sqrt()
 
 
 class Found(NamedTuple):

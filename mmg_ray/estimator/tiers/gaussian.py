@@ -121,7 +121,7 @@ def estimate(batch: Directions) -> Estimates:
         orthogonal=mi,
         influence=pointwise_mi(c) * batch.mask(),
         ess=torch.ones_like(mi),
-        unsure=torch.zeros_like(mi),
+        fit_error=torch.zeros_like(mi),
     )
 
 

@@ -26,7 +26,7 @@ _SMALL, _SHARES, _LARGE = (3, 6), (0.6, 0.4), 12  # neighbours in the boxes
 _MOST_FALL = 3.6  # over the root of n, nats, of the estimate from small boxes to large ones
 _CAUTION = 3.5  # times their scatter counts against what neighbours see more
 _WEAK = 0.03  # nats below which smooth functions see all that there is
-_HIDDEN = 0.75  # of the nats by which a fit may be off: what shrinkage hides, on average
+_SHRINKAGE_BIAS = 0.75  # mean bias of a shrunken fit, as a share of its error
 _LOWER = 0.25  # of the times that neighbours see clearly less, they are right
 
 
@@ -47,7 +47,7 @@ class Local(NamedTuple):
 
 
 def refine(
-    u: np.ndarray, v: np.ndarray, mi: float, se: float, unsure: float, at_least: float = 0.0
+    u: np.ndarray, v: np.ndarray, mi: float, se: float, fit_error: float, at_least: float = 0.0
 ) -> Found:
     """A fitted denoiser's estimate, moved towards the neighbours where these see more.
 
@@ -55,13 +55,13 @@ def refine(
         u, v: (R, n) ranks in (0, 1), uniform within their cells, of R ways to break ties; n >= 50. They may
             be of some of the samples that the fit had.
         mi, se: the estimate so far and its standard error, nats.
-        unsure: nats between the estimate and its held-out form, which is lower.
+        fit_error: nats between the estimate and its held-out form, which is lower.
         at_least: nats that another test is sure of, where the fit may have found nothing.
     """
     local = Local(*np.mean([_local(a, b) for a, b in zip(u, v, strict=True)], axis=0))
     seen = max(mi, at_least)
     dependent = seen**2 / (seen**2 + _WEAK**2)
-    mi += _HIDDEN * unsure * dependent
+    mi += _SHRINKAGE_BIAS * fit_error * dependent
     excess = local.mi - mi
     missed = excess**2 / (excess**2 + (_CAUTION * local.scatter) ** 2 + 1e-18)
     share = missed * dependent if excess > 0 else 0.0

@@ -179,7 +179,7 @@ def fit(batch: Directions, cfg: EstimatorConfig) -> tuple[Fitted, Estimates]:
     forms.append((_whole(samples), every))
     fitted, linear = Fitted(samples, own, ()), gaussian.gaussian_mi(c, batch.n)
     mi, direct, orthogonal = linear.clone(), linear.clone(), linear.clone()
-    influence, unsure = gaussian.pointwise_mi(c), torch.zeros_like(linear)
+    influence, fit_error = gaussian.pointwise_mi(c), torch.zeros_like(linear)
     for form, settings in forms:
         before = fitted
 
@@ -202,7 +202,7 @@ def fit(batch: Directions, cfg: EstimatorConfig) -> tuple[Fitted, Estimates]:
         influence = influence + on[:, None] * terms.cross
         # overfitting lowers the direct form and raises the orthogonal one, shrinkage lowers this alone
         apart = torch.maximum((gain - cost).abs(), (gain - distance).abs())
-        unsure += 0.5 * on * apart
+        fit_error += 0.5 * on * apart
     sampler = fitted.residual[-1].sampler
     if own:
         (per_sample,) = _integrated(
@@ -217,7 +217,7 @@ def fit(batch: Directions, cfg: EstimatorConfig) -> tuple[Fitted, Estimates]:
         orthogonal=orthogonal,
         influence=influence * batch.mask(),
         ess=sampler.effective_share(),
-        unsure=unsure,
+        fit_error=fit_error,
     )
 
 
