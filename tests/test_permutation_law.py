@@ -94,7 +94,7 @@ def test_limit_is_the_weighted_sum_of_squared_normals() -> None:
         for share in (0.5, 0.1, 0.01, 1e-3):
             t = np.quantile(draws, 1 - share)
             error = 4 / np.sqrt(share * draws.size)
-            assert law._limit_p(t, k, m) == pytest.approx(share, rel=error + 0.01)
+            assert law.limit_p(t, k, m) == pytest.approx(share, rel=error + 0.01)
     far = -np.log(law.untied_p(np.array([100.0, 102.0]), 10**9))
     assert np.diff(far)[0] == pytest.approx(1.0, abs=0.02)  # the heaviest weight, 1: exp(-t/2)
 

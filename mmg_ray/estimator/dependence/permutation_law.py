@@ -134,7 +134,7 @@ def test(
     p_value = np.empty(len(statistic))
     for k, m in set(zip(*(o.tolist() for o in orders), strict=True)):
         rows = (orders[0] == k) & (orders[1] == m)
-        base = _limit_p(statistic[rows], min(k, m), max(k, m))
+        base = limit_p(statistic[rows], min(k, m), max(k, m))
         if k == m == ORDERS:
             exact = ~tied[rows]
             base[exact] = untied_p(statistic[rows][exact], n)
@@ -143,7 +143,7 @@ def test(
         statistic[tied], orders[0][tied], orders[1][tied], inflation[tied]
     )
     p_value = np.clip(p_value, _SMALLEST, 1.0)
-    p_value[tied] = _skewed(p_value[tied], skewness[tied])
+    p_value[tied] = skewed(p_value[tied], skewness[tied])
     away = np.array([m.n_away for m in of_x])[i] / n, np.array([m.n_away for m in of_y])[j] / n
     together = n * away[0] * away[1]
     few = (np.maximum(*away) <= _SELDOM) & (together < _FEW_TOGETHER)
@@ -160,7 +160,7 @@ def test(
 def untied_p(t: np.ndarray | float, n: int) -> np.ndarray:
     """Probability of a statistic of at least `t` (any shape) among pairs of n samples without ties."""
     t = np.asarray(t, dtype=np.float64)
-    return _limit_p(t + _finite(t, n) / n, ORDERS, ORDERS)
+    return limit_p(t + _finite(t, n) / n, ORDERS, ORDERS)
 
 
 def _finite(t: np.ndarray, n: int) -> np.ndarray:
@@ -183,7 +183,7 @@ def _limit_cumulant(order: int) -> np.ndarray:
     return factor * np.pad((WEIGHTS**order).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
 
 
-def _limit_p(t: np.ndarray, k: int, m: int) -> np.ndarray:
+def limit_p(t: np.ndarray, k: int, m: int) -> np.ndarray:
     grid, log_tail = limit(k, m)
     slope = (log_tail[-1] - log_tail[-2]) / (grid[-1] - grid[-2])
     inside = np.interp(t, grid, log_tail)
@@ -194,7 +194,7 @@ def _limit_p(t: np.ndarray, k: int, m: int) -> np.ndarray:
 
 
 def _limit_statistic(p_value: np.ndarray, k: int, m: int) -> np.ndarray:
-    """The t of which `_limit_p` is this."""
+    """The t of which `limit_p` is this."""
     grid, log_tail = limit(k, m)
     slope = (log_tail[-1] - log_tail[-2]) / (grid[-1] - grid[-2])
     log_p = np.log(p_value)
@@ -270,7 +270,7 @@ def _gamma_ratio(
     return found
 
 
-def _skewed(p_value: np.ndarray, skewness: np.ndarray) -> np.ndarray:
+def skewed(p_value: np.ndarray, skewness: np.ndarray) -> np.ndarray:
     """The same where the leading moment S_11 has a skewness: in far tails T is its square.
 
     Both tails of a gamma law of that skewness stand for both tails of the normal one.

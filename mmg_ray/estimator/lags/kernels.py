@@ -1,0 +1,125 @@
+"""Compiled counts of events at lags: integers, so that whatever follows does not depend on any order."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True)
+def coincidences(
+    x_at: np.ndarray,
+    x_level: np.ndarray,
+    y_at: np.ndarray,
+    y_level: np.ndarray,
+    starts: np.ndarray,
+    most: int,
+    n_x: int,
+    n_y: int,
+) -> np.ndarray:
+    """(2 most + 1, X, Y) events of x at t and of y at t + lag, lags -most..most, by their levels.
+
+    `*_at` are ascending samples; no lag crosses a border of the segments starts[s]..starts[s + 1].
+    """
+    found = np.zeros((2 * most + 1, n_x, n_y), dtype=np.int64)
+    first, segment = 0, 0
+    for e in range(len(x_at)):
+        t = x_at[e]
+        while starts[segment + 1] <= t:
+            segment += 1
+        low = max(t - most, starts[segment])
+        high = min(t + most, starts[segment + 1] - 1)
+        while first < len(y_at) and y_at[first] < low:
+            first += 1
+        k = first
+        while k < len(y_at) and y_at[k] <= high:
+            found[y_at[k] - t + most, x_level[e], y_level[k]] += 1
+            k += 1
+    return found
+
+
+@njit(cache=True)
+def edge_counts(
+    at: np.ndarray, level: np.ndarray, starts: np.ndarray, most: int, n_levels: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(most + 1, L) events of each level in the first, and in the last, d samples of any segment."""
+    first = np.zeros((most + 1, n_levels), dtype=np.int64)
+    last = np.zeros((most + 1, n_levels), dtype=np.int64)
+    segment = 0
+    for e in range(len(at)):
+        while starts[segment + 1] <= at[e]:
+            segment += 1
+        from_start, to_end = at[e] - starts[segment], starts[segment + 1] - 1 - at[e]
+        if from_start < most:
+            first[from_start + 1, level[e]] += 1
+        if to_end < most:
+            last[to_end + 1, level[e]] += 1
+    for d in range(1, most + 1):
+        for k in range(n_levels):
+            first[d, k] += first[d - 1, k]
+            last[d, k] += last[d - 1, k]
+    return first, last
+
+
+@njit(cache=True)
+def window_counts(
+    x_at: np.ndarray,
+    x_count: np.ndarray,
+    y_at: np.ndarray,
+    y_count: np.ndarray,
+    starts: np.ndarray,
+    width: int,
+    most: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(2 most + 1,) mean and variance of coincidences if each x were anywhere in its window of `width` samples.
+
+    Windows begin with each segment. The y that an x meets are those of a sample of its window shifted by the lag, any of
+    them alike; two x of a window are taken as independent.
+    """
+    mean, variance = np.zeros(2 * most + 1), np.zeros(2 * most + 1)
+    e, segment = 0, 0
+    low = 0
+    while e < len(x_at):
+        while starts[segment + 1] <= x_at[e]:
+            segment += 1
+        begin = x_at[e] - (x_at[e] - starts[segment]) % width
+        end = min(begin + width, starts[segment + 1])
+        total = 0
+        while e < len(x_at) and x_at[e] < end:
+            total += x_count[e]
+            e += 1
+        first, stop = starts[segment], starts[segment + 1]
+        while low < len(y_at) and y_at[low] < max(begin - most, first):
+            low += 1
+        # counts of y in [begin + lag, end + lag), as the lag moves on
+        a = low
+        while a < len(y_at) and y_at[a] < begin - most:
+            a += 1
+        b, inside, squares = a, 0, 0
+        size = end - begin
+        for k in range(2 * most + 1):
+            lag = k - most
+            while b < len(y_at) and y_at[b] < min(end + lag, stop):
+                inside += y_count[b]
+                squares += y_count[b] ** 2
+                b += 1
+            while a < b and y_at[a] < begin + lag:
+                inside -= y_count[a]
+                squares -= y_count[a] ** 2
+                a += 1
+            chance = inside / size
+            mean[k] += total * chance
+            variance[k] += total * (squares / size - chance**2)
+    return mean, variance
+
+
+@njit(cache=True)
+def strata_table(
+    target: np.ndarray, source: np.ndarray, stratum: np.ndarray, shape: tuple[int, int, int]
+) -> np.ndarray:
+    """(C, T, S) counts of (n,) levels of target and source in strata; samples of a level beyond are left out."""
+    found = np.zeros(shape, dtype=np.int64)
+    for t in range(len(target)):
+        if target[t] < shape[1] and source[t] < shape[2] and stratum[t] < shape[0]:
+            found[stratum[t], target[t], source[t]] += 1
+    return found

@@ -1,0 +1,233 @@
+"""Scan pairs of series over lags: the lag of the largest dependence, whether there is any, how much, and from where.
+
+A lag is positive where the second series follows the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from mmg_ray.config import EstimatorConfig, NullConfig
+from mmg_ray.errors import DataError
+from mmg_ray.estimator.cascade.tile import estimate_tile
+from mmg_ray.estimator.dependence import contingency
+from mmg_ray.estimator.lags import nulls
+from mmg_ray.estimator.lags.moments import Lagged, lagged
+from mmg_ray.estimator.lags.series import MISSING, Series
+from mmg_ray.estimator.lags.transfer import transfer
+from mmg_ray.schema import Cost, Variable
+
+_LEVEL = 0.05  # of the band
+_LEAST_TRIALS = 8
+
+
+@dataclass(frozen=True)
+class LagSettings:
+    """What a scan looks for.
+
+    Attributes:
+        most: lags -most..most, samples. null: see `nulls`. jitter: width of its windows, samples.
+        transfer: lags of the source in transfer entropy, samples; () asks for none. own: of the target's past.
+        max_p_value: transfer entropy is of pairs up to this p-value.
+    """
+
+    most: int
+    null: Literal["shift", "trial", "jitter"] = "shift"
+    jitter: int = 0
+    transfer: tuple[int, ...] = ()
+    own: tuple[int, ...] = (1, 2)
+    max_p_value: float = 1.0
+    seed: int = 0
+
+
+@dataclass
+class LagEstimates:
+    """Of P pairs, NaN where there is none.
+
+    Attributes:
+        lag: (P,) samples, of the largest dependence; positive: the second follows. p_value: (P,) of the largest.
+        mi_nats, se_nats: (P,) there. n_samples: (P,) there. sign: (P,) rank correlation there.
+        curve: (P, 2 most + 1) float32, MI at each lag, nats. band: (P,) nats, which the largest of the curve
+            exceeds with probability 5 % if there is no dependence.
+        transfer_ij, transfer_ji: (P,) transfer entropy from the first and from the second, nats, and p-values.
+        message: (P,) what to know.
+    """
+
+    lag: np.ndarray
+    p_value: np.ndarray
+    mi_nats: np.ndarray
+    se_nats: np.ndarray
+    n_samples: np.ndarray
+    sign: np.ndarray
+    curve: np.ndarray
+    band: np.ndarray
+    transfer_ij: np.ndarray
+    transfer_ji: np.ndarray
+    transfer_p_ij: np.ndarray
+    transfer_p_ji: np.ndarray
+    message: list[str] = field(default_factory=list)
+
+    @classmethod
+    def empty(cls, n_pairs: int, most: int) -> LagEstimates:
+        """Of pairs that are to be filled in."""
+
+        def none() -> np.ndarray:
+            return np.full(n_pairs, np.nan)
+
+        def zero() -> np.ndarray:
+            return np.zeros(n_pairs, dtype=np.int64)
+
+        return cls(
+            lag=zero(),
+            p_value=none(),
+            mi_nats=none(),
+            se_nats=none(),
+            n_samples=zero(),
+            sign=none(),
+            curve=np.full((n_pairs, 2 * most + 1), np.nan, dtype=np.float32),
+            band=none(),
+            transfer_ij=none(),
+            transfer_ji=none(),
+            transfer_p_ij=none(),
+            transfer_p_ji=none(),
+            message=[""] * n_pairs,
+        )
+
+
+def scan_tile(
+    series: Mapping[int, Series], pairs: np.ndarray, settings: LagSettings
+) -> LagEstimates:
+    """Scan each of the (P, 2) pairs of series, which are all over the same samples and segments and vary.
+
+    Raises:
+        DataError: lags that no segment has room for; trials of several lengths, or fewer than 8;
+            jitter of a dense series.
+    """
+    found = LagEstimates.empty(len(pairs), settings.most)
+    for row, (i, j) in enumerate(np.asarray(pairs).tolist()):
+        _scan(series[i], series[j], settings, found, row)
+    return found
+
+
+def _scan(x: Series, y: Series, settings: LagSettings, found: LagEstimates, row: int) -> None:
+    _check(x, y, settings)
+    most, n_lags = settings.most, 2 * settings.most + 1
+    counts = lagged(x, y, most)
+    sums = counts.sums
+    if settings.null == "jitter":
+        null = nulls.jitter(x, y, most, settings.jitter)
+        p = nulls.p_at_lags(nulls.coincidence_counts(counts, x, y)[:, None, None], null)
+    else:
+        if settings.null == "trial":
+            sums, null = nulls.trial(x, y, most)
+        else:
+            null = nulls.shift(x, y, most)
+        p = nulls.p_at_lags(sums, null)
+    # of equal ones the lag nearest to 0, for either order of the pair
+    lags = np.arange(-most, most + 1)
+    best = int(np.lexsort((lags < 0, np.abs(lags), p))[0])
+    found.lag[row] = lags[best]
+    found.p_value[row] = nulls.of_largest(float(p[best]), n_lags, null.neighbours)
+    found.n_samples[row] = counts.n[best] if counts.tables is None else counts.tables[best].sum()
+    found.sign[row] = sums[best, 0, 0] / max(counts.n[best], 1)
+    u = nulls.band(n_lags, null.neighbours, _LEVEL)
+    if counts.tables is not None:
+        _by_tables(x, y, counts, null, best, found, row)
+    else:
+        _by_samples(x, y, counts, found, row)
+    scale = null.sd if settings.null != "jitter" else np.sqrt(counts.n.mean() * null.inflation)
+    size = u * np.ravel(scale)[0] / counts.n.mean()
+    found.band[row] = -0.5 * np.log1p(-min(size**2, 0.999))
+    if (
+        settings.transfer
+        and found.p_value[row] <= settings.max_p_value
+        and not (x.dense or y.dense)
+    ):
+        ij = transfer(x, y, settings.transfer, settings.own)
+        ji = transfer(y, x, settings.transfer, settings.own)
+        found.transfer_ij[row], found.transfer_p_ij[row] = ij
+        found.transfer_ji[row], found.transfer_p_ji[row] = ji
+
+
+def _by_tables(
+    x: Series,
+    y: Series,
+    counts: Lagged,
+    null: nulls.Null,
+    best: int,
+    found: LagEstimates,
+    row: int,
+) -> None:
+    """MI at every lag from the counts of values, less its bias; of samples that remember each other more."""
+    assert counts.tables is not None
+    table = contingency.from_tables(counts.tables[:, None])
+    more = max(null.inflation, 1.0)
+    extra = (more - 1) * (len(x.size) - 1) * (len(y.size) - 1) / (2 * np.maximum(counts.n, 1))
+    found.curve[row] = table.mi - extra
+    found.mi_nats[row] = max(float(table.mi[best] - extra[best]), 0.0)
+    found.se_nats[row] = table.se[best] * np.sqrt(more)
+
+
+def _by_samples(x: Series, y: Series, counts: Lagged, found: LagEstimates, row: int) -> None:
+    """MI at every lag as the screen has it, and at the best from the values at that lag."""
+    n = np.maximum(counts.n, 1)
+    square = np.square(counts.sums / n[:, None, None]).sum(axis=(1, 2))
+    bias = float(np.median(square))  # most lags show chance alone
+    found.curve[row] = 0.5 * np.log1p(np.maximum(square - bias, 0.0))
+    lag = int(found.lag[row])
+    left = np.arange(x.n)
+    segment = np.searchsorted(x.starts, left, side="right")
+    left = left[(left + lag >= 0) & (left + lag < x.n)]
+    left = left[segment[left] == segment[left + lag]]
+    both = [_codes(x)[left], _codes(y)[left + lag]]
+    variables = {
+        k: Variable(s.name, c[:, None]) for k, (s, c) in enumerate(zip((x, y), both, strict=True))
+    }
+    cfg = EstimatorConfig(nulls=NullConfig(kind="shift", max_permutations=0))
+    (at,) = estimate_tile(variables, [(0, 1)], cfg)
+    found.n_samples[row] = at.n_samples
+    found.mi_nats[row] = np.nan if at.mi_nats is None else at.mi_nats
+    found.se_nats[row] = np.nan if at.se_nats is None else at.se_nats
+    found.sign[row] = found.sign[row] if at.spearman is None else at.spearman
+    found.message[row] = at.message
+
+
+def _codes(x: Series) -> np.ndarray:
+    """(N,) int32 ordinal codes, -1 where missing."""
+    order = np.argsort(np.argsort(x.value)).astype(np.int32)
+    found: np.ndarray = np.append(order, MISSING).astype(np.int32)[x.levels()]
+    return found
+
+
+def _check(x: Series, y: Series, settings: LagSettings) -> None:
+    length = np.diff(x.starts)
+    if settings.most < 1 or settings.most > length.max() // 2:
+        raise DataError(
+            f"lags of up to {settings.most} samples do not fit segments of at most {length.max()}; take 1 to "
+            f"{length.max() // 2}"
+        )
+    if settings.null == "trial" and (len(length) < _LEAST_TRIALS or (length != length[0]).any()):
+        raise DataError(
+            f"the null of trials needs {_LEAST_TRIALS} trials of one length or more; there are {len(length)}, of "
+            f"{length.min()} to {length.max()} samples. Use the null shift"
+        )
+    if settings.null == "jitter" and (x.dense or y.dense or settings.jitter < 2):
+        name = x.name if x.dense else y.name
+        raise DataError(
+            f"interval jitter moves events within windows of 2 samples and more, here {settings.jitter}; {name} has "
+            "a value of its own at most samples, or windows are too narrow. Use the null shift"
+        )
+
+
+def cost(n_samples: int, n_events: float, settings: LagSettings) -> Cost:
+    """Projected cost of a pair of series of so many events; of `n_samples` events where a series is dense."""
+    n_lags = 2 * settings.most + 1
+    if n_events > 0.3 * n_samples:
+        return Cost(flops=40.0 * n_samples * n_lags + 2e9, peak_bytes=200.0 * n_samples)
+    together = n_events**2 * n_lags / n_samples
+    flops = 1e6 + 2e4 * n_lags + 10.0 * (together + n_events)
+    return Cost(flops=flops, peak_bytes=40.0 * n_events + 2e3 * n_lags)
