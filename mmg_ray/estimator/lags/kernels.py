@@ -114,12 +114,31 @@ def window_counts(
 
 
 @njit(cache=True)
-def strata_table(
-    target: np.ndarray, source: np.ndarray, stratum: np.ndarray, shape: tuple[int, int, int]
+def strata_tables(
+    target: np.ndarray,
+    source: np.ndarray,
+    past: np.ndarray,
+    starts: np.ndarray,
+    lags: np.ndarray,
+    own: np.ndarray,
+    n_levels: int,
+    n_past: int,
 ) -> np.ndarray:
-    """(C, T, S) counts of (n,) levels of target and source in strata; samples of a level beyond are left out."""
-    found = np.zeros(shape, dtype=np.int64)
-    for t in range(len(target)):
-        if target[t] < shape[1] and source[t] < shape[2] and stratum[t] < shape[0]:
-            found[stratum[t], target[t], source[t]] += 1
+    """(P, C, T, S) counts of target at t and source at t - lag, in strata of the past at t - own.
+
+    (N,) uint8 levels; a sample of which any is a level beyond `n_levels` or `n_past` is left out.
+    """
+    found = np.zeros((len(lags), n_past ** len(own), n_levels, n_levels), dtype=np.int64)
+    reach = max(lags.max(), own.max())
+    for segment in range(len(starts) - 1):
+        for t in range(starts[segment] + reach, starts[segment + 1]):
+            now, stratum, known = target[t], 0, target[t] < n_levels
+            for k in own:
+                known = known and past[t - k] < n_past
+                stratum = stratum * n_past + past[t - k]
+            if known:
+                for p in range(len(lags)):
+                    other = source[t - lags[p]]
+                    if other < n_levels:
+                        found[p, stratum, now, other] += 1
     return found

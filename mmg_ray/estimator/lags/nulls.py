@@ -15,6 +15,7 @@ for longer than a sample, and L P(|z| > u) where r is 0.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -152,6 +153,7 @@ def of_largest(p_value: float, n_lags: int, neighbours: float) -> float:
     return float(np.clip(-np.expm1(-total), 1e-300, 1.0))
 
 
+@lru_cache(maxsize=1024)
 def band(n_lags: int, neighbours: float, level: float) -> float:
     """|z| that the largest of so many exceeds with this probability."""
     low, high = 0.0, 40.0

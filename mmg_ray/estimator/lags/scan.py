@@ -134,7 +134,7 @@ def _scan(x: Series, y: Series, settings: LagSettings, found: LagEstimates, row:
     found.p_value[row] = nulls.of_largest(float(p[best]), n_lags, null.neighbours)
     found.n_samples[row] = counts.n[best] if counts.tables is None else counts.tables[best].sum()
     found.sign[row] = sums[best, 0, 0] / max(counts.n[best], 1)
-    u = nulls.band(n_lags, null.neighbours, _LEVEL)
+    u = nulls.band(n_lags, round(null.neighbours, 2), _LEVEL)
     if counts.tables is not None:
         _by_tables(x, y, counts, null, best, found, row)
     else:

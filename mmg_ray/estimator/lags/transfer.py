@@ -30,20 +30,10 @@ class Transfer(NamedTuple):
 
 def transfer(x: Series, y: Series, lags: Sequence[int], own: Sequence[int]) -> Transfer:
     """From x to y, series of events over the same segments."""
-    reach = max(*lags, *own)
-    inside = _inside(x, reach)
-    source, target = _capped(x, _LEVELS), _capped(y, _LEVELS)
-    past = _capped(y, _OF_PAST)
-    used = list(own)[: int(np.log(_MOST_STRATA) / np.log(_OF_PAST))]
-    stratum = np.zeros(len(inside), dtype=np.int32)
-    for lag in used:
-        at = past[inside - lag].astype(np.int32)
-        stratum = np.where(at < _OF_PAST, stratum * _OF_PAST + at, _MOST_STRATA)
-        stratum = np.minimum(stratum, _MOST_STRATA)
-    shape = (_OF_PAST ** len(used), _LEVELS, _LEVELS)
-    now = target[inside]
-    tables = np.stack(
-        [kernels.strata_table(now, source[inside - lag], stratum, shape) for lag in lags]
+    used = np.array(own[: int(np.log(_MOST_STRATA) / np.log(_OF_PAST))], dtype=np.int64)
+    target, source, past = _capped(y, _LEVELS), _capped(x, _LEVELS), _capped(y, _OF_PAST)
+    tables = kernels.strata_tables(
+        target, source, past, x.starts, np.array(lags, dtype=np.int64), used, _LEVELS, _OF_PAST
     )
     z, skewness = _mantel(tables)
     best = int(np.abs(z).argmax())
@@ -53,13 +43,6 @@ def transfer(x: Series, y: Series, lags: Sequence[int], own: Sequence[int]) -> T
     filled = tables[best : best + 1]
     mi = contingency.from_tables(filled[:, filled[0].sum(axis=(1, 2)) > 0]).mi
     return Transfer(float(mi[0]), float(min(1.0, p[0] * len(lags))))
-
-
-def _inside(x: Series, reach: int) -> np.ndarray:
-    """Samples that have `reach` others of their segment before them."""
-    return np.concatenate(
-        [np.arange(a + reach, b) for a, b in zip(x.starts[:-1], x.starts[1:], strict=True)]
-    )
 
 
 def _capped(x: Series, n_levels: int) -> np.ndarray:
