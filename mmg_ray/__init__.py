@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # what type checkers and editors read; `_HOME` is what runs
     from mmg_ray.config import Config, EstimatorConfig, NullConfig
     from mmg_ray.errors import MMGError
     from mmg_ray.execute.driver import plan_run, run
+    from mmg_ray.lags import lag_scan
     from mmg_ray.network.consensus import consensus
     from mmg_ray.pair_matrix import MIMatrix
     from mmg_ray.schema import Status, Stop
@@ -30,6 +31,7 @@ _HOME = {
     "mmse_gap": "mmg_ray.api",
     "transfer_entropy": "mmg_ray.api",
     "independence_test": "mmg_ray.api",
+    "lag_scan": "mmg_ray.lags",
     "MIMatrix": "mmg_ray.pair_matrix",
     "MMGEstimator": "mmg_ray.api",
     "run": "mmg_ray.execute.driver",

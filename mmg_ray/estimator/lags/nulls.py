@@ -61,10 +61,10 @@ def shift(x: Series, y: Series, most: int) -> Null:
     variance = products[..., 0] + 2 * products[..., 1:].sum(-1)
     alone = np.outer(a[:, 0], b[:, 0])
     variance = np.maximum(variance, _LEAST_VARIANCE * alone) * alike
-    # sum over all h of R_x(h) R_y(h + 1), both even
-    r_x, r_y = a[0], b[0]
-    next_to = r_x[:-1] @ r_y[1:] + r_x[1:] @ r_y[:-1]
-    neighbours = float(np.clip(next_to * alike / variance[0, 0], 0.0, 0.9999))
+    # sums over all h of R_x(h) R_y(h + 1), both even; higher orders forget sooner
+    next_to = a[:, :-1] @ b[:, 1:].T + a[:, 1:] @ b[:, :-1].T
+    correlation = np.clip(next_to * alike / variance, 0.0, 0.9999)
+    neighbours = float(np.average(correlation, weights=_weights(*correlation.shape) ** 2))
     n = overlap(x, most)[:, None, None]
     skewness = x.skewness * y.skewness / np.sqrt(x.n)
     inflation = float(variance[0, 0] / max(alone[0, 0], 1e-300))
@@ -137,10 +137,13 @@ def p_at_lags(sums: np.ndarray, null: Null) -> np.ndarray:
     """(L,) p-values of the weighted squares of z, whose weights are 1 / (a b) for degrees a, b."""
     z = (sums - null.mean) / null.sd
     k, m = z.shape[1:]
-    weights = 1 / np.outer(np.arange(1, k + 1), np.arange(1, m + 1))
-    t = np.einsum("lab,ab->l", z**2, weights)
+    t = np.einsum("lab,ab->l", z**2, _weights(k, m))
     p = permutation_law.limit_p(t, min(k, m), max(k, m))
     return permutation_law.skewed(np.clip(p, 1e-300, 1.0), np.full(len(t), null.skewness))
+
+
+def _weights(k: int, m: int) -> np.ndarray:
+    return 1 / np.outer(np.arange(1, k + 1), np.arange(1, m + 1))
 
 
 def of_largest(p_value: float, n_lags: int, neighbours: float) -> float:
