@@ -31,15 +31,14 @@ from common import print_table
 from scipy.stats import kstest, rankdata
 
 from mmg_ray.api import estimate_mi, independence_test
-from mmg_ray.config import EstimatorConfig
+from mmg_ray.estimator.lags import LagEstimates, LagSettings, Series, scan_tile
+from mmg_ray.estimator.ranks.marginals import ordinal_codes
 from mmg_ray.jobs import packaged
-from mmg_ray.neural import lags
 from mmg_ray.neural.examples import EXAMPLES, prepare
 from mmg_ray.store.sources import read_table
 
 Pair = tuple[np.ndarray, np.ndarray]
 MOST, TRUE = 10, 3
-CFG = EstimatorConfig()
 try:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -82,8 +81,15 @@ def plug_in_given(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> float:
     return plug_in(x, b * 4 + c, 16) - plug_in(x, c)
 
 
-def scanned(x: np.ndarray, y: np.ndarray, most: int) -> lags.Scan:
-    return lags.scan(*(lags.functions(v[None], most) for v in (x, y)), most)
+def scanned(x: np.ndarray, y: np.ndarray, most: int, **settings: Any) -> LagEstimates:
+    one_recording = np.zeros(1, dtype=np.int64)
+    series = {k: Series.of(f"v{k}", ordinal_codes(v), one_recording) for k, v in enumerate((x, y))}
+    return scan_tile(series, np.array([[0, 1]]), LagSettings(most=most, null="shift", **settings))
+
+
+def aligned(x: np.ndarray, y: np.ndarray, lag: int) -> Pair:
+    """The samples that are `lag` apart."""
+    return x[max(0, -lag) : len(x) - max(0, lag)], y[max(0, lag) : len(y) - max(0, -lag)]
 
 
 # --- synchrony
@@ -113,8 +119,8 @@ def part_synchrony(pairs: int, nulls: int, seconds: float) -> None:
         "mmg, p by shifts": lambda x, y: (
             -independence_test(x, y, kind="shift", max_permutations=999).p_value
         ),
-        "pipeline, lag 0": lambda x, y: float(scanned(x, y, 1).strength[1]),
-        "pipeline, any lag to 50 ms": lambda x, y: -scanned(x, y, 10).p_value,
+        "pipeline, lag 0": lambda x, y: float(scanned(x, y, 1).curve[0, 1]),
+        "pipeline, any lag to 50 ms": lambda x, y: -float(scanned(x, y, 10).p_value[0]),
         GCMI: gcmi,
         "plug-in of counts": plug_in,
     }
@@ -180,7 +186,7 @@ def by_lag(
     mi: Callable[[np.ndarray, np.ndarray], float],
 ) -> Callable[[np.ndarray, np.ndarray], tuple[float, int]]:
     def best(x: np.ndarray, y: np.ndarray) -> tuple[float, int]:
-        found = [mi(*lags.aligned(x[None], y[None], lag)) for lag in range(-MOST, MOST + 1)]
+        found = [mi(*aligned(x, y, lag)) for lag in range(-MOST, MOST + 1)]
         return max(found), int(np.argmax(found)) - MOST
 
     return best
@@ -189,7 +195,7 @@ def by_lag(
 def part_lags(pairs: int, nulls: int, transfers: int) -> None:
     def ours(x: np.ndarray, y: np.ndarray) -> tuple[float, int]:
         found = scanned(x, y, MOST)
-        return -found.p_value, found.peak
+        return -float(found.p_value[0]), int(found.lag[0])
 
     methods: dict[str, Callable[[np.ndarray, np.ndarray], tuple[float, int]]] = {
         "pipeline": ours,
@@ -234,9 +240,9 @@ def part_lags(pairs: int, nulls: int, transfers: int) -> None:
         [
             "system",
             "transfer entropy",
-            "forth > back",
-            "forth p <= .05",
-            "back p <= .05",
+            "x to y above y to x",
+            "x to y p <= .05",
+            "y to x p <= .05",
             "independent p <= .05",
         ],
         directed,
@@ -245,8 +251,8 @@ def part_lags(pairs: int, nulls: int, transfers: int) -> None:
 
 def _directions(coupled: list[Pair], apart: list[Pair]) -> list[list[str]]:
     def ours(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-        found = lags.transfer(x[None], y[None], (TRUE,), (1,), CFG)
-        return (0.0, 1.0) if found is None else (found.mi_nats, found.p_value)
+        found = scanned(x, y, TRUE, transfer=(TRUE,), own=(1,), max_p_value=1.0)
+        return float(found.transfer_ij[0]), float(found.transfer_p_ij[0])
 
     def pasts(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return x[:-TRUE], y[TRUE:], y[TRUE - 1 : -1]
@@ -320,7 +326,7 @@ def part_nulls(tests: int) -> None:
                 p["shift"].append(
                     independence_test(a, b, kind="shift", max_permutations=999).p_value
                 )
-                p["lags to 5"].append(scanned(a, b, 5).p_value)
+                p["lags to 5"].append(float(scanned(a, b, 5).p_value[0]))
             for test, found in p.items():
                 values = np.array(found)
                 rows.append(

@@ -279,6 +279,57 @@ class EstimatorConfig:
     )
 
 
+Lag = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class LagsConfig:
+    max_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="estimate each pair at its lag of largest dependence, up to this many seconds either way; "
+        "samples follow one another in time. Default: no lags",
+    )
+    sample_s: float = Field(
+        default=1.0,
+        gt=0,
+        description="seconds from a sample to the next; mmg-ray neural fills in bins.width_s",
+    )
+    trials: str | None = Field(
+        default=None,
+        description="metadata column that changes from trial to trial: no lag reaches from one into another; "
+        "mmg-ray neural fills it in",
+    )
+    nulls: Literal["auto", "shift", "trial", "jitter"] = Field(
+        default="auto",
+        description="null distribution of the largest dependence over the lags: series shifted against one another "
+        "(shift), trials permuted (trial), spikes moved within windows of lags.jitter_s (jitter: slow common "
+        "modulation is no dependence); auto is trial where there are trials, else shift",
+    )
+    jitter_s: float | None = Field(
+        default=None, gt=0, description="jitter: width of the windows, seconds"
+    )
+    transfer: tuple[Lag, ...] = Field(
+        default=(),
+        description="transfer entropy in both directions, from so many samples back, the best of them",
+    )
+    own: tuple[Lag, ...] = Field(
+        default=(1, 2),
+        description="transfer entropy: samples of its own past that the target is given",
+    )
+    max_p_value: float = Field(
+        default=0.01,
+        gt=0,
+        le=1,
+        description="transfer entropy is estimated of pairs up to this p-value of the lags",
+    )
+
+    @property
+    def most(self) -> int:
+        """The largest lag, samples; 0 where none is asked for."""
+        return 0 if self.max_s is None else round(self.max_s / self.sample_s)
+
+
 @dataclass(frozen=True, config=_STRICT)
 class PlanConfig:
     tile_variables: int | None = Field(
@@ -369,6 +420,10 @@ class Config:
     estimator: EstimatorConfig = Field(
         default_factory=EstimatorConfig, description="how MI is estimated"
     )
+    lags: LagsConfig = Field(
+        default_factory=LagsConfig,
+        description="time series: dependence at a lag, and its direction",
+    )
     plan: PlanConfig = Field(default_factory=PlanConfig, description="how work is cut")
     edges: EdgesConfig = Field(
         default_factory=EdgesConfig,
@@ -380,10 +435,13 @@ class Config:
     output: OutputConfig = Field(default_factory=OutputConfig, description="where results go")
 
 
-_RENAMED = {"recording.turned": "recording.transposed"}
+_RENAMED = {
+    "recording.turned": "recording.transposed",
+    "lags.max_q_value": "lags.max_p_value",
+}
 
 # Sections that change what is computed or kept. `execute` and `output` only say where.
-RESULT_SECTIONS = ("data", "pairs", "estimator", "plan", "edges")
+RESULT_SECTIONS = ("data", "pairs", "estimator", "lags", "plan", "edges")
 
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)

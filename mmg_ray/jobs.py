@@ -48,13 +48,10 @@ class FilesConfig:
                     f"network.files: {name} is to be {kind!r}; formats: {', '.join(FORMATS)}"
                 )
 
-    def write(
-        self, run: Run, sections: Sequence[str] = (), beside: Sequence[str] = ()
-    ) -> list[str]:
+    def write(self, run: Run, beside: Sequence[str] = ()) -> list[str]:
         """Write the files of a complete run, a line about each, and the digests of all.
 
         Args:
-            sections: of the report.
             beside: paths below the run of files that the job wrote before.
         """
         said = []
@@ -79,7 +76,7 @@ class FilesConfig:
         if self.report:
             from mmg_ray.report.page import write_report  # torch takes seconds to import
 
-            write_report(run, f"{run.url}/report.html", self.steps or None, sections=sections)
+            write_report(run, f"{run.url}/report.html", self.steps or None)
             written.append("report.html")
             said.append(f"wrote:   {run.url}/report.html")
         record_files(Location(run.url), run.manifest.fingerprint, written)

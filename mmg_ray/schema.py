@@ -104,6 +104,7 @@ class PairEstimate:
     (`estimator.dependence.evidence`). ``p_value`` is
     of independence, by a test of its own (`estimator.screen`, `estimator.nulls`). ``n_effective`` says
     how many independent samples a time series is worth. ``stop`` says why no deeper denoiser was asked.
+    The fields from ``lag_s`` to ``curve`` are those of a run with lags (`estimator.lags`); `EDGE_COLUMNS` says what each is.
     """
 
     status: Status
@@ -122,6 +123,13 @@ class PairEstimate:
     spearman: float | None = None
     ess: float | None = None
     n_effective: float | None = None
+    lag_s: float | None = None
+    band: float | None = None
+    transfer_ij: float | None = None
+    transfer_ji: float | None = None
+    transfer_p_ij: float | None = None
+    transfer_p_ji: float | None = None
+    curve: tuple[float, ...] | None = None
     message: str = ""
 
 
@@ -195,7 +203,8 @@ class PairEstimates:
     Attributes:
         status, denoiser, stop, message: (P,) labels.
         n_samples: (P,) int32.
-        mi_nats, ..., n_effective: (P,) float64, NaN where there is none.
+        mi_nats, ..., transfer_p_ji: (P,) float64, NaN where there is none.
+        curve: (P, L) float32, L lags, all NaN where there is none; L = 0 without lags.
     """
 
     status: Labels[Status]
@@ -214,6 +223,13 @@ class PairEstimates:
     spearman: np.ndarray
     ess: np.ndarray
     n_effective: np.ndarray
+    lag_s: np.ndarray
+    band: np.ndarray
+    transfer_ij: np.ndarray
+    transfer_ji: np.ndarray
+    transfer_p_ij: np.ndarray
+    transfer_p_ji: np.ndarray
+    curve: np.ndarray
     message: Labels[str]
 
     def __post_init__(self) -> None:
@@ -235,7 +251,13 @@ class PairEstimates:
 
     def take(self, rows: np.ndarray) -> PairEstimates:
         """The pairs at these (K,) positions."""
-        return PairEstimates(**{name: c.take(rows) for name, c in self.columns().items()})
+        columns = self.columns()
+        return PairEstimates(
+            **{
+                n: c.take(rows, axis=0) if n == "curve" else c.take(rows)
+                for n, c in columns.items()
+            }
+        )
 
     @property
     def ok(self) -> np.ndarray:
@@ -258,15 +280,29 @@ class PairEstimates:
 
 def _column(name: str, values: list[Any]) -> Any:
     dtype = next(column.dtype for column in EDGE_COLUMNS if column.name == name)
+    if dtype == CURVE:
+        none = np.full(max((len(v) for v in values if v is not None), default=0), np.nan)
+        curves = [none if v is None else v for v in values]
+        return np.array(curves, dtype=np.float32).reshape(len(values), len(none))
     return Labels.of(values) if dtype == "string" else np.array(values, dtype=dtype)
 
 
 def _joined(parts: Sequence[Any]) -> Any:
-    return Labels.concatenate(parts) if isinstance(parts[0], Labels) else np.concatenate(parts)
+    if isinstance(parts[0], Labels):
+        return Labels.concatenate(parts)
+    if parts[0].ndim == 2:  # curves: where no pair has one, there are no lags
+        n_lags = max(part.shape[1] for part in parts)
+        parts = [
+            part if part.shape[1] else np.full((len(part), n_lags), np.nan, dtype=part.dtype)
+            for part in parts
+        ]
+    return np.concatenate(parts)
 
 
 def _item(value: Any) -> Any:
     """One value of a column as a field of `PairEstimate`."""
+    if isinstance(value, np.ndarray):
+        return None if np.isnan(value).all() else tuple(value.tolist())
     if not isinstance(value, np.generic):
         return value
     return None if np.isnan(value) else value.item()
@@ -278,12 +314,15 @@ SCHEMA_VERSION = 1
 SCHEMA_KEY = "mmg_ray.schema_version"
 
 
+CURVE = "list<float32>"
+
+
 @dataclass(frozen=True)
 class Column:
     """One column of a stored table: its name, type and meaning."""
 
     name: str
-    dtype: str  # int32, float64, string
+    dtype: str  # int32, float64, string, CURVE
     doc: str
 
 
@@ -312,6 +351,21 @@ EDGE_COLUMNS: tuple[Column, ...] = (
         "n_effective",
         "float64",
         "time series: independent samples worth as much; null where samples are independent",
+    ),
+    Column(
+        "lag_s",
+        "float64",
+        "lag of the largest dependence, s; positive: the target follows the source; null without lags",
+    ),
+    Column(
+        "band", "float64", "what the largest of the curve exceeds in 5 % of independent pairs, nats"
+    ),
+    Column("transfer_ij", "float64", "transfer entropy from source to target, nats"),
+    Column("transfer_ji", "float64", "transfer entropy from target to source, nats"),
+    Column("transfer_p_ij", "float64", "its p-value, source to target"),
+    Column("transfer_p_ji", "float64", "its p-value, target to source"),
+    Column(
+        "curve", CURVE, "MI at every lag, nats, from the most negative lag to the most positive"
     ),
     Column("denoiser", "string", "which denoiser produced the row"),
     Column("stop", "string", "why no deeper denoiser was asked; null unless status is ok"),

@@ -154,7 +154,7 @@ def test_commands_of_pages_run(page: Path, environment: Path, place: Path) -> No
         assert (place / "runs/pbmc/report.html").exists()
     if page.name == "neural.md":
         for run in ("fmri", "grasshopper"):
-            assert (place / f"runs/{run}/network/lags.csv").exists()
+            assert (place / f"runs/{run}/network/network.csv").exists()
 
 
 def test_python_of_the_pages_runs(environment: Path, place: Path) -> None:

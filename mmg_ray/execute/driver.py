@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import yaml
 from fsspec.implementations.local import LocalFileSystem
 
@@ -14,7 +15,7 @@ from mmg_ray import config as configuration
 from mmg_ray.config import Config
 from mmg_ray.errors import ConfigError, DataError, Drained, RunError
 from mmg_ray.estimator.cascade.denoisers import denoiser
-from mmg_ray.execute import pilot
+from mmg_ray.execute import lags, pilot
 from mmg_ray.execute.drain import Abandoned, Drain, draining
 from mmg_ray.execute.driver_lock import DriverLock, driving
 from mmg_ray.execute.executor import open_executor
@@ -110,9 +111,9 @@ def plan_run(
     _check(asked)
     table = read_input(asked.config)
     names, dims = outline(table, asked.config.data)
-    plan = make_plan(asked.config, names, dims, table.n_samples)
+    plan = make_plan(asked.config, table, names, dims)
     factor = calibrate(asked.config, table, plan, dims) if measure else None
-    return summarise(asked.config, plan, dims, table.n_samples, factor)
+    return summarise(asked.config, plan, dims, table, factor)
 
 
 def fingerprint_of(config: Config) -> str:
@@ -156,6 +157,7 @@ def _check(asked: _Asked) -> None:
     """ConfigError for what can be seen to be wrong before any work."""
     denoiser(asked.config.estimator.denoiser)
     selection.check(asked.config.pairs)
+    lags.check(asked.config)
     task_device(asked.config.execute)
     if asked.config.execute.executor == "ray" and asked.place.url.startswith("memory:"):
         raise ConfigError(
@@ -184,9 +186,9 @@ def _begin(asked: _Asked, digests: dict[str, str]) -> Manifest:
         Reuse(config).require_complete()
     table = read_input(config)
     names, dims = outline(table, config.data)
-    plan = make_plan(config, names, dims, table.n_samples)
+    plan = make_plan(config, table, names, dims)
     log.info("preparing %s variables x %s samples", f"{len(names):,}", f"{table.n_samples:,}")
-    prepared = prepare(table, config.data, place)
+    prepared = prepare(table, config.data, place, config.lags.trials)
     changed = [name for name, digest in input_digests(config).items() if digest != digests[name]]
     if changed:
         raise DataError(
@@ -205,7 +207,7 @@ def _learn(config: Config, plan: Plan, prepared: Prepared) -> dict[str, Any] | N
     """What the pairs look like; of a run that takes over rows, as they looked to the earlier one."""
     if config.plan.reuse is not None:
         return manifest.read(Location(config.plan.reuse)).evidence
-    if config.data.conditions:
+    if config.data.conditions or config.lags.max_s is not None:
         return None
     with library_threads():
         found = pilot.learn(
@@ -312,9 +314,11 @@ def _warn_of_mixture(asked: _Asked, here: bool) -> None:
 
 def _task_bytes(asked: _Asked, found: Manifest) -> float:
     """Memory that a task is given: the largest shard's, or a band's of the matrix."""
-    dims = Prepared.open(asked.place, found.prepared_digest).dims
+    prepared = Prepared.open(asked.place, found.prepared_digest)
     plan = manifest.read_plan(asked.place, found.plan_digest)
-    peak = projection(asked.config, plan, dims, found.n_samples).peak_bytes
+    zeros = [share or 0.0 for share in prepared.qc().column("zero_share").to_pylist()]
+    n_events = found.n_samples * (1.0 - float(np.mean(zeros)))
+    peak = projection(asked.config, plan, prepared.dims, found.n_samples, n_events).peak_bytes
     return max(peak, TASK_BYTES + matrix.BAND_BYTES) if asked.config.edges.matrix else peak
 
 
@@ -366,7 +370,7 @@ def _assemble(
     fingerprint = found.fingerprint
     names = Prepared.open(place, found.prepared_digest).names
     log.info("assembling the matrix of %s variables", f"{len(names):,}")
-    written = matrix.create(place, names)
+    written = matrix.create(place, names, matrix.of_run(found.resolved()))
     tasks = [BandTask(place.url, fingerprint, *band) for band in matrix.bands(len(names))]
     outcomes = list(executor.map(fill_band, drain.until(tasks)))
     errors = [outcome.error for outcome in outcomes if outcome.error]

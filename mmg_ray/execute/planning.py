@@ -14,16 +14,16 @@ import torch
 from mmg_ray.config import Config, DataConfig, ExecuteConfig
 from mmg_ray.errors import ConfigError
 from mmg_ray.estimator.cascade.denoisers import denoiser
-from mmg_ray.estimator.conditional.conditioner import estimate_given
 from mmg_ray.estimator.dependence import nulls
+from mmg_ray.execute import lags
 from mmg_ray.execute.numerics import library_threads
-from mmg_ray.execute.task import device_of, given_of
+from mmg_ray.execute.task import denoiser_of, device_of, estimate_of
 from mmg_ray.plan.cost import Projection, Workload, project, tile_seconds
 from mmg_ray.plan.tiles import Plan, cut_shards
 from mmg_ray.schema import Cost
 from mmg_ray.store import selection
 from mmg_ray.store.location import Location
-from mmg_ray.store.prepared import Prepared, prepare
+from mmg_ray.store.prepared import Prepared, prepare, segments
 from mmg_ray.store.sources import Table, read_table, source_digest
 from mmg_ray.store.sources.groups import read_groups, resolve_groups
 
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _TIMED_TILES = 3
 _TIMED_S = 2.0
+_LOOKED_AT = 64  # variables
 
 
 @dataclass(frozen=True)
@@ -94,19 +95,33 @@ def outline(table: Table, cfg: DataConfig) -> tuple[list[str], np.ndarray]:
     return [*alone, *groups], np.array(dims)
 
 
-def make_plan(config: Config, names: list[str], dims: np.ndarray, n_samples: int) -> Plan:
-    """The plan of a run; ConfigError or DataError where the pairs do not fit the variables."""
+def make_plan(config: Config, table: Table, names: list[str], dims: np.ndarray) -> Plan:
+    """The plan of a run; ConfigError or DataError where pairs do not fit the variables, or lags the samples."""
     pairs = selection.resolve(config.pairs, names)
-    size = config.plan.tile_variables or denoiser(config.estimator.denoiser).tile_variables
-    seconds = tile_seconds(
-        pairs, size, workload(config, dims, n_samples), gpu_share(config.execute)
-    )
+    size = denoiser(config.estimator.denoiser).tile_variables
+    if config.lags.max_s is not None:
+        size = lags.TILE_VARIABLES
+        starts = segments(table, config.lags.trials)
+        lags.check_samples(config, starts, table.n_samples, dims)
+    size = config.plan.tile_variables or size
+    work = workload(config, dims, table.n_samples, n_events(config, table))
+    seconds = tile_seconds(pairs, size, work, gpu_share(config.execute))
     return Plan(pairs, size, cut_shards(seconds, config.plan.shard_s))
 
 
-def projection(config: Config, plan: Plan, dims: np.ndarray, n_samples: int) -> Projection:
-    """What a plan will cost."""
-    work = workload(config, dims, n_samples)
+def n_events(config: Config, table: Table) -> float:
+    """Samples of a variable that are not 0, on the average of some: spikes, or all of a series; 0 without lags."""
+    if config.lags.max_s is None:
+        return 0.0
+    some = np.unique(np.linspace(0, table.n_variables - 1, _LOOKED_AT).astype(int))
+    return float(np.mean([np.count_nonzero(table.column(int(v))) for v in some]))
+
+
+def projection(
+    config: Config, plan: Plan, dims: np.ndarray, n_samples: int, n_events: float
+) -> Projection:
+    """What a plan will cost; `n_events` of a variable on the average matter to lags alone."""
+    work = workload(config, dims, n_samples, n_events)
     return project(plan, work, config.edges, gpu_share(config.execute))
 
 
@@ -116,13 +131,14 @@ def calibrate(config: Config, table: Table, plan: Plan, dims: np.ndarray) -> flo
     Tiles from all over the plan, each cut to about two projected seconds. The data are prepared in a
     temporary folder; nothing is written at the run's URL.
     """
-    of_pair = workload(config, dims, table.n_samples).seconds(gpu_share(config.execute))
+    work = workload(config, dims, table.n_samples, n_events(config, table))
+    of_pair = work.seconds(gpu_share(config.execute))
     device = device_of(task_device(config.execute))
     measured = expected = 0.0
     with tempfile.TemporaryDirectory(prefix="mmg_ray-") as folder, library_threads():
-        prepare(table, config.data, Location(folder))
+        prepare(table, config.data, Location(folder), config.lags.trials)
         prepared = Prepared.open(Location(folder))
-        given = given_of(prepared, config.estimator)
+        estimate = estimate_of(config, prepared, device)
         tiles = np.unique(np.linspace(0, plan.n_tiles - 1, _TIMED_TILES + 2).astype(int)[1:-1])
         for k, tile in enumerate(tiles.tolist()):
             pairs = plan.tile_pairs(tile)
@@ -130,26 +146,26 @@ def calibrate(config: Config, table: Table, plan: Plan, dims: np.ndarray) -> flo
             pairs = pairs[: max(1, int(np.searchsorted(np.cumsum(costs), _TIMED_S)))]
             held = prepared.load(np.unique(pairs).tolist())
             if k == 0:  # tables and kernels are made once a worker
-                estimate_given(held, pairs[:2], given, config.estimator, device)
+                estimate(held, pairs[:2])
             began = time.perf_counter()
-            estimate_given(held, pairs, given, config.estimator, device)
+            estimate(held, pairs)
             measured += time.perf_counter() - began
             expected += float(costs[: len(pairs)].sum())
     return measured / expected if expected > 0 else 1.0
 
 
 def summarise(
-    config: Config, plan: Plan, dims: np.ndarray, n_samples: int, calibrated: float | None = None
+    config: Config, plan: Plan, dims: np.ndarray, table: Table, calibrated: float | None = None
 ) -> PlanSummary:
     """A plan and its cost in numbers; times are multiplied by what `calibrate` found."""
-    projected = projection(config, plan, dims, n_samples)
+    projected = projection(config, plan, dims, table.n_samples, n_events(config, table))
     task_s = projected.task_s * (1.0 if calibrated is None else calibrated)
     workers = n_workers(config.execute)
     return PlanSummary(
         url=config.output.url,
-        denoiser=config.estimator.denoiser,
+        denoiser=denoiser_of(config),
         device="cuda" if gpu_share(config.execute) > 0 else "cpu",
-        n_samples=n_samples,
+        n_samples=table.n_samples,
         n_variables=plan.n_variables,
         n_pairs=plan.n_pairs,
         tile_variables=plan.tile_variables,
@@ -166,8 +182,10 @@ def summarise(
     )
 
 
-def workload(config: Config, dims: np.ndarray, n_samples: int) -> Workload:
-    """The cost of a pair by the dimensions of its variables, as the denoiser states it."""
+def workload(config: Config, dims: np.ndarray, n_samples: int, n_events: float) -> Workload:
+    """The cost of a pair by the dimensions of its variables, as the denoiser states it, or the lags do."""
+    if config.lags.max_s is not None:
+        return Workload(dims, n_samples, lags.pair_cost(config, n_samples, n_events))
     cost = denoiser(config.estimator.denoiser).cost
 
     def of_pair(dim_x: int, dim_y: int) -> Cost:

@@ -79,10 +79,10 @@ class RunState:
             table = read_input(config)
             names, dims = outline(table, config.data)
             # the data may lie elsewhere now, the plan is that of the start
-            plan = make_plan(found.resolved(), names, dims, table.n_samples)
+            plan = make_plan(found.resolved(), table, names, dims)
             digests = (
                 manifest.write_plan(place, plan),
-                prepare(table, config.data, place),
+                prepare(table, config.data, place, config.lags.trials),
             )
         except MMGError as error:
             raise StoreError(

@@ -18,6 +18,7 @@ from mmg_ray.errors import MMGError, StoreError
 from mmg_ray.estimator.conditional.conditioner import Conditioner, estimate_given
 from mmg_ray.estimator.dependence.evidence import Evidence
 from mmg_ray.estimator.ranks.marginals import MISSING
+from mmg_ray.execute.lags import DENOISER, LagEstimator
 from mmg_ray.execute.numerics import library_threads, numerical_environment
 from mmg_ray.execute.outcome import describe
 from mmg_ray.plan.tiles import Plan
@@ -72,18 +73,11 @@ def run_shard(task: ShardTask) -> Receipt:
     held: dict[int, Variable] = {}
     reuse = None if config.plan.reuse is None else Reuse(config)
     with library_threads():
-        estimate = partial(
-            estimate_given,
-            given=given_of(prepared, config.estimator),
-            cfg=config.estimator,
-            device=device,
-            identity=prepared.identity(),
-            model=learned,
-        )
+        estimate = estimate_of(config, prepared, device, learned)
         for tile in plan.shard_tiles(task.shard):
             pairs = plan.tile_pairs(tile)
             held = _load(prepared, pairs, held)
-            kept.add(*_taken_or_made(reuse, held, pairs, estimate, config.estimator.denoiser))
+            kept.add(*_taken_or_made(reuse, held, pairs, estimate, denoiser_of(config)))
     footer = shards.write_shard(run, task.fingerprint, task.shard, prepared.names, kept)
     return Receipt(task.shard, footer.n_pairs, footer.n_not_ok, footer.digest)
 
@@ -106,8 +100,9 @@ def check_files(task: CheckTask) -> dict[str, str]:
 
 def fill_band(task: BandTask) -> Digests:
     """Fill a band of the matrix from the edges; the digests of its chunks."""
-    run, _, plan, *_ = _opened(task.url, task.fingerprint)
-    return matrix.write_band(run, task.fingerprint, plan, task.first, task.last)
+    run, config, plan, *_ = _opened(task.url, task.fingerprint)
+    matrices = matrix.of_run(config)
+    return matrix.write_band(run, task.fingerprint, plan, task.first, task.last, matrices)
 
 
 @lru_cache(maxsize=1)
@@ -186,6 +181,27 @@ def _estimate_one(
             denoiser=denoiser,
             message=describe(error)[:_MESSAGE_CHARACTERS],
         )
+
+
+def estimate_of(
+    config: Config, prepared: Prepared, device: str, learned: Evidence | None = None
+) -> Estimate:
+    """How the pairs of a run are estimated: over their samples, or at the lag where they depend most."""
+    if config.lags.max_s is not None:
+        return LagEstimator(config, prepared.segments(), prepared.n_samples, prepared.condition())
+    return partial(
+        estimate_given,
+        given=given_of(prepared, config.estimator),
+        cfg=config.estimator,
+        device=device,
+        identity=prepared.identity(),
+        model=learned,
+    )
+
+
+def denoiser_of(config: Config) -> str:
+    """The name that stands in rows of pairs that failed."""
+    return config.estimator.denoiser if config.lags.max_s is None else DENOISER
 
 
 def given_of(prepared: Prepared, cfg: EstimatorConfig) -> Conditioner | None:

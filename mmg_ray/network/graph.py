@@ -37,7 +37,15 @@ NETWORK_COLUMNS: tuple[Column, ...] = (
     Column("p_dependent", "float64", "probability of dependence: 1 - local false-discovery rate"),
 )
 
-_NUMBERS = tuple(column.name for column in NETWORK_COLUMNS if column.dtype == "float64")
+# beside them, of a run with lags
+LAG_COLUMNS: tuple[Column, ...] = (
+    Column("lag_s", "float64", "by so much the target follows the source, s; 0: an edge both ways"),
+    Column("transfer_ij", "float64", "transfer entropy from source to target, nats"),
+    Column("transfer_ji", "float64", "transfer entropy from target to source, nats"),
+    Column("transfer_p_ij", "float64", "its p-value, source to target"),
+    Column("transfer_p_ji", "float64", "its p-value, target to source"),
+)
+_FROM_TARGET = [0, 2, 1, 4, 3]  # the same seen from the other end
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +54,7 @@ class Network:
 
     Attributes:
         names: (V,) of every variable, of those without an edge too.
-        edges: a row an edge, `NETWORK_COLUMNS`, the largest weight first.
+        edges: a row an edge, `NETWORK_COLUMNS`, of a run with lags `LAG_COLUMNS`, the largest weight first.
         directed: whether an edge leads from source to target only.
         provenance: values that JSON can hold: the run's URL and fingerprint, the steps, versions.
     """
@@ -62,7 +70,7 @@ class Network:
 
     def _repr_html_(self) -> str:
         """For notebooks: what it is and its ten strongest edges."""
-        head = [c.name for c in NETWORK_COLUMNS[2:]]
+        head = self.edges.column_names[2:]
         rows = "".join(
             "<tr>" + "".join(f"<td>{_cell(row[name])}</td>" for name in head) + "</tr>"
             for row in self.edges.slice(0, 10).to_pylist()
@@ -95,8 +103,9 @@ class Network:
 
         graph = nx.DiGraph() if self.directed else nx.Graph()
         graph.add_nodes_from(self.names)
+        every = self.numbers
         for row in self.edges.to_pylist():
-            numbers = {name: row[name] for name in _NUMBERS if row[name] is not None}
+            numbers = {name: row[name] for name in every if row[name] is not None}
             graph.add_edge(row["source"], row["target"], **numbers)
         return graph
 
@@ -114,8 +123,13 @@ class Network:
             list(ends),
             directed=self.directed,
             vertex_attrs={"name": list(self.names)},
-            edge_attrs={name: self.edges[name].to_pylist() for name in _NUMBERS},
+            edge_attrs={name: self.edges[name].to_pylist() for name in self.numbers},
         )
+
+    @property
+    def numbers(self) -> list[str]:
+        """Names of the columns that are numbers."""
+        return [f.name for f in self.edges.schema if pa.types.is_floating(f.type)]
 
     @property
     def connected(self) -> np.ndarray:
@@ -125,16 +139,23 @@ class Network:
 
 
 def network(
-    stream: EdgeStream, names: Sequence[str], sources: np.ndarray | None, provenance: dict[str, Any]
+    stream: EdgeStream,
+    names: Sequence[str],
+    sources: np.ndarray | None,
+    provenance: dict[str, Any],
+    lagged: bool = False,
 ) -> Network:
     """The edges of a stream, gathered.
 
     Args:
         sources: positions of regulators, for a directed network: edges lead from them, both ways
-            between two of them; None for an undirected one.
+            between two of them; None for an undirected one. Edges of a run with lags lead from the end that is first.
+        lagged: whether it is one of a run with lags.
     """
     edges = Batch.concatenate(list(stream.batches()))
-    if sources is not None:
+    if lagged:
+        edges = _by_lag(edges)
+    elif sources is not None:
         leads = np.zeros(len(names), dtype=bool)
         leads[sources] = True
         forward, back = edges.take(leads[edges.i]), edges.take(leads[edges.j])
@@ -143,11 +164,28 @@ def network(
     texts = pa.array(names, pa.string())
     columns: dict[str, pa.Array] = {"i": pa.array(edges.i), "j": pa.array(edges.j)}
     columns |= {"source": texts.take(columns["i"]), "target": texts.take(columns["j"])}
-    columns |= {
-        name: pa.array(column, from_pandas=True) for name, column in edges._asdict().items()
-    }
-    table = pa.table({column.name: columns[column.name] for column in NETWORK_COLUMNS})
-    return Network(tuple(names), table, sources is not None, provenance)
+    numbers = edges._asdict()
+    shown = NETWORK_COLUMNS
+    lags = numbers.pop("lags")
+    if lagged:
+        shown += LAG_COLUMNS
+        numbers |= dict(zip((column.name for column in LAG_COLUMNS), lags.T, strict=True))
+    columns |= {name: pa.array(column, from_pandas=True) for name, column in numbers.items()}
+    table = pa.table({column.name: columns[column.name] for column in shown})
+    return Network(tuple(names), table, lagged or sources is not None, provenance)
+
+
+def _by_lag(edges: Batch) -> Batch:
+    """Each edge from the end that is first to the one that follows; both ways where neither is."""
+    if edges.lags is None:  # no edge
+        edges = edges._replace(lags=np.zeros((0, len(LAG_COLUMNS))))
+    assert edges.lags is not None
+    lag = edges.lags[:, 0]
+    forward, back = edges.take(lag >= 0), edges.take(lag <= 0)
+    assert back.lags is not None
+    turned = back.lags[:, _FROM_TARGET] * [-1, 1, 1, 1, 1]
+    turned[:, 0] += 0.0  # no -0
+    return Batch.concatenate([forward, back._replace(i=back.j, j=back.i, lags=turned)])
 
 
 def _cell(value: Any) -> str:

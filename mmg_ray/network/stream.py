@@ -16,7 +16,10 @@ from scipy.sparse import csr_array
 
 
 class Batch(NamedTuple):
-    """B edges, (B,) arrays; their meaning is that of `graph.NETWORK_COLUMNS`, NaN is null."""
+    """B edges, (B,) arrays; their meaning is that of `graph.NETWORK_COLUMNS`, NaN is null.
+
+    `lags` is (B, 5), the columns of `graph.LAG_COLUMNS`, of a run with lags, else None.
+    """
 
     i: np.ndarray
     j: np.ndarray
@@ -27,18 +30,22 @@ class Batch(NamedTuple):
     q_value: np.ndarray
     spearman: np.ndarray
     p_dependent: np.ndarray
+    lags: np.ndarray | None = None
 
     def take(self, rows: np.ndarray) -> Batch:
         """The edges at these positions, or where a (B,) mask is true."""
-        return Batch(*(column[rows] for column in self))
+        return Batch._make(None if column is None else column[rows] for column in self)
 
     @classmethod
     def concatenate(cls, batches: list[Batch]) -> Batch:
         """The edges of all parts; of none, no edge."""
-        empty = cls(
-            *(np.zeros(0, dtype=np.int32 if k < 2 else float) for k in range(len(cls._fields)))
+        if not batches:
+            none = len(cls._fields) - 1
+            return cls(*(np.zeros(0, dtype=np.int32 if k < 2 else float) for k in range(none)))
+        return cls._make(
+            None if columns[0] is None else np.concatenate(columns)
+            for columns in zip(*batches, strict=True)
         )
-        return cls(*(np.concatenate(columns) for columns in zip(empty, *batches, strict=True)))
 
 
 @dataclass(frozen=True, eq=False)

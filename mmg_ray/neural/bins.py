@@ -138,6 +138,10 @@ def bound(n_segments: int, n_bins: int, found: Recording, width_s: float) -> Non
 
 def counts(times: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """(M, B) spikes from each edge, (M, B + 1), up to the next."""
+    if len(edges) == 1:  # fewer spikes than bins: look for them
+        at = np.searchsorted(edges[0], times, side="right") - 1
+        at = at[(at >= 0) & (at < edges.shape[1] - 1)]
+        return np.bincount(at, minlength=edges.shape[1] - 1)[None].astype(float)
     found: np.ndarray = np.diff(np.searchsorted(times, edges), axis=1).astype(float)
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import reduce
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -12,7 +12,6 @@ from mmg_ray.config import Config, DataConfig, Texts
 from mmg_ray.jobs import FilesConfig
 
 _STRICT = ConfigDict(extra="forbid")
-Lag = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -141,29 +140,6 @@ class BetweenConfig:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class LagsConfig:
-    """Which comes first."""
-
-    max_s: float | None = Field(
-        default=None, gt=0, description="look for the lag of each pair up to this, either way"
-    )
-    transfer: tuple[Lag, ...] = Field(
-        default=(),
-        description="transfer entropy both ways of the pairs that lags find, from x this many bins "
-        "back, the best of them",
-    )
-    own: tuple[Lag, ...] = Field(
-        default=(1, 2), description="transfer entropy: bins of its own past that y is given"
-    )
-    max_q_value: float = Field(
-        default=0.05,
-        gt=0,
-        le=1,
-        description="transfer entropy is asked of pairs up to this q-value",
-    )
-
-
-@dataclass(frozen=True, config=_STRICT)
 class NeuralConfig(Config):
     """A run's configuration and, before it, what makes its table of a recording.
 
@@ -182,7 +158,6 @@ class NeuralConfig(Config):
         default_factory=BetweenConfig,
         description="neural: pairs of cells, of areas, or of stimuli with cells",
     )
-    lags: LagsConfig = Field(default_factory=LagsConfig, description="neural: which comes first")
     network: FilesConfig = Field(
         default_factory=FilesConfig, description="neural: network steps and files written"
     )

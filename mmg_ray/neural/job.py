@@ -1,23 +1,21 @@
-"""The job: read, look, cut into samples, run, look for lags and directions, write what is asked for.
+"""The job: read, look, cut into samples, run, write what is asked for.
 
 Under output.url are the run itself and
 
-    input/samples-*.parquet   the table that was run, named by its digest
+    input/samples-*           the table that was run, named by its digest: sparse npz of spikes, Parquet of series
     input/left_out.tsv        every unit, trial and channel that is not in it, with the reason
     neural.json               the configuration, and what was found and done on the way
     files.json                digests of neural.json, left_out.tsv, network/ and the report
-    network/                  the files of the section network, and lags.csv
-    report.html               one page, with the lags
+    network/                  the files of the section network
+    report.html               one page
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,20 +23,18 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from mmg_ray import config as configuration
-from mmg_ray.config import Config, EstimatorConfig
+from mmg_ray.config import Config, EstimatorConfig, LagsConfig
 from mmg_ray.errors import ConfigError
-from mmg_ray.execute import driver
-from mmg_ray.execute.progress import each
-from mmg_ray.network.significance import QValues
-from mmg_ray.neural import lags as of_lags
+from mmg_ray.execute import driver, lags
+from mmg_ray.neural.bins import TRIAL
 from mmg_ray.neural.config import NeuralConfig, changed
 from mmg_ray.neural.readers import read
 from mmg_ray.neural.samples import Samples, samples
-from mmg_ray.report.page import figure, section, table
-from mmg_ray.report.svg import Chart, ticks
 from mmg_ray.store.integrity import forget_files
 from mmg_ray.store.location import Location
 from mmg_ray.store.run import Run
+from mmg_ray.store.sources.numpy_files import sparse_npz
+from mmg_ray.store.sources.table import Table
 
 _SECTIONS = configuration.known_keys([])
 # fields that recordings have no use for, and fields that do nothing unless another is set
@@ -46,30 +42,26 @@ _NO_USE = {
     "data.groups": "between.areas makes the groups of a run",
     "data.samples": "it chooses rows of tables; see recording.start_s and stop_s",
     "data.subsample": "it draws samples at random, and those of a recording follow one another",
+    "lags.sample_s": "it is bins.width_s",
+    "lags.trials": "bins.align makes the trials",
     "data.subsample_seed": "it is of data.subsample, and samples of a recording are not drawn",
 }
 _NEEDS = {
     "bins.trials": "bins.align",
     "bins.window_s": "bins.align",
-    "lags.transfer": "lags.max_s",
-    "lags.max_q_value": "lags.max_s",
-    "lags.own": "lags.transfer",
 }
-_DRAWN, _POINTS = 6, 41  # curves of the report, and lags of one
-_SHOWN = 30  # rows of the report
-
-
-class Lagged(NamedTuple):
-    """The pairs by lag: `rows` as written to lags.csv, `scans` in their order."""
-
-    rows: list[dict[str, Any]]
-    scans: list[of_lags.Scan]
+_RATE = 0.05  # false-discovery rate of what is said of lags
 
 
 def inputs(cfg: NeuralConfig) -> Samples:
     """What a configuration would run. ConfigError or DataError, naming value, reason and way out."""
     _check(cfg)
     made = samples(read(cfg), cfg)
+    lags.check(replace(cfg, lags=_lags(made, cfg)))
+    if cfg.lags.max_s is not None:
+        starts = np.arange(0, made.table.n_samples, made.table.n_samples // made.n_segments)
+        dims = np.full(made.table.n_variables, 2 if made.areas else 1)
+        lags.check_samples(replace(cfg, lags=_lags(made, cfg)), starts, made.table.n_samples, dims)
     if cfg.estimator.nulls.kind == "permutation":
         kind = _of_time(made, cfg.estimator).nulls.kind
         made.notes.append(
@@ -83,12 +75,9 @@ def stored(made: Samples, cfg: NeuralConfig) -> Config:
     place = Location(cfg.output.url)
     if isinstance(place.fs, LocalFileSystem):
         place = Location(place.path)
-    columns = {name: made.table.column(v) for v, name in enumerate(made.table.names)}
-    buffer = io.BytesIO()
-    metadata = {k: v for k, v in made.table.metadata.items() if k not in columns}
-    pq.write_table(pa.table(columns | metadata), buffer)
-    data = buffer.getvalue()
-    path = place / f"input/samples-{hashlib.sha256(data).hexdigest()[:12]}.parquet"
+    metadata = {k: v for k, v in made.table.metadata.items() if k not in made.table.names}
+    data, ending = _as_file(made.table, metadata)
+    path = place / f"input/samples-{hashlib.sha256(data).hexdigest()[:12]}.{ending}"
     if not path.exists() or path.read_bytes() != data:
         path.write_bytes(data)
     forget_files(place)
@@ -101,7 +90,7 @@ def stored(made: Samples, cfg: NeuralConfig) -> Config:
     tree["data"] = {
         "path": path.url,
         "metadata": list(metadata),
-        "variables": list(columns),
+        "variables": made.table.names,
         "conditions": cfg.data.conditions,
         "missing": cfg.data.missing,
     }
@@ -113,8 +102,26 @@ def stored(made: Samples, cfg: NeuralConfig) -> Config:
     if made.stimuli:
         tree["pairs"] = {"mode": "bipartite", "sources": made.stimuli}
     tree["estimator"] = configuration.to_dict(_of_time(made, cfg.estimator))
+    tree["lags"] = configuration.to_dict(_lags(made, cfg))
     tree["output"] = {"url": place.url}
     return configuration.from_dict(tree)
+
+
+def _as_file(table: Table, metadata: dict[str, np.ndarray]) -> tuple[bytes, str]:
+    """The bytes of a table and the ending of their file: spikes stay sparse."""
+    if not isinstance(table.values, np.ndarray):
+        return sparse_npz(table.values, table.names, metadata), "npz"
+    columns = {name: table.column(v) for v, name in enumerate(table.names)}
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns | metadata), buffer)
+    return buffer.getvalue(), "parquet"
+
+
+def _lags(made: Samples, cfg: NeuralConfig) -> LagsConfig:
+    """The section of the run: a sample is a bin, and trials are those of the recording."""
+    if cfg.lags.max_s is None:
+        return cfg.lags
+    return replace(cfg.lags, sample_s=made.width_s, trials=TRIAL if made.n_segments > 1 else None)
 
 
 def go(cfg: NeuralConfig, say: Any = None) -> tuple[Samples, Run, list[str]]:
@@ -124,71 +131,8 @@ def go(cfg: NeuralConfig, say: Any = None) -> tuple[Samples, Run, list[str]]:
         for line in made.notes:
             say(line)
     run = driver.run(stored(made, cfg))
-    said, sections = [], []
-    beside = ["neural.json", "input/left_out.tsv"]
-    if cfg.lags.max_s is not None:
-        found = lagged(made, cfg)
-        if found.rows:
-            _write_csv(Location(run.url) / "network/lags.csv", found.rows)
-            beside.append("network/lags.csv")
-            said.append(f"wrote:   {run.url}/network/lags.csv ({len(found.rows):,} pairs)")
-        said.append(_lags_line(found, cfg))
-        sections = [_lags_section(made, found, cfg)]
-    return made, run, [*said, *cfg.network.write(run, sections, beside)]
-
-
-def lagged(made: Samples, cfg: NeuralConfig) -> Lagged:
-    """Scan the lags of every pair; MI at the best one and transfer entropy of those that pass."""
-    most = round(float(cfg.lags.max_s or 0) / made.width_s)
-    n_bins = made.segments.shape[1]
-    if not 1 <= most <= n_bins // 2:
-        raise ConfigError(
-            f"lags.max_s = {cfg.lags.max_s:g} s are {most} bins of {made.width_s:g} s, of "
-            f"{n_bins} in a row; it takes 1 to {n_bins // 2}"
-        )
-    names, values = made.table.names, made.segments
-    known = made.columns(cfg.data.conditions)
-    condition = of_lags.condition_of(known) if known else None
-    used = [
-        v
-        for v, name in enumerate(names)
-        if name not in known and np.nanmax(values[..., v]) > np.nanmin(values[..., v])
-    ]
-    seed = cfg.estimator.seed
-    ready = {v: of_lags.functions(values[..., v], most, condition, seed) for v in used}
-    pairs = [p for p in of_lags.pairs_of(names, made.stimuli) if p[0] in ready and p[1] in ready]
-    scans = [of_lags.scan(ready[i], ready[j], most, seed) for i, j in pairs]
-    p = np.array([s.p_value for s in scans])
-    q = QValues([p], len(p)).of(p)
-    plain = _untested(made, cfg.estimator)
-    past = replace(
-        cfg.estimator, nulls=configuration.NullConfig()
-    )  # given the past, samples are new
-    rows: list[dict[str, Any]] = []
-    for (i, j), found, q_value in each(list(zip(pairs, scans, q, strict=True)), "lags, pairs"):
-        row: dict[str, Any] = {
-            "source": names[i],
-            "target": names[j],
-            "lag_s": found.peak * made.width_s,
-            "p_value": found.p_value,
-            "q_value": float(q_value),
-        }
-        if q_value <= cfg.lags.max_q_value:
-            here = of_lags.at_lag(values[..., i], values[..., j], found.peak, plain, known)
-            row |= {"mi_nats": here.mi_nats, "se_nats": here.se_nats}
-            if cfg.lags.transfer:
-                for name, (a, b) in {"forth": (i, j), "back": (j, i)}.items():
-                    t = of_lags.transfer(
-                        values[..., a], values[..., b], cfg.lags.transfer, cfg.lags.own, past, known
-                    )
-                    row |= {
-                        f"{name}_nats": None if t is None else t.mi_nats,
-                        f"{name}_p_value": None if t is None else t.p_value,
-                        f"{name}_lag_s": None if t is None else t.lag * made.width_s,
-                    }
-        rows.append(row)
-    order = sorted(range(len(rows)), key=lambda k: (rows[k]["p_value"], rows[k]["source"]))
-    return Lagged([rows[k] for k in order], [scans[k] for k in order])
+    said = [] if cfg.lags.max_s is None else [_lags_line(run)]
+    return made, run, [*said, *cfg.network.write(run, ["neural.json", "input/left_out.tsv"])]
 
 
 def _of_time(made: Samples, cfg: EstimatorConfig) -> EstimatorConfig:
@@ -199,12 +143,6 @@ def _of_time(made: Samples, cfg: EstimatorConfig) -> EstimatorConfig:
         return replace(cfg, nulls=replace(cfg.nulls, kind="shift"))
     n_bins = made.table.n_samples // made.n_segments
     return replace(cfg, nulls=replace(cfg.nulls, kind="block", block_samples=n_bins))
-
-
-def _untested(made: Samples, cfg: EstimatorConfig) -> EstimatorConfig:
-    """The same without p-values, where a scan has made the test."""
-    own = _of_time(made, cfg)
-    return replace(own, nulls=replace(own.nulls, max_permutations=0))
 
 
 def _check(cfg: NeuralConfig) -> None:
@@ -227,83 +165,13 @@ def _check(cfg: NeuralConfig) -> None:
     cfg.network.check()
 
 
-# --- what is said of lags
-
-
-def _lags_line(found: Lagged, cfg: NeuralConfig) -> str:
-    passed = [r for r in found.rows if r["q_value"] <= cfg.lags.max_q_value]
-    ahead, behind = (sum(sign * r["lag_s"] > 0 for r in passed) for sign in (1, -1))
+def _lags_line(run: Run) -> str:
+    found = run.network([f"fdr={_RATE}"])
+    i, j, lag = (found.edges[name].to_numpy() for name in ("i", "j", "lag_s"))
+    # an edge at lag 0 leads both ways
+    n_neither = int((lag == 0).sum()) // 2
+    ahead, behind = (int(((lag > 0) & side).sum()) for side in (i < j, i > j))
     return (
-        f"lags:    {len(passed):,} of {len(found.rows):,} pairs at q <= {cfg.lags.max_q_value:g}; the "
-        f"source leads in {ahead:,}, the target in {behind:,}, neither in {len(passed) - ahead - behind:,}"
+        f"lags:    {ahead + behind + n_neither:,} of {run.n_tests():,} pairs at q <= {_RATE:g}; the source leads in "
+        f"{ahead:,}, the target in {behind:,}, neither in {n_neither:,}"
     )
-
-
-def _lags_section(made: Samples, found: Lagged, cfg: NeuralConfig) -> str:
-    """Curves of the most significant pairs, and a table."""
-    if not found.rows:
-        return section("Lags", "<p>No pair has two variables that vary.</p>")
-    charts = "".join(
-        figure(
-            _curve(made, row, cfg),
-            f"{row['source']} and {row['target']}: peak at {row['lag_s']:+.3g} s.",
-        )
-        for row in found.rows[:_DRAWN]
-        if row["q_value"] <= cfg.lags.max_q_value
-    )
-    columns = list(dict.fromkeys(name for row in found.rows[:_SHOWN] for name in row))
-    listed = table(columns, [[row.get(name) for name in columns] for row in found.rows[:_SHOWN]])
-    transfer = (
-        "<p>forth and back: transfer entropy from source to target and from target to source, nats: what "
-        "the past of one says of the other that its own past does not.</p>"
-        if cfg.lags.transfer
-        else ""
-    )
-    given = f", given {', '.join(cfg.data.conditions)}" if cfg.data.conditions else ""
-    text = (
-        f"<p>{_lags_line(found, cfg)[9:]}. A lag is positive where the source leads. p-values are of the "
-        f"largest dependence within {cfg.lags.max_s:g} s either way{given}, against "
-        f"{'trials paired anew' if made.n_segments > 1 else 'series turned against one another'}.</p>"
-        f"<div class='row'>{charts}</div>{transfer}<div class='scroll'>{listed}</div>"
-    )
-    return section("Lags", text)
-
-
-def _curve(made: Samples, row: dict[str, Any], cfg: NeuralConfig) -> Chart:
-    """MI at every lag, or at some 40 of them."""
-    most = round(float(cfg.lags.max_s or 0) / made.width_s)
-    every = np.unique(
-        np.append(
-            np.linspace(-most, most, min(_POINTS, 2 * most + 1)).round().astype(int),
-            round(row["lag_s"] / made.width_s),
-        )
-    )
-    plain = _untested(made, cfg.estimator)
-    i, j = (made.table.names.index(row[end]) for end in ("source", "target"))
-    x, y = made.segments[..., i], made.segments[..., j]
-    known = made.columns(cfg.data.conditions)
-    mi = [of_lags.at_lag(x, y, int(lag), plain, known).mi_nats or 0.0 for lag in every]
-    seconds = (every * made.width_s).tolist()
-    top = max(*mi, 0.01) * 1.1
-    low = min(*mi, 0.0)
-    chart = Chart(
-        f"MI of {row['source']} and {row['target']} by lag",
-        (seconds[0], seconds[-1]),
-        (low, top),
-        f"lag, s (positive: {row['source']} leads)",
-        "MI, nats",
-        ticks(seconds[0], seconds[-1]),
-        ticks(low, top),
-    )
-    chart.line(seconds, mi)
-    chart.line([row["lag_s"], row["lag_s"]], [low, top], "dash")
-    return chart
-
-
-def _write_csv(place: Location, rows: Sequence[dict[str, Any]]) -> None:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    place.write_bytes(text.getvalue().encode())

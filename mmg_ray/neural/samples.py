@@ -5,10 +5,10 @@ Samples lie in M segments (the whole, or trials) of B bins each, in this order: 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from mmg_ray.errors import ConfigError, DataError
 from mmg_ray.neural import bins
@@ -43,22 +43,9 @@ class Samples(NamedTuple):
     @property
     def segments(self) -> np.ndarray:
         """(M, B, V) values."""
-        values = np.asarray(self.table.values)
-        return values.reshape(self.n_segments, -1, values.shape[1])
-
-    def columns(self, names: Sequence[str]) -> dict[str, np.ndarray]:
-        """(M, B) values of variables or metadata. DataError for a name that is neither."""
-        found = {}
-        for name in names:
-            if name in self.table.names:
-                values = self.table.column(self.table.names.index(name))
-            elif name in self.table.metadata:
-                values = np.asarray(self.table.metadata[name])
-            else:
-                known = [*self.table.names, *self.table.metadata]
-                raise DataError(f"data.conditions: there is no {name!r}{nearest(name, known)}")
-            found[name] = values.reshape(self.n_segments, -1)
-        return found
+        values = self.table.values
+        dense = values if isinstance(values, np.ndarray) else values.toarray()
+        return dense.reshape(self.n_segments, -1, dense.shape[1])
 
 
 def samples(found: Recording, cfg: NeuralConfig) -> Samples:
@@ -71,7 +58,8 @@ def samples(found: Recording, cfg: NeuralConfig) -> Samples:
         else (bins.whole(found, cfg, width, notes), {})
     )
     n_bins = edges.shape[1] - 1
-    columns: dict[str, np.ndarray] = {}
+    columns: dict[str, np.ndarray | sparse.csc_array] = {}
+    rate = np.zeros(len(edges) * n_bins)
     unseen: dict[int, list[str]] = {}
     for name, times in found.spikes.items():
         n = bins.counts(times, edges)
@@ -84,7 +72,8 @@ def samples(found: Recording, cfg: NeuralConfig) -> Samples:
             reason = "no spikes" if not len(times) else f"{inside:.0f} spikes in the samples"
             left_out.append((name, f"{reason}, recording.min_spikes is {cfg.recording.min_spikes}"))
         else:
-            columns[name] = n.ravel()
+            rate += np.nan_to_num(n.ravel())
+            columns[name] = sparse.csc_array(n.reshape(-1, 1))  # most bins hold no spike
     for lost, units in unseen.items():
         notes.append(f"missing: {some(units)} not recorded in {lost:,} samples")
     silent = [name for name, _ in left_out if name in found.spikes and name not in columns]
@@ -93,7 +82,7 @@ def samples(found: Recording, cfg: NeuralConfig) -> Samples:
             f"units:   {len(silent)} left out, of fewer than {cfg.recording.min_spikes} spikes in the "
             f"samples: {', '.join(silent[:5])}{', ...' if len(silent) > 5 else ''}"
         )
-    rate = list(columns.values())
+    n_units = len(columns)
     for series in found.series:
         columns |= dict(
             zip(
@@ -119,25 +108,33 @@ def samples(found: Recording, cfg: NeuralConfig) -> Samples:
             (np.arange(n_bins) + 0.5) * width + cfg.bins.window_s[0], len(edges)
         )
     if RATE in cfg.data.conditions:
-        if len(rate) < _FEWEST_OF_RATE:
+        if n_units < _FEWEST_OF_RATE:
             raise ConfigError(
-                f"data.conditions: {RATE} of {len(rate)} units: each is part of it, so that any two "
+                f"data.conditions: {RATE} of {n_units} units: each is part of it, so that any two "
                 f"would seem to oppose each other; it takes {_FEWEST_OF_RATE}"
             )
-        metadata[RATE] = np.nansum(rate, axis=0)
+        metadata[RATE] = rate
         notes.append(
-            f"rate:    {RATE} counts the pair's own spikes, too, which lets two of {len(rate)} "
-            f"independent units correlate by about {-1 / (len(rate) - 1):.3f}"
+            f"rate:    {RATE} counts the pair's own spikes, too, which lets two of {n_units} "
+            f"independent units correlate by about {-1 / (n_units - 1):.3f}"
         )
     areas = _areas(found, cfg, [name for name in columns if name not in stimuli], left_out, notes)
     if areas:
         columns = {name: c for name, c in columns.items() if name in areas or name in stimuli}
-    table = Table(np.stack(list(columns.values()), axis=1), list(columns), None, metadata)
+    table = Table(_table(list(columns.values())), list(columns), None, metadata)
     each = f" in {len(edges):,} trials" if cfg.bins.align else ""
     notes.append(
         f"run:     {table.n_samples:,} samples of {width:g} s{each} x {table.n_variables:,} variables"
     )
     return Samples(table, len(edges), width, list(stimuli), areas, notes, left_out)
+
+
+def _table(columns: list[np.ndarray | sparse.csc_array]) -> np.ndarray | sparse.csc_matrix:
+    """(N, V) of columns: sparse where there are spikes."""
+    if not any(sparse.issparse(column) for column in columns):
+        return np.stack(columns, axis=1)
+    as_sparse = (c if sparse.issparse(c) else sparse.csc_array(c[:, None]) for c in columns)
+    return sparse.csc_matrix(sparse.hstack(list(as_sparse), format="csc"))
 
 
 def _stimuli(

@@ -59,12 +59,13 @@ class Findings:
         p_counts: (20,) stored p-values in twentieths of 0..1.
         n_tests: pairs with a p-value, stored or not.
         denoisers, stops: pairs by tier, and by why they stopped there.
-        strongest: rows of the edge table.
+        strongest: rows of the edge table; of a run with lags the most significant.
         local: (cut, edges, mean) of some cuts of the local false-discovery rate: stored pairs up to it, and
             the mean of their rates, the share of independent pairs among them; empty without a posterior.
-        details: the strongest pairs of scalars.
+        details: the strongest pairs of scalars; of a run with lags none, whose rows have a curve.
         heat_names, heat: (H,), (H, H) MI of the variables of the strongest edges, NaN where none.
-        calibration: known pairs estimated as this run's were.
+        lagged: whether the run has lags.
+        calibration: known pairs estimated as this run's were; none of a run with lags.
         stored_bytes: of the edges.
     """
 
@@ -84,6 +85,7 @@ class Findings:
     details: list[Detail]
     heat_names: list[str]
     heat: np.ndarray
+    lagged: bool
     calibration: list[Calibration]
     stored_bytes: int
 
@@ -112,7 +114,9 @@ def find(run: Run, steps: Sequence[str] | None = None) -> Findings:
     if steps is None:
         steps = ["fdr=0.05"] if n_tests else ["top=5"]
     network = run.network(steps)
-    strongest = run.strongest(_SHOWN, "mi_posterior").to_pylist()
+    lagged = run.manifest.resolved().lags.max_s is not None
+    # the largest of many lags is never 0: most significant first
+    strongest = run.strongest(_SHOWN, "p_value" if lagged else "mi_posterior").to_pylist()
     heat_of = _first_variables(network, strongest)
     place = np.full(len(network.names), -1)
     place[heat_of] = np.arange(len(heat_of))
@@ -158,10 +162,11 @@ def find(run: Run, steps: Sequence[str] | None = None) -> Findings:
             for cut, n, total in zip(LOCAL_CUTS, below.tolist(), rates.tolist(), strict=True)
             if run.manifest.evidence is not None
         ],
-        details=_details(prepared, strongest),
+        details=[] if lagged else _details(prepared, strongest),
         heat_names=[network.names[heat_of[k]] for k in order],
         heat=heat[np.ix_(order, order)],
-        calibration=_calibration(run, prepared),
+        lagged=lagged,
+        calibration=[] if lagged else _calibration(run, prepared),
         stored_bytes=run.stored_bytes(),
     )
 

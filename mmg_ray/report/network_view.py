@@ -39,6 +39,7 @@ def section_of(found: Findings) -> str:
         "<p id='graph-said' aria-live='polite'></p>"
     )
     columns = ["source", "target", "weight", "mi_nats", "se_nats", "q_value", "spearman"]
+    columns += ["lag_s"] * found.lagged
     rows = [[row[name] for name in columns] for row in edges.to_pylist()]
     listed = folded("These edges as a table", table(columns, rows))
     return section("Network", text + listed) + _modules_section(found)

@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from mmg_ray.estimator.dependence.evidence import Evidence
-from mmg_ray.report import network_view
+from mmg_ray.report import lags, network_view
 from mmg_ray.report.findings import Detail, Findings, find
 from mmg_ray.report.html import figure, folded, section, table
 from mmg_ray.report.svg import Chart, ticks
@@ -27,14 +27,12 @@ def write_report(
     url: str,
     steps: Sequence[str] | None = None,
     figures: str | None = None,
-    sections: Sequence[str] = (),
 ) -> Findings:
     """Write the report of a complete run to a file at any URL.
 
     Args:
         steps: of the network that it shows; default `fdr=0.05`, or `top=5` of a run without p-values.
         figures: a folder for the charts as SVG files, too.
-        sections: more of them, made by `section`, after the strongest pairs.
 
     Returns:
         What it says, in numbers.
@@ -44,7 +42,7 @@ def write_report(
     """
     found = find(run, steps)
     charts = figures_of(found)
-    Location(url).write_bytes(page(found, charts, sections).encode())
+    Location(url).write_bytes(page(found, charts).encode())
     if figures is not None:
         for name, chart in charts.items():
             text = str(chart).replace("<title>", f"<style>{_lone_style()}</style><title>", 1)
@@ -52,7 +50,7 @@ def write_report(
     return found
 
 
-def page(found: Findings, charts: dict[str, Chart], sections: Sequence[str] = ()) -> str:
+def page(found: Findings, charts: dict[str, Chart]) -> str:
     """The whole file."""
     m = found.run.manifest
     title = f"{m.n_variables:,} variables, {m.n_pairs:,} pair{'s' if m.n_pairs != 1 else ''}"
@@ -60,9 +58,8 @@ def page(found: Findings, charts: dict[str, Chart], sections: Sequence[str] = ()
         [
             _head(found, title),
             network_view.section_of(found),
-            _strongest_section(found, charts),
+            lags.section_of(found, charts) if found.lagged else _strongest_section(found, charts),
             _evidence_section(found),
-            *sections,
             section(
                 "How much, and how sure",
                 "<div class='row'>"
@@ -91,6 +88,8 @@ def figures_of(found: Findings) -> dict[str, Chart]:
     charts = {"mi": _mi_chart(found), "p": _p_chart(found)}
     if found.calibration:
         charts["calibration"] = _calibration_chart(found)
+    if found.lagged:
+        charts |= lags.charts_of(found)
     for k, detail in enumerate(found.details, start=1):
         charts[f"pair-{k}-scatter"] = _scatter(detail)
         charts[f"pair-{k}-gap"] = _gap_chart(detail)

@@ -26,6 +26,7 @@ from mmg_ray.schema import SCHEMA_VERSION
 from mmg_ray.store import digests as digested
 from mmg_ray.store.digests import Digest
 from mmg_ray.store.location import Location
+from mmg_ray.store.sources.numpy_files import archived
 
 MANIFEST = "manifest.json"
 PLAN = "plan.npz"
@@ -165,17 +166,9 @@ def write_plan(run: Location, plan: Plan) -> str:
         arrays["pairs"] = plan.pairs.pairs
     else:
         arrays["sources"] = plan.pairs.sources
-    buffer = io.BytesIO()
-    # as np.savez does, but without the time: two starts of one run write the same bytes
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in arrays.items():
-            member = io.BytesIO()
-            np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
-            archive.writestr(
-                zipfile.ZipInfo(f"{name}.npy"), member.getvalue(), zipfile.ZIP_DEFLATED
-            )
-    (run / PLAN).write_bytes(buffer.getvalue())
-    return hashlib.sha256(buffer.getvalue()).hexdigest()
+    data = archived(arrays, zipfile.ZIP_DEFLATED)
+    (run / PLAN).write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
 
 
 def fingerprint(config: Config, digests: Mapping[str, str]) -> str:

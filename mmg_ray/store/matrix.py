@@ -11,7 +11,7 @@ a reader checks what it reads, and a matrix of other shards is not this run's.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -20,6 +20,7 @@ from zarr.codecs import ZstdCodec
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
+from mmg_ray.config import Config
 from mmg_ray.errors import MMGError, StoreError
 from mmg_ray.plan.tiles import Plan
 from mmg_ray.schema import SCHEMA_KEY, SCHEMA_VERSION
@@ -35,6 +36,7 @@ MATRICES = {
     "se_nats": "standard error of the mutual information, nats",
     "p_value": "p-value of independence",
 }
+LAGS = {"lag_s": "lag of the largest dependence: the target follows the source by so much"}
 _NAN = "NaN on the diagonal and where the edges have no value or, of a filtered run, no row"
 
 MARKER = "matrix.json"
@@ -43,13 +45,18 @@ _CHUNK_COLUMNS = 1024
 _COMPRESSORS = ZstdCodec(level=0, checksum=True)  # so that other readers notice damage, too
 
 
+def of_run(config: Config) -> dict[str, str]:
+    """The matrices of a run, by name, and what they hold."""
+    return MATRICES | (LAGS if config.lags.max_s is not None else {})
+
+
 def bands(n_variables: int) -> list[tuple[int, int]]:
     """Ranges [first, last) of rows that tasks fill, each of at most 128 MiB."""
     height = _band_rows(n_variables)
     return [(k, min(k + height, n_variables)) for k in range(0, n_variables, height)]
 
 
-def create(run: Location, names: Sequence[str]) -> Digests:
+def create(run: Location, names: Sequence[str], matrices: Mapping[str, str] = MATRICES) -> Digests:
     """Write all but the values: the group, its arrays and the variables' names as coordinates; its digests.
 
     Written over what is there: it was left by a driver that died, or is being filled by another one
@@ -59,7 +66,7 @@ def create(run: Location, names: Sequence[str]) -> Digests:
     n = len(names)
     written: dict[str, Buffer] = {}
     group = zarr.create_group(MemoryStore(written), attributes={SCHEMA_KEY: SCHEMA_VERSION})
-    for name, doc in MATRICES.items():
+    for name, doc in matrices.items():
         group.create_array(
             name,
             shape=(n, n),
@@ -70,7 +77,7 @@ def create(run: Location, names: Sequence[str]) -> Digests:
             dimension_names=("source", "target"),
             attributes={
                 "description": f"{doc}; {_NAN}",
-                "units": "1" if name == "p_value" else "nats",
+                "units": {"p_value": "1", "lag_s": "s"}.get(name, "nats"),
             },
         )
     for axis in ("source", "target"):  # the same names: one coordinate for each axis
@@ -91,20 +98,27 @@ def create(run: Location, names: Sequence[str]) -> Digests:
     return found
 
 
-def write_band(run: Location, fingerprint: str, plan: Plan, first: int, last: int) -> Digests:
+def write_band(
+    run: Location,
+    fingerprint: str,
+    plan: Plan,
+    first: int,
+    last: int,
+    matrices: Iterable[str] = tuple(MATRICES),
+) -> Digests:
     """Fill rows [first, last) of every matrix from the shards that touch them; the digests of its chunks."""
     edges = Edges(run, fingerprint, plan.shards_touching(first, last).tolist())
     rows = {
         name: np.full((last - first, plan.n_variables), np.nan, dtype=np.float32)
-        for name in MATRICES
+        for name in matrices
     }
-    for batch in edges.batches(columns=["i", "j", *MATRICES]):
+    for batch in edges.batches(columns=["i", "j", *rows]):
         i, j = batch.column("i").to_numpy(), batch.column("j").to_numpy()
-        for row, column in ((i, j), (j, i)):
+        for row, column, sign in ((i, j, 1), (j, i, -1)):
             here = (first <= row) & (row < last)
             for name, values in rows.items():
-                found = batch.column(name).to_numpy(zero_copy_only=False)
-                values[row[here] - first, column[here]] = found[here]
+                found = batch.column(name).to_numpy(zero_copy_only=False)[here]
+                values[row[here] - first, column[here]] = sign * found if name in LAGS else found
     store = Recording(run, MATRIX)
     with _errors(run, "write"):
         group = zarr.open_group(store, mode="r+", zarr_format=3)
@@ -149,8 +163,8 @@ def written(run: Location, fingerprint: str, of_shards: str | None = None) -> Di
 
 def open_matrix(run: Location, fingerprint: str, name: str) -> zarr.Array:
     """One matrix, (n_variables, n_variables) float32, symmetric; read when sliced, and checked."""
-    if name not in MATRICES:
-        raise StoreError(f"there is no matrix {name!r}; known: {', '.join(MATRICES)}")
+    if name not in MATRICES | LAGS:
+        raise StoreError(f"there is no matrix {name!r}; known: {', '.join(MATRICES | LAGS)}")
     expected = written(run, fingerprint)
     if expected is None:
         raise StoreError(
@@ -164,6 +178,8 @@ def open_matrix(run: Location, fingerprint: str, name: str) -> zarr.Array:
                 f"its schema version is {group.attrs.get(SCHEMA_KEY, 'unknown')}, and this version of "
                 f"mmg_ray reads {SCHEMA_VERSION}"
             )
+        if name not in group:
+            raise StoreError(f"{run.url} was run without lags (lags.max_s), so it has no {name}")
         return _array(group, name)
 
 

@@ -3,6 +3,7 @@
     prepared/codes.zarr         (n_columns, N) int32, one chunk = a few columns of all samples
     prepared/condition.parquet  what all pairs are conditioned on, if anything (see `condition`)
     prepared/identity.npy       (N,) uint64 hashes of the names of the samples, if all have one of their own
+    prepared/segments.npy       (S,) int64 first samples of the trials of a run with lags, if it has several
     prepared/variables.parquet  one row per variable, and the digests of the others; written last, so it
                                 says that all is there
 
@@ -30,7 +31,7 @@ from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
 from mmg_ray.config import DataConfig
-from mmg_ray.errors import MMGError, StoreError
+from mmg_ray.errors import DataError, MMGError, StoreError
 from mmg_ray.estimator.ranks.marginals import ordinal_codes
 from mmg_ray.schema import SCHEMA_KEY, SCHEMA_VERSION, Status, Variable
 from mmg_ray.store import digests
@@ -39,6 +40,7 @@ from mmg_ray.store.location import Location
 from mmg_ray.store.quality import QUALITY_SCHEMA, Quality, column_row, group_row, measure
 from mmg_ray.store.sources import Table
 from mmg_ray.store.sources.groups import read_groups, resolve_groups
+from mmg_ray.store.sources.select import nearest
 from mmg_ray.store.zarr_store import Checked, Recording
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 CODES = "prepared/codes.zarr"
 CONDITION = "prepared/condition.parquet"
 IDENTITY = "prepared/identity.npy"
+SEGMENTS = "prepared/segments.npy"
 VARIABLES = "prepared/variables.parquet"
 
 CHUNK_COLUMNS = 64
@@ -58,11 +61,11 @@ _METADATA = "zarr.json"
 _DIGESTS = b"mmg_ray.digests"
 
 
-def prepare(table: Table, cfg: DataConfig, run: Location) -> str:
+def prepare(table: Table, cfg: DataConfig, run: Location, trials: str | None = None) -> str:
     """Write the codes and the quality table of every variable under `run`; sha256 of the latter.
 
     A variable is a column, or a group of columns (data.groups); a column in a group is no variable
-    of its own. One column at a time is made dense. Raises DataError for groups that do not fit
+    of its own. One column at a time is made dense. `trials` is the metadata column that parts them. Raises DataError for groups that do not fit
     the table (before anything is written), StoreError where nothing can be written.
     """
     groups = {} if cfg.groups is None else resolve_groups(read_groups(cfg.groups), table.names)
@@ -74,6 +77,8 @@ def prepare(table: Table, cfg: DataConfig, run: Location) -> str:
     identity = _identity(table)
     if identity is not None:
         written[IDENTITY] = _write(run / IDENTITY, identity)
+    if trials is not None:
+        written[SEGMENTS] = _write(run / SEGMENTS, segments(table, trials))
     qualities = _write_codes(table, run, written)
     grouped = {v for members in groups.values() for v in members}
     rows = [
@@ -180,6 +185,15 @@ class Prepared:
         found: np.ndarray = np.load(io.BytesIO(data), allow_pickle=False)
         return found
 
+    def segments(self) -> np.ndarray:
+        """(S,) int64 first sample of each trial; of one recording [0]."""
+        if SEGMENTS not in self.digests:
+            return np.zeros(1, dtype=np.int64)
+        data = (self._run / SEGMENTS).read_bytes()
+        digests.require(self._run, SEGMENTS, data, self.digests[SEGMENTS])
+        found: np.ndarray = np.load(io.BytesIO(data), allow_pickle=False)
+        return found
+
     def condition(self) -> Condition | None:
         """What all pairs are conditioned on, or None. StoreError where it is lost or damaged."""
         digest = self.digests.get(CONDITION)
@@ -194,6 +208,20 @@ class Prepared:
     def qc(self) -> pa.Table:
         """The quality table, one row per variable; QUALITY_SCHEMA says what its columns mean."""
         return self._variables
+
+
+def segments(table: Table, trials: str | None) -> np.ndarray:
+    """(S,) int64 samples at which a metadata column changes, and 0; DataError where there is no such column."""
+    if trials is None:
+        return np.zeros(1, dtype=np.int64)
+    if trials not in table.metadata:
+        raise DataError(
+            f"lags.trials: {trials!r} is no metadata column{nearest(trials, table.metadata)} "
+            "A csv, tsv or parquet file needs it listed in data.metadata"
+        )
+    column = np.asarray(table.metadata[trials])
+    changes = np.flatnonzero(column[1:] != column[:-1]) + 1
+    return np.append(0, changes).astype(np.int64)
 
 
 def _identity(table: Table) -> np.ndarray | None:

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mmg_ray.config import Config, to_dict
 from mmg_ray.errors import ConfigError, VersionError
-from mmg_ray.schema import EDGE_COLUMNS, Labels, PairEstimates, Variable
+from mmg_ray.schema import CURVE, EDGE_COLUMNS, Labels, PairEstimates, Variable
 from mmg_ray.store import manifest, shards
 from mmg_ray.store.location import Location
 from mmg_ray.store.prepared import Prepared
@@ -46,6 +47,10 @@ class Reuse:
         why = ""
         if to_dict(earlier.estimator) != to_dict(config.estimator):
             why = "its estimator section differs"
+        elif earlier.lags != config.lags:
+            why = "its lags section differs"
+        elif config.lags.trials is not None:
+            why = "trials are prepared anew for every run"
         elif earlier.data.conditions or config.data.conditions:
             why = "conditions are prepared anew for every run"
         elif earlier.edges.filtered:
@@ -141,9 +146,21 @@ def _estimates(table: pa.Table) -> PairEstimates:
             coded = values.dictionary_encode()
             codes = coded.indices.fill_null(-1).to_numpy().astype(np.int32)
             columns[column.name] = Labels(codes, tuple(coded.dictionary.to_pylist()))
+        elif column.dtype == CURVE:
+            columns[column.name] = _curves(values)
         else:
             numbers = values.to_numpy(zero_copy_only=False)
             columns[column.name] = np.array(
                 numbers, dtype=np.int32 if column.dtype == "int32" else float
             )
     return PairEstimates(**columns)
+
+
+def _curves(lists: pa.ListArray) -> np.ndarray:
+    """(P, L) of P lists of one length, NaN where there is none."""
+    n_lags = pc.max(pc.list_value_length(lists)).as_py() or 0
+    found = np.full((len(lists), n_lags), np.nan, dtype=np.float32)
+    found[lists.is_valid().to_numpy(zero_copy_only=False)] = (
+        lists.flatten().to_numpy(zero_copy_only=False).reshape(-1, max(n_lags, 1))[:, :n_lags]
+    )
+    return found

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import zarr
 
 from mmg_ray.errors import StoreError
-from mmg_ray.network.graph import Network, network
+from mmg_ray.network.graph import LAG_COLUMNS, Network, network
 from mmg_ray.network.steps import apply
 from mmg_ray.network.steps.fdr import with_q_values
 from mmg_ray.network.stream import Batch, EdgeStream
@@ -191,7 +191,8 @@ class Run:
         Args:
             steps: in this order, each `name` or `name=value`, such as ("fdr=0.05", "clr", "dpi=0.1").
 
-        Edges of a bipartite run lead from its sources. Reads the edges once or twice a step; what
+        Edges of a bipartite run lead from its sources; of a run with lags from the end that is first to the one that
+        follows, both ways at lag 0. Reads the edges once or twice a step; what
         the last step leaves must fit in memory.
 
         Raises:
@@ -199,8 +200,9 @@ class Run:
             StoreError: the run is not complete: how many tests it makes is part of a q-value.
         """
         plan = manifest.read_plan(self._location, self.manifest.plan_digest)
-        bipartite = self.manifest.resolved().pairs.mode == "bipartite"
-        found = apply(with_q_values(self._stream(plan.pairs.partners)), steps)
+        config = self.manifest.resolved()
+        bipartite, lagged = config.pairs.mode == "bipartite", config.lags.max_s is not None
+        found = apply(with_q_values(self._stream(plan.pairs.partners, lagged)), steps)
         provenance = {
             "mmg_ray": self.manifest.version,
             "run": self.url,
@@ -210,7 +212,7 @@ class Run:
             "steps": list(steps),
         }
         sources = plan.pairs.sources if bipartite and isinstance(plan.pairs, SourcePairs) else None
-        return network(found, self.names, sources, provenance)
+        return network(found, self.names, sources, provenance, lagged)
 
     def report(
         self,
@@ -240,7 +242,7 @@ class Run:
 
         return annotate(self.network(steps), adata)
 
-    def _stream(self, partners: np.ndarray) -> EdgeStream:
+    def _stream(self, partners: np.ndarray, lagged: bool) -> EdgeStream:
         """The stored edges that have a value, as network steps take them."""
         footers = self._whole()
         if len(footers) < self.manifest.n_shards:
@@ -252,13 +254,17 @@ class Run:
         valued = pc.field("mi_nats").is_valid()
 
         def batches() -> Iterator[Batch]:
-            for rows in edges.batches(_EDGE_FIELDS, valued):
+            names = [column.name for column in LAG_COLUMNS] if lagged else []
+            for rows in edges.batches([*_EDGE_FIELDS, *names], valued):
                 i, j, mi, *others = (
                     column.to_numpy(zero_copy_only=False) for column in rows.columns
                 )
-                se, p, rho, posterior, dependent = (values.astype(float) for values in others)
+                se, p, rho, posterior, dependent, *lags = (
+                    values.astype(float) for values in others
+                )
                 weight, q = first_weight(mi, posterior), np.full(len(i), np.nan)
-                yield Batch(i, j, weight, mi, se, p, q, rho, dependent)
+                of_lags = np.stack(lags, axis=1) if lagged else None
+                yield Batch(i, j, weight, mi, se, p, q, rho, dependent, of_lags)
 
         return EdgeStream(partners, self.n_tests(), batches)
 
@@ -285,7 +291,7 @@ class Run:
     def matrix(self, name: str = "mi_nats") -> zarr.Array:
         """One of `MATRICES`, (n_variables, n_variables) float32; `[:]` reads it all.
 
-        Symmetric; NaN on the diagonal, where there is no value, and where a filter left out the
+        Symmetric, but lag_s, which a run with lags has: positive where the column's variable follows the row's. NaN on the diagonal, where there is no value, and where a filter left out the
         row. StoreError before the run is complete, and of a run without matrices.
         """
         if not self.manifest.resolved().edges.matrix:

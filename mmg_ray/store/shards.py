@@ -26,7 +26,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from mmg_ray.errors import StoreError
-from mmg_ray.schema import EDGE_COLUMNS, SCHEMA_VERSION, Labels, PairEstimates, Status
+from mmg_ray.schema import CURVE, EDGE_COLUMNS, SCHEMA_VERSION, Labels, PairEstimates, Status
 from mmg_ray.store.csv_names import safe_texts
 from mmg_ray.store.kept import KeptRows, best
 from mmg_ray.store.location import Location
@@ -36,11 +36,18 @@ FOLDER = "edges"
 _FOOTER_KEY = b"mmg_ray"
 _DIGEST_KEY = b"mmg_ray.sha256"
 _NAME = re.compile(r"shard-(\d+)-([0-9a-f]{12})\.parquet")
-_TYPES = {"int32": pa.int32(), "float64": pa.float64(), "string": pa.string()}
+_TYPES = {
+    "int32": pa.int32(),
+    "float64": pa.float64(),
+    "string": pa.string(),
+    CURVE: pa.list_(pa.float32()),
+}
+# delimited text has no lists
+CSV_COLUMNS = [column.name for column in EDGE_COLUMNS if column.dtype != CURVE]
 # One row group per object keeps its footer at 5-10 kB whatever its rows: one read fetches it whole.
 _ROW_GROUP_ROWS = 64 * 2**20
 # hardly two estimates are equal: looking for repeats would take most of the time of writing
-_REPEATING = [column.name for column in EDGE_COLUMNS if column.dtype != "float64"]
+_REPEATING = [column.name for column in EDGE_COLUMNS if column.dtype in ("int32", "string")]
 # rows digested, and read, at a time
 _BLOCK_ROWS = 2**16
 # objects up to this size are fetched in a request or two, larger ones a column's part at a time
@@ -128,16 +135,28 @@ def edge_table(names: Sequence[str], pairs: np.ndarray, estimates: PairEstimates
         "target": _texts(Labels(j, tuple(names))),
     }
     for name, column in estimates.columns().items():
-        # from_pandas: a NaN is a null
-        columns[name] = (
-            _texts(column) if isinstance(column, Labels) else pa.array(column, from_pandas=True)
-        )
+        if isinstance(column, Labels):
+            columns[name] = _texts(column)
+        elif column.ndim == 2:
+            columns[name] = _lists(column)
+        else:
+            columns[name] = pa.array(column, from_pandas=True)  # a NaN is a null
     return pa.Table.from_pydict(columns, schema=edge_schema())
 
 
 def _texts(labels: Labels) -> pa.Array:
     codes = pa.array(labels.codes, mask=labels.codes < 0)
     return pa.array(labels.texts, pa.string()).take(codes)
+
+
+def _lists(values: np.ndarray) -> pa.Array:
+    """(P, L) as P lists; a row of NaN, or of nothing, is a null."""
+    length = values.shape[1]
+    has = ~np.isnan(values).all(axis=1)
+    ends = np.append(0, np.cumsum(np.where(has, length, 0))).astype(np.int32)
+    return pa.ListArray.from_arrays(
+        pa.array(ends), pa.array(values[has].ravel(), pa.float32()), mask=pa.array(~has)
+    )
 
 
 def shard_name(shard: int, fingerprint: str) -> str:
@@ -279,7 +298,7 @@ class _Digests:
     """sha256 of columns, a block of `_BLOCK_ROWS` rows after the other.
 
     Of the values alone, whatever the library, its version or the file's layout: a block counts as
-    which rows are null, then, of texts, their lengths in bytes, then the values, 0 or empty if null.
+    which rows are null, then, of texts and lists, their lengths, then the values, 0 or empty if null.
     """
 
     def __init__(self, columns: Sequence[str]) -> None:
@@ -296,6 +315,10 @@ class _Digests:
                 total.update(np.diff(ends).tobytes())
                 if data is not None:
                     total.update(memoryview(data)[ends[0] : ends[-1]])
+            elif pa.types.is_list(column.type):
+                total.update(pc.list_value_length(column).fill_null(0).to_numpy().tobytes())
+                values = column.flatten()  # of no null
+                total.update(values.fill_null(np.nan).to_numpy(zero_copy_only=False).tobytes())
             else:
                 total.update(column.fill_null(0).to_numpy(zero_copy_only=False).tobytes())
 
@@ -387,13 +410,14 @@ class Edges:
         return first
 
     def write_csv(self, file: BinaryIO) -> int:
-        """Write every edge as comma-separated text with a header; return the number of rows.
+        """Write every edge as comma-separated text with a header, without its curve; return the number of rows.
 
         Names as `mmg_ray.names` has them for delimited text.
         """
         n_rows = 0
-        with pa.csv.CSVWriter(file, edge_schema()) as writer:
-            for batch in self.batches():
+        schema = pa.schema([edge_schema().field(name) for name in CSV_COLUMNS])
+        with pa.csv.CSVWriter(file, schema) as writer:
+            for batch in self.batches(CSV_COLUMNS):
                 writer.write_batch(safe_texts(batch))
                 n_rows += batch.num_rows
         return n_rows

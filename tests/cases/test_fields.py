@@ -57,7 +57,7 @@ VALUES: dict[str, Any] = {
     "bins.width_s": 0.1, "bins.align": "start", "bins.trials": "trials.csv",
     "bins.window_s": [0.0, 0.5], "between.areas": "areas.csv", "between.stimulus": ["x"],
     "between.stimulus_path": "stimulus.csv", "lags.max_s": 0.2, "lags.transfer": [2],
-    "lags.own": [1], "lags.max_q_value": 0.5,
+    "lags.own": [1], "lags.max_p_value": 0.5, "lags.nulls": "jitter", "lags.jitter_s": 0.1, "lags.trials": "trial",
     "network.steps": ["top=1"], "network.files": {"a.csv": "csv"}, "network.heatmap": False,
     "network.report": False,
     "estimator.denoiser": "screen", "estimator.network.width": 8, "plan.tile_variables": 3,

@@ -118,7 +118,7 @@ def test_cells_of_spike_times(tmp_path: Path, save: Any) -> None:
     assert [name for name, _ in made.left_out] == ["unit5", "unit6"]
     np.savez(tmp_path / "same.npz", **dict(zip(UNITS, good, strict=True)))
     same = inputs(settings(tmp_path / "same.npz"))
-    np.testing.assert_array_equal(made.table.values, same.table.values)
+    np.testing.assert_array_equal(made.segments, same.segments)
     assert "layout:  mat, by the ending of data.path" in notes(made)
     assert "numbered from 1" in notes(made)
     assert "fs (numbers 1 x 1), subject (1 texts)" in notes(made)
@@ -169,7 +169,7 @@ def test_a_struct_array_holds_a_unit_in_each_element(tmp_path: Path) -> None:
         for name in ("times", "label"):
             del file["units"][name].attrs["MATLAB_class"]
     same = inputs(settings(path, recording={"names": "label"}))
-    np.testing.assert_array_equal(same.table.values, made.table.values)
+    np.testing.assert_array_equal(same.segments, made.segments)
 
 
 def test_channels_and_which_way_round(tmp_path: Path, save: Any) -> None:
@@ -243,7 +243,7 @@ def test_times_beside_the_units_they_belong_to(tmp_path: Path, save: Any) -> Non
     named = {"variable": "spike_times", "names": "spike_clusters"}
     assert "go by their numbers" in refusal(settings(path, recording=named))
     same = inputs(settings(path, recording={"variable": "spike_times"}))
-    np.testing.assert_array_equal(same.table.values, made.table.values)
+    np.testing.assert_array_equal(same.segments, made.segments)
 
 
 def test_sparse_logical_and_whole_numbers(tmp_path: Path, save: Any) -> None:

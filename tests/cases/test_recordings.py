@@ -561,7 +561,7 @@ def test_a_group_of_spikes(tmp_path: Path, nap: Any) -> None:
     counts = np.stack([np.histogram(t, np.arange(0, 60.1, 0.5))[0] for t in spikes.values()], 1)
     expected = counts.astype(float)
     expected[50:80] = np.nan
-    np.testing.assert_array_equal(made.table.values, expected)
+    np.testing.assert_array_equal(made.segments[0], expected)
     assert "time_support is 2 epochs, 45 s" in notes(made)
     assert "pickle" in notes(made)
     areas = tmp_path / "areas.csv"
@@ -578,7 +578,7 @@ def test_a_group_of_spikes(tmp_path: Path, nap: Any) -> None:
     assert "bins.trials" in refusal(settings(epochs))
     nap.Ts(np.arange(20.0)).save(str(epochs))
     events = settings(path, bins={"trials": str(epochs), "align": "t", "window_s": [0, 0.5]})
-    np.testing.assert_array_equal(inputs(events).table.values, made.table.values)
+    np.testing.assert_array_equal(inputs(events).segments, made.segments)
 
 
 def test_files_of_pynapple_before_it_said_what_they_are(tmp_path: Path, nap: Any) -> None:
@@ -593,7 +593,7 @@ def test_files_of_pynapple_before_it_said_what_they_are(tmp_path: Path, nap: Any
     nap.TsGroup({k: nap.Ts(t) for k, t in enumerate(trains().values())}).save(str(path))
     new = inputs(settings(path))
     strip()
-    np.testing.assert_array_equal(inputs(settings(path)).table.values, new.table.values)
+    np.testing.assert_array_equal(inputs(settings(path)).segments, new.segments)
     strip(
         type=np.array(["TsGroup"]),
         location=np.array(["V1", "V1", "CA1", "CA1"]),
@@ -669,7 +669,7 @@ def test_a_folder_of_phy(tmp_path: Path, column: bool, named: str) -> None:
     rounded = {k: np.round(t * RATE_HZ) / RATE_HZ for k, t in trains().items()}
     np.savez(tmp_path / "same.npz", **rounded)
     same = inputs(settings(tmp_path / "same.npz"))
-    np.testing.assert_array_equal(made.table.values, same.table.values)
+    np.testing.assert_array_equal(made.segments, same.segments)
     assert "none is labelled" in notes(made)
     assert "30000 samples a second, of params.py" in notes(made)
 
@@ -717,13 +717,13 @@ def test_templates_rates_and_pairs_of_arrays(tmp_path: Path) -> None:
     (folder / "params.py").unlink()
     assert "there is no params.py" in refusal(settings(folder))
     again = inputs(settings(folder, recording={"time_unit_s": 1 / RATE_HZ}))
-    np.testing.assert_allclose(again.table.values, made.table.values)
+    np.testing.assert_array_equal(again.segments, made.segments)
     path = tmp_path / "phy.npz"
     times, owners = (np.load(folder / f"spike_{n}.npy") for n in ("times", "templates"))
     np.savez(path, spike_times=times[:, None], spike_clusters=owners[None])
     assert "samples at 30 kHz" in refusal(settings(path))
     pair = inputs(settings(path, recording={"time_unit_s": 1 / RATE_HZ}))
-    np.testing.assert_allclose(pair.table.values, made.table.values)
+    np.testing.assert_array_equal(pair.segments, made.segments)
     np.savez(path, **{k: t[:, None] for k, t in trains().items()})
     assert inputs(settings(path)).table.names == ["a", "b", "c", "d"]
     np.savez(path, spike_times=times[:5], spike_clusters=owners)
@@ -799,7 +799,7 @@ def test_fields_that_a_format_does_not_use_are_refused_by_name(tmp_path: Path) -
     ("section", "field"),
     [
         ("bins", {"window_s": [0.0, 2.0]}), ("bins", {"trials": "t.csv"}),
-        ("lags", {"transfer": [1]}), ("lags", {"max_q_value": 0.1}), ("lags", {"own": [1]}),
+        ("lags", {"transfer": [1]}), ("lags", {"max_p_value": 0.1}), ("lags", {"own": [1]}),
     ],
 )  # fmt: skip
 def test_fields_without_the_one_they_need(tmp_path: Path, section: str, field: Any) -> None:

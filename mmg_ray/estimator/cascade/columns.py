@@ -107,5 +107,6 @@ class Columns:
             denoiser=Labels(self._denoiser, tuple(self._names)),
             stop=Labels(self._stop, _STOPS),
             message=Labels(message, messages),
+            curve=np.empty((len(self.n_samples), 0), dtype=np.float32),
             **self.numbers,
         )

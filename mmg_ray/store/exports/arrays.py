@@ -9,15 +9,15 @@ import numpy as np
 from scipy.io import netcdf_file
 
 from mmg_ray.errors import DataError
-from mmg_ray.network.graph import NETWORK_COLUMNS, Network
+from mmg_ray.network.graph import Network
 
+_UNITS = {"lag_s": "s", "transfer_ij": "nats", "transfer_ji": "nats"}
 _MOST_VARIABLES = 10_000  # 400 MB a matrix
-NUMBERS = tuple(column.name for column in NETWORK_COLUMNS if column.dtype == "float64")
 
 
 def npz(network: Network) -> bytes:
     """names (V,), provenance (JSON) and, an edge an entry, i, j and every number; NaN is none."""
-    columns = {name: network.edges[name].to_numpy() for name in ("i", "j", *NUMBERS)}
+    columns = {name: network.edges[name].to_numpy() for name in ("i", "j", *network.numbers)}
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
@@ -48,10 +48,10 @@ def netcdf(network: Network) -> bytes:
             file.createVariable(name, "c", (name, "name_length"))[:] = texts.view("S1").reshape(
                 n, -1
             )
-        for name in NUMBERS:
+        for name in network.numbers:
             matrix = file.createVariable(name, "f4", ("variable", "variable_2"))
             matrix[:] = dense(network, name)
-            matrix.units = "nats" if name.endswith("_nats") else "1"
+            matrix.units = _UNITS.get(name, "nats" if name.endswith("_nats") else "1")
         file.mmg_ray = json.dumps(network.provenance)
         file.flush()
         return buffer.getvalue()

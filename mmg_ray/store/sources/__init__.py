@@ -56,7 +56,7 @@ SOURCES: dict[str, Source] = {
     "tsv": Source(read_tsv, (".tsv", ".tsv.gz"), _DELIMITED),
     "parquet": Source(read_parquet, (".parquet",), _COLUMNAR),
     "npy": Source(read_npy, (".npy",), _TRANSPOSE),
-    "npz": Source(read_npz, (".npz",), _TRANSPOSE | {"key"}),
+    "npz": Source(read_npz, (".npz",), _TRANSPOSE | {"key", "metadata"}),
     "h5ad": Source(read_h5ad, (".h5ad",), _NAMED | {"feature_types"}),
     "loom": Source(read_loom, (".loom",), _NAMED),
     "mtx": Source(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -34,30 +36,86 @@ def read_npy(location: Location, cfg: DataConfig) -> Contents:
 
 
 def read_npz(location: Location, cfg: DataConfig) -> Contents:
-    """The array data.key, or the only one beside an optional array `names` of variable names.
+    """The array data.key, or the only one beside an optional array `names` of variable names and data.metadata.
 
-    A file of scipy.sparse.save_npz is one sparse matrix.
+    A file of scipy.sparse.save_npz is one sparse matrix; both arrays may be beside it, too.
     """
     with open_file(location) as file:
         _require_magic(file.read(2), b"PK", location, "npz")
         file.seek(0)
         try:
             with np.load(file, allow_pickle=False) as archive:
-                if set(archive.files) >= _SPARSE and cfg.key is None:
-                    matrix = _sparse(archive, location.url)
-                    return array_contents(
-                        matrix.T if cfg.transpose else matrix, location.url, names=None
-                    )
-                key = choose_key(archive.files, cfg.key, location.url)
-                values = archive[key]
                 names = archive[NAMES_KEY] if NAMES_KEY in archive.files else None
+                metadata = {name: _metadata(archive, name, location.url) for name in cfg.metadata}
+                if set(archive.files) >= _SPARSE and cfg.key is None:
+                    values = _sparse(archive, location.url)
+                else:
+                    arrays = [key for key in archive.files if key not in metadata]
+                    values = archive[choose_key(arrays, cfg.key, location.url)]
         except _BROKEN as error:
             raise _explained(location, "npz", error) from None
     return array_contents(
         values.T if cfg.transpose else values,
         location.url,
         names=None if names is None else as_names(names),
+        metadata=metadata,
     )
+
+
+def sparse_npz(
+    values: sparse.csc_matrix, names: list[str], metadata: Mapping[str, np.ndarray]
+) -> bytes:
+    """A sparse table as `read_npz` takes it; the same bytes every time."""
+    arrays = {
+        "format": np.array("csc"),
+        "shape": np.array(values.shape),
+        "indptr": values.indptr,
+        "indices": values.indices.astype(np.int32),
+        "data": _smallest(values.data),
+        NAMES_KEY: np.array(names, dtype=str),
+        **{name: _plain(column) for name, column in metadata.items()},
+    }
+    return archived(arrays, zipfile.ZIP_STORED)
+
+
+def archived(arrays: Mapping[str, np.ndarray], compression: int) -> bytes:
+    """As np.savez does, but without the time: the same bytes every time."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue(), compression)
+    return buffer.getvalue()
+
+
+def _smallest(values: np.ndarray) -> np.ndarray:
+    """Counts in a byte each, where they fit."""
+    small = values.astype(np.uint8) if np.isfinite(values).all() else values
+    return small if (small == values).all() else values
+
+
+def _plain(column: np.ndarray) -> np.ndarray:
+    """Texts without Python objects; an empty one is missing."""
+    if column.dtype.kind != "O":
+        return column
+    return np.array(["" if v is None or v != v else str(v) for v in column.tolist()], dtype=str)
+
+
+def _metadata(archive: Any, name: str, url: str) -> np.ndarray:
+    """(N,) a column that describes samples; an empty text is missing."""
+    if name not in archive.files:
+        raise DataError(f"data.metadata: {url} has no array {name!r}{nearest(name, archive.files)}")
+    found: np.ndarray = archive[name]
+    if found.ndim != 1:
+        raise DataError(
+            f"data.metadata: the array {name!r} of {url} has shape {found.shape}; one value a sample is asked for"
+        )
+    if found.dtype.kind == "U":
+        texts = found.astype(object)
+        texts[found == ""] = None
+        return texts
+    return found
 
 
 def _sparse(archive: Any, url: str) -> sparse.spmatrix:
