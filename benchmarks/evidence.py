@@ -27,11 +27,12 @@ import numpy as np
 from common import print_table
 from genomics import grnlab_cells, harissa_cells, installed, scores, stepped
 from network import draw, found_at, judge
+from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score
 
 from mmg_ray.api import mi_matrix
 
-PEERS = ("Spearman", "KSG k=3", "B-spline MI (widestats)", "GRNBoost2")
+PEERS = ("KSG k=3", "B-spline MI (widestats)", "GRNBoost2")
 SLOW = {"KSG k=3": 80, "GRNBoost2": 80}  # samples up to which they are asked
 
 
@@ -70,11 +71,11 @@ FAMILIES = {
 
 
 def part_rankings(seeds: list[int], families: list[str]) -> None:
-    rows = []
     for family in families:
+        rows = []
         make, sizes = FAMILIES[family]
         if family != "layered" and importlib.util.find_spec(family) is None:
-            rows.append([family, f"{family} is not installed"])
+            print(f"{family} is not installed")
             continue
         found: dict[tuple[int, str], list[float]] = {}
         for seed in seeds:
@@ -88,6 +89,7 @@ def part_rankings(seeds: list[int], families: list[str]) -> None:
                 matrices = {f"mmg {k}": of.matrix(k) for k in ("mi_posterior", "mi_nats")}
                 with np.errstate(invalid="ignore"):  # genes without a count
                     matrices["Pearson"] = np.abs(np.corrcoef(x.T))
+                    matrices["Spearman"] = np.abs(np.corrcoef(rankdata(x, axis=0).T))
                 for peer in PEERS:
                     if installed(peer) and n <= SLOW.get(peer, n):
                         matrices[peer] = scores(peer, x, None, seed)[0]
@@ -100,9 +102,8 @@ def part_rankings(seeds: list[int], families: list[str]) -> None:
         names = list(dict.fromkeys(name for _, name in found))
         for name in names:
             values = [found.get((n, name)) for n in sizes]
-            rows.append([family, name, *(f"{np.mean(v):.3f}" if v else "" for v in values)])
-        rows.append([family, "N", *map(str, sizes)])
-    print_table(["network", "ranked by", "AUPR", "", "", ""], rows)
+            rows.append([name, *(f"{np.mean(v):.3f}" if v else "" for v in values)])
+        print_table([family, *(f"N = {n}" for n in sizes)], rows)
 
 
 def part_rates(seeds: list[int]) -> None:
