@@ -12,11 +12,12 @@ from scipy import sparse
 
 from mmg_ray.config import DataConfig
 from mmg_ray.errors import DataError, StoreError
-from mmg_ray.estimator.ranks.marginals import ordinal_codes
+from mmg_ray.estimator.ranks.marginals import ordinal_codes, sparse_codes
 from mmg_ray.schema import Status
 from mmg_ray.store import prepared as prepared_module
 from mmg_ray.store.location import Location
 from mmg_ray.store.prepared import Prepared, prepare
+from mmg_ray.store.quality import measure, measure_sparse
 from mmg_ray.store.sources import Table
 
 NAN, INF = np.nan, np.inf
@@ -308,3 +309,16 @@ def test_prepare_where_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file, not a folder")
     with pytest.raises(StoreError, match=r"cannot .*run.*"):
         prepare(hand_made(), config(tmp_path), Location(str(tmp_path / "run")))
+
+
+def test_sparse_columns_have_the_codes_and_the_quality_of_dense_ones() -> None:
+    rng = np.random.default_rng(0)
+    for k in range(300):
+        n = int(rng.integers(1, 60))
+        x = rng.integers(-3, 4, n) * (rng.random(n) < rng.random()).astype(float)
+        x[rng.random(n) < 0.1] = np.nan
+        x[rng.random(n) < 0.05 * (k % 3 == 0)] = np.inf
+        stored = np.flatnonzero((x != 0) | (rng.random(n) < 0.1 + (k % 7 == 0)))
+        dense, other = ordinal_codes(x), sparse_codes(n, stored, x[stored])
+        np.testing.assert_array_equal(other, dense)
+        assert measure_sparse(x[stored], other) == measure(x, dense)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +33,7 @@ from mmg_ray.execute.planning import (
     summarise,
     task_device,
 )
-from mmg_ray.execute.progress import Tally, progress
+from mmg_ray.execute.progress import Tally, each, progress
 from mmg_ray.execute.state import RunState, damaged_files, damaged_shards
 from mmg_ray.execute.task import (
     BandTask,
@@ -188,7 +189,9 @@ def _begin(asked: _Asked, digests: dict[str, str]) -> Manifest:
     names, dims = outline(table, config.data)
     plan = make_plan(config, table, names, dims)
     log.info("preparing %s variables x %s samples", f"{len(names):,}", f"{table.n_samples:,}")
-    prepared = prepare(table, config.data, place, config.lags.trials)
+    prepared = prepare(
+        table, config.data, place, config.lags.trials, partial(each, what="preparing, parts")
+    )
     changed = [name for name, digest in input_digests(config).items() if digest != digests[name]]
     if changed:
         raise DataError(

@@ -18,7 +18,7 @@ import contextlib
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,12 +32,19 @@ from zarr.storage import MemoryStore
 
 from mmg_ray.config import DataConfig
 from mmg_ray.errors import DataError, MMGError, StoreError
-from mmg_ray.estimator.ranks.marginals import ordinal_codes
+from mmg_ray.estimator.ranks.marginals import ordinal_codes, sparse_codes
 from mmg_ray.schema import SCHEMA_KEY, SCHEMA_VERSION, Status, Variable
 from mmg_ray.store import digests
 from mmg_ray.store.digests import Digest, Digests
 from mmg_ray.store.location import Location
-from mmg_ray.store.quality import QUALITY_SCHEMA, Quality, column_row, group_row, measure
+from mmg_ray.store.quality import (
+    QUALITY_SCHEMA,
+    Quality,
+    column_row,
+    group_row,
+    measure,
+    measure_sparse,
+)
 from mmg_ray.store.sources import Table
 from mmg_ray.store.sources.groups import read_groups, resolve_groups
 from mmg_ray.store.sources.select import nearest
@@ -61,12 +68,19 @@ _METADATA = "zarr.json"
 _DIGESTS = b"mmg_ray.digests"
 
 
-def prepare(table: Table, cfg: DataConfig, run: Location, trials: str | None = None) -> str:
+def prepare(
+    table: Table,
+    cfg: DataConfig,
+    run: Location,
+    trials: str | None = None,
+    each: Callable[[range], Iterable[int]] = iter,
+) -> str:
     """Write the codes and the quality table of every variable under `run`; sha256 of the latter.
 
     A variable is a column, or a group of columns (data.groups); a column in a group is no variable
-    of its own. One column at a time is made dense. `trials` is the metadata column that parts them. Raises DataError for groups that do not fit
-    the table (before anything is written), StoreError where nothing can be written.
+    of its own. A sparse table stays sparse: of its columns what is not 0 is ranked, and one chunk of codes is in memory.
+    `trials` is the metadata column that parts the samples; `each` shows how far the columns are. Raises DataError for
+    groups that do not fit the table (before anything is written), StoreError where nothing can be written.
     """
     groups = {} if cfg.groups is None else resolve_groups(read_groups(cfg.groups), table.names)
     written: Digests = {}
@@ -79,7 +93,7 @@ def prepare(table: Table, cfg: DataConfig, run: Location, trials: str | None = N
         written[IDENTITY] = _write(run / IDENTITY, identity)
     if trials is not None:
         written[SEGMENTS] = _write(run / SEGMENTS, segments(table, trials))
-    qualities = _write_codes(table, run, written)
+    qualities = _write_codes(table, run, written, each)
     grouped = {v for members in groups.values() for v in members}
     rows = [
         column_row(name, v, qualities[v]) for v, name in enumerate(table.names) if v not in grouped
@@ -240,19 +254,26 @@ def _write(place: Location, values: np.ndarray) -> Digest:
     return Digest.of(data)
 
 
-def _write_codes(table: Table, run: Location, written: Digests) -> list[Quality]:
+def _write_codes(
+    table: Table, run: Location, written: Digests, each: Callable[[range], Iterable[int]]
+) -> list[Quality]:
     n_rows = min(CHUNK_COLUMNS, max(1, CHUNK_BYTES // (4 * table.n_samples)), table.n_variables)
     qualities = []
     store = Recording(run, CODES)
     with _writable(run / CODES):
         array = _codes_array(store, run / CODES, (table.n_variables, table.n_samples), n_rows)
-        for start in range(0, table.n_variables, n_rows):
+        for start in each(range(0, table.n_variables, n_rows)):
             stop = min(start + n_rows, table.n_variables)
             block = np.empty((stop - start, table.n_samples), dtype=np.int32)
             for row, v in enumerate(range(start, stop)):
-                values = table.column(v)
-                block[row] = ordinal_codes(values)
-                qualities.append(measure(values, block[row]))
+                if isinstance(table.values, np.ndarray):
+                    values = table.column(v)
+                    block[row] = ordinal_codes(values)
+                    qualities.append(measure(values, block[row]))
+                else:
+                    rows, values = table.stored(v)
+                    block[row] = sparse_codes(table.n_samples, rows, values)
+                    qualities.append(measure_sparse(values, block[row]))
             array[start:stop] = block
     written |= store.written
     return qualities

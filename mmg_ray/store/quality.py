@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mmg_ray.estimator.ranks.marginals import MISSING
 from mmg_ray.schema import Status
 from mmg_ray.store.sources import Table
 
@@ -59,22 +58,34 @@ class Quality:
 
 def measure(values: np.ndarray, codes: np.ndarray) -> Quality:
     """Quality of one column from its (N,) values and (N,) ordinal codes."""
-    present = values[codes != MISSING]
-    n = int(present.size)
-    counts = np.bincount(codes[codes != MISSING])
+    return measure_sparse(values, codes)
+
+
+def measure_sparse(values: np.ndarray, codes: np.ndarray) -> Quality:
+    """The same of a column whose samples are 0 but for these (K,) values; zeros among them make no difference."""
+    others = values[values != 0]
+    present = others[np.isfinite(others)]
+    n_zeros = len(codes) - len(others)
+    n = len(present) + n_zeros
+    counts = np.bincount(codes + 1)[1:]
+    ends = np.append(present, 0.0) if n_zeros else present
+    mean, sd = 0.0, None
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = float(present.mean()) if n else None
-        sd = float(present.std(ddof=1)) if n > 1 else None
+        if n:
+            mean = float(present.sum() / n)
+        if n > 1:
+            squares = np.square(present - mean).sum() + n_zeros * mean * mean
+            sd = float(np.sqrt(squares / (n - 1)))
     return Quality(
         n_samples=n,
-        n_missing=int(values.size - n),
-        n_nonfinite=int(np.isinf(values).sum()),
+        n_missing=int(len(codes) - n),
+        n_nonfinite=int(np.isinf(others).sum()),
         n_distinct=int(counts.size),
         tie_share=float(counts[counts > 1].sum() / n) if n else None,
-        zero_share=float((present == 0).mean()) if n else None,
-        minimum=float(present.min()) if n else None,
-        maximum=float(present.max()) if n else None,
-        mean=mean,
+        zero_share=float(n_zeros / n) if n else None,
+        minimum=float(ends.min()) if n else None,
+        maximum=float(ends.max()) if n else None,
+        mean=mean if n else None,
         sd=sd,
     )
 

@@ -24,6 +24,19 @@ def ordinal_codes(values: np.ndarray) -> np.ndarray:
     return codes
 
 
+def sparse_codes(n: int, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The same of a column of n samples that is 0 but for the `values` at `rows`."""
+    present = np.isfinite(values)
+    distinct, place = np.unique(values[present], return_inverse=True)
+    zero = int(np.searchsorted(distinct, 0.0))
+    # where every sample is stored there may be no 0
+    new = len(values) < n and not (zero < len(distinct) and distinct[zero] == 0)
+    codes = np.full(n, zero, dtype=np.int32)
+    codes[rows[present]] = place + (new & (place >= zero))
+    codes[rows[~present]] = MISSING
+    return codes
+
+
 def distinct_coordinates(codes: np.ndarray) -> np.ndarray:
     """(N, D) -> (N, D') without coordinates that repeat or mirror an earlier one.
 

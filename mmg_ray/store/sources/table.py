@@ -61,10 +61,16 @@ class Table:
         """Variable v as a dense (N,) float64 array."""
         if isinstance(self.values, np.ndarray):
             return self.values[:, v]
-        start, stop = self.values.indptr[v], self.values.indptr[v + 1]
         dense = np.zeros(self.n_samples)
-        dense[self.values.indices[start:stop]] = self.values.data[start:stop]
+        rows, values = self.stored(v)
+        dense[rows] = values
         return dense
+
+    def stored(self, v: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and values that are stored of variable v of a sparse table; all others are 0."""
+        assert not isinstance(self.values, np.ndarray)
+        of = slice(self.values.indptr[v], self.values.indptr[v + 1])
+        return self.values.indices[of], self.values.data[of]
 
 
 @dataclass(frozen=True)
@@ -130,7 +136,11 @@ def array_contents(
     def take(positions: np.ndarray) -> Values:
         if isinstance(values, np.ndarray):
             return np.array(values[:, positions], dtype=np.float64, order="F")
-        columns = sparse.csc_matrix(values)[:, positions].astype(np.float64)
+        columns = sparse.csc_matrix(values)
+        if len(positions) < n_variables or (np.diff(positions) != 1).any():
+            columns = columns[:, positions]
+        # what is stored as double in a file may be counted twice
+        columns = columns.astype(np.float64, copy=np.shares_memory(columns.data, values.data))
         columns.sum_duplicates()
         return columns
 
