@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from mmg_ray.arrays.mne_objects import channels_of, is_mne, say
 from mmg_ray.errors import DataError
 from mmg_ray.estimator.lags import LagSettings, Series, scan_tile
 from mmg_ray.estimator.ranks.marginals import ordinal_codes
@@ -36,7 +37,7 @@ def lag_scan(
     Args:
         x, y: with `bin_s` the times of events in seconds, ascending, else values at even steps, NaN where missing; pynapple's
             Ts and Tsd, and neo's SpikeTrain and AnalogSignal of one channel say which they are. With x alone: a group of
-            such, a mapping by name, a sequence, pynapple's TsGroup, or (n, V) samples.
+            such, a mapping by name, a sequence, pynapple's TsGroup, MNE's Raw or Epochs, or (n, V) samples.
         max_s: lags up to this either way, s.
         bin_s: width of the bins in which events are counted, s. sample_s: seconds from one value to the next;
             default 1, so that lags are samples, or what the object says.
@@ -67,6 +68,8 @@ def lag_scan(
     """
     import pandas as pd
 
+    if y is None and is_mne(x):
+        x, sample_s, trials = _channels(x, sample_s, trials)
     named = _named(x, y)
     if len(named) < 2:
         raise DataError(f"lags are of two series or more; got {len(named)}")
@@ -134,6 +137,20 @@ def _series(
     bins = np.floor((of.times - begin) / step + 1e-9).astype(np.int64)
     at, counts = np.unique(bins[(bins >= 0) & (bins < n)], return_counts=True)
     return Series.of_events(name, at, counts, n, starts)
+
+
+def _channels(
+    found: Any, sample_s: float | None, trials: Sequence[int] | None
+) -> tuple[dict[str, np.ndarray], float, Sequence[int] | None]:
+    """The channels of MNE's Raw or Epochs, their step, and where epochs begin."""
+    if sample_s is not None or trials is not None:
+        raise DataError("MNE's objects know their rate and epochs; leave out sample_s and trials")
+    channels = channels_of(found)
+    say(channels, "x")
+    n_epochs, n_times, n_channels = channels.values.shape
+    columns = channels.values.reshape(n_epochs * n_times, n_channels).T
+    starts = None if n_epochs == 1 else range(0, n_epochs * n_times, n_times)
+    return dict(zip(channels.names, columns, strict=True)), 1 / float(found.info["sfreq"]), starts
 
 
 def _named(x: Any, y: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from scipy import sparse
 
 from mmg_ray.arrays.columns import Column, Kind, is_of, read_column
-from mmg_ray.arrays.mne_objects import channels_of, is_mne
+from mmg_ray.arrays.mne_objects import channels_of, is_mne, say
 from mmg_ray.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -248,11 +248,7 @@ def _xarray(values: Any, what: str) -> Samples:
 def _mne(values: Any, what: str) -> Samples:
     """Channels of a Raw or an Epochs object, epochs one after the other; says which are left out."""
     found = channels_of(values)
-    if found.left_out:
-        listed = ", ".join(f"{name} {reason}" for name, reason in found.left_out)
-        log.warning("%s: %d channels are left out: %s", what, len(found.left_out), listed)
-    for note in found.notes:
-        log.warning("%s: %s", what, note)
+    say(found, what)
     table = found.values.reshape(-1, len(found.names))
     return replace(_array(table, what), names=found.names)
 

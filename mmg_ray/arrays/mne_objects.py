@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from mmg_ray.arrays.columns import is_of
 from mmg_ray.errors import DataError
+
+log = logging.getLogger(__name__)
 
 
 class Channels(NamedTuple):
@@ -30,6 +33,15 @@ class Channels(NamedTuple):
 def is_mne(values: Any) -> bool:
     """Whether this is a Raw or an Epochs object, found without importing MNE."""
     return is_of(values, "mne.io.base", "BaseRaw") or is_of(values, "mne.epochs", "BaseEpochs")
+
+
+def say(found: Channels, what: str) -> None:
+    """Log which channels of `what` are left out, and what else MNE knows."""
+    if found.left_out:
+        listed = ", ".join(f"{name} {reason}" for name, reason in found.left_out)
+        log.warning("%s: %d channels are left out: %s", what, len(found.left_out), listed)
+    for note in found.notes:
+        log.warning("%s: %s", what, note)
 
 
 def channels_of(found: Any, kinds: Collection[str] = ()) -> Channels:

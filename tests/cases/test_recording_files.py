@@ -458,3 +458,30 @@ def test_objects_of_mne_as_arrays(mne: Any, caplog: pytest.LogCaptureFixture) ->
     np.testing.assert_array_equal(found.mi, same.mi)
     epochs = mne.make_fixed_length_epochs(raw, 1.0, preload=True, verbose="error")
     np.testing.assert_array_equal(mmg_ray.mi_matrix(epochs, denoiser="screen").mi, found.mi)
+
+
+def test_lags_of_objects_of_mne(mne: Any, caplog: pytest.LogCaptureFixture) -> None:
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal(4000)
+    y = 0.5 * np.roll(x, 3) + rng.standard_normal(4000)
+    bad = rng.standard_normal(4000)
+    info = mne.create_info(["Fz", "Cz", "Oz"], 200.0, "eeg")
+    raw = mne.io.RawArray(np.stack([x, y, bad]) * 1e-6, info, verbose="error")
+    raw.info["bads"] = ["Oz"]
+    with caplog.at_level(logging.WARNING):
+        curve = mmg_ray.lag_scan(raw, max_s=0.05)
+    assert "Oz is marked as bad" in caplog.text
+    [pair] = curve.attrs["pairs"]
+    assert (pair["source"], pair["target"], round(pair["lag_s"], 4)) == ("Fz", "Cz", 0.015)
+    same = mmg_ray.lag_scan({"Fz": x, "Cz": y}, max_s=0.05, sample_s=0.005)
+    np.testing.assert_allclose(curve.mi_nats, same.mi_nats)
+    epochs = mne.make_fixed_length_epochs(raw, 1.0, preload=True, verbose="error")
+    cut = mmg_ray.lag_scan(epochs, max_s=0.05, null="trial").attrs["pairs"][0]
+    trials = list(range(0, 4000, 200))
+    expected = mmg_ray.lag_scan(
+        {"Fz": x, "Cz": y}, max_s=0.05, sample_s=0.005, trials=trials, null="trial"
+    ).attrs["pairs"][0]
+    assert cut["lag_s"] == pytest.approx(0.015)
+    assert cut == pytest.approx(expected, nan_ok=True)
+    with pytest.raises(mmg_ray.MMGError, match="leave out sample_s"):
+        mmg_ray.lag_scan(raw, max_s=0.05, sample_s=0.1)
