@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,11 +12,12 @@ from mmg_ray.errors import ConfigError
 from mmg_ray.estimator.conditional import lagged
 from mmg_ray.estimator.conditional.conditional_ranks import Condition
 from mmg_ray.estimator.conditional.lagged import LaggedPairs
-from mmg_ray.estimator.lags import LagEstimates, LagSettings, Series, cost, scan_tile
+from mmg_ray.estimator.lags import LagEstimates, LagSettings, Series, cost, is_dense, scan_tile
 from mmg_ray.estimator.ranks.marginals import MISSING
 from mmg_ray.schema import Cost, Labels, PairEstimates, Status, Variable
 
-TILE_VARIABLES = 16  # of one hour in bins of 5 ms, 3 MB each
+# what is made of a variable serves all pairs of a tile: many for events; for series, few, so that tiles are work for many
+_TILE_OF_EVENTS, _TILE_OF_SERIES = 32, 8
 DENOISER = "lags"
 
 _NEEDS = {
@@ -95,6 +97,11 @@ def check_samples(config: Config, starts: np.ndarray, n_samples: int, dims: np.n
         lagged.check(starts, n_samples, settings)
 
 
+def tile_variables(n_samples: int, n_events: float) -> int:
+    """Variables per side of a tile."""
+    return _TILE_OF_SERIES if is_dense(n_samples, n_events) else _TILE_OF_EVENTS
+
+
 def pair_cost(config: Config, n_samples: int, n_events: float) -> Callable[[int, int], Cost]:
     """The cost of a pair by the dimensions of its variables, given the mean number of events of one."""
     own = cost(n_samples, n_events, settings_of(config, 2 if config.lags.trials else 1))
@@ -112,6 +119,13 @@ def pair_cost(config: Config, n_samples: int, n_events: float) -> Callable[[int,
     return of_pair
 
 
+class _Look(NamedTuple):
+    """What is asked of a variable before its pairs are: samples with a value, and whether it has lags."""
+
+    n_samples: int
+    status: Status
+
+
 class LagEstimator:
     """Estimates pairs of a run with lags; what it makes of a variable serves all its pairs of consecutive tiles."""
 
@@ -121,6 +135,7 @@ class LagEstimator:
         self._config, self._starts, self._condition = config, starts, condition
         self._settings = settings_of(config, len(starts))
         self._series: dict[int, Series] = {}
+        self._looks: dict[int, _Look] = {}
         # those that tables and splines at the lag do not take
         self._others = LaggedPairs(starts, n_samples, condition, self._settings, config.estimator)
 
@@ -128,13 +143,9 @@ class LagEstimator:
         """The (P, 2) pairs: those without a value get a status."""
         pairs = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
         cfg = self._config.estimator
-        n_present, varies, statuses = {}, {}, {}
         self._others.forget(variables)
-        for index, v in variables.items():
-            statuses[index] = self._others.status(v)
-            present = v.codes[(v.codes != MISSING).all(axis=1)]
-            n_present[index] = len(present)
-            varies[index] = len(present) > 0 and bool((present != present[0]).any())
+        self._looks = {k: self._looks.get(k) or self._look(v) for k, v in variables.items()}
+        n_present = {k: look.n_samples for k, look in self._looks.items()}
         dense = set()  # these cannot be jittered
         if self._settings.null == "jitter":
             dense = {k for k, series in self._made(variables).items() if series.dense}
@@ -145,13 +156,11 @@ class LagEstimator:
             for index in (i, j):
                 if why is not Status.OK:
                     break
-                if statuses[index] is not Status.OK:
-                    why, message = statuses[index], variables[index].name
+                if self._looks[index].status is not Status.OK:
+                    why, message = self._looks[index].status, variables[index].name
                 elif n_present[index] < cfg.min_samples:
                     why = Status.TOO_FEW_SAMPLES
                     message = f"{n_present[index]} samples of the {cfg.min_samples} needed"
-                elif not varies[index]:
-                    why, message = Status.CONSTANT, variables[index].name
                 elif index in dense:
                     why = Status.UNSUPPORTED
                     message = (
@@ -162,6 +171,13 @@ class LagEstimator:
         rows = np.array([s is Status.OK for s in status], dtype=bool)
         found = self._scan(variables, pairs[rows]) if rows.any() else None
         return self._rows(pairs, rows, found, status, messages, n_present)
+
+    def _look(self, variable: Variable) -> _Look:
+        present = variable.codes[(variable.codes != MISSING).all(axis=1)]
+        status = self._others.status(variable)
+        if status is Status.OK and len(present) and (present == present[0]).all():
+            status = Status.CONSTANT
+        return _Look(len(present), status)
 
     def _scan(self, variables: Mapping[int, Variable], pairs: np.ndarray) -> LagEstimates:
         needed = np.unique(pairs).tolist()

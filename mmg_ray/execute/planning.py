@@ -100,7 +100,7 @@ def make_plan(config: Config, table: Table, names: list[str], dims: np.ndarray) 
     pairs = selection.resolve(config.pairs, names)
     size = denoiser(config.estimator.denoiser).tile_variables
     if config.lags.max_s is not None:
-        size = lags.TILE_VARIABLES
+        size = lags.tile_variables(table.n_samples, n_events(config, table))
         starts = segments(table, config.lags.trials)
         lags.check_samples(config, starts, table.n_samples, dims)
     size = config.plan.tile_variables or size

@@ -19,7 +19,7 @@ from mmg_ray.estimator.ranks.rank_polynomials import polynomials, ranked
 MISSING = -1
 ORDERS = 4  # of the functions
 _MOST_LEVELS = 32  # of events
-_RARE = 0.3  # of the samples, away from the commonest value: above it a series is dense
+RARE = 0.3  # of the samples, away from the commonest value: above it a series is dense
 _BLOCKS = 20  # of a recording, whose means are taken out: drift is no dependence
 _LAGS_IN_BLOCK = 40  # at least, so that what lags show stays
 _CORRELATED = 4096  # samples over which a series may remember itself
@@ -78,7 +78,7 @@ class Series:
         values = np.flatnonzero(count)
         common = int(count.argmax()) if len(values) else 0
         n_events = len(codes) - int(count[common]) if len(values) else 0
-        if len(values) < 2 or len(values) > _MOST_LEVELS or n_events > _RARE * len(codes):
+        if len(values) < 2 or len(values) > _MOST_LEVELS or n_events > RARE * len(codes):
             return cls._dense(name, codes, starts)
         value = np.concatenate([[common], values[values != common]])
         place = np.full(len(count) + 1, len(value), dtype=np.uint8)  # the last, which is missing
@@ -99,7 +99,7 @@ class Series:
     ) -> Series:
         """From (E,) ascending samples with (E,) counts of 1 and more of N samples, all others being 0."""
         values, level = np.unique(np.asarray(counts, dtype=np.int64), return_inverse=True)
-        if len(values) + 1 > _MOST_LEVELS or len(at) > _RARE * n:
+        if len(values) + 1 > _MOST_LEVELS or len(at) > RARE * n:
             codes = np.zeros(n, dtype=np.int64)
             codes[at] = level + 1
             return cls._dense(name, codes, starts)
