@@ -60,6 +60,7 @@ benchmarks: $(VENV)/.dev
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/scale.py
 	for part in synchrony lags nulls; do $(BIN)/python benchmarks/neural.py --part $$part; done
+	for part in levels network speed; do $(BIN)/python benchmarks/lags.py --part $$part; done
 
 clean:
 	rm -rf $(VENV) runs

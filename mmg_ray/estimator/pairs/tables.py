@@ -13,7 +13,7 @@ from mmg_ray.estimator.ranks.levels import BINS
 from mmg_ray.estimator.ranks.rank_polynomials import on_grid
 from mmg_ray.estimator.ranks.ranked_variable import RankedVariable
 
-_LEVELS_APART = 8  # tables within so many levels are of one shape
+_LEVELS_APART = 16  # tables within so many levels are of one shape
 _TABLE_BYTES = 2**25  # of the tables of some pairs
 
 
