@@ -27,7 +27,7 @@ from mmg_ray.neural import examples
       mmg-ray neural --show-config > cells.yaml       # every field and its meaning
       mmg-ray neural cells.yaml --dry-run             # read and check; run nothing
       mmg-ray neural cells.yaml
-      mmg-ray neural cells.yaml --set lags.max_s=0.2 --set 'lags.transfer=[1, 2, 3]'
+      mmg-ray neural cells.yaml --set lags.max_s=0.2 --set output.url=runs/lags
     """,
 )
 @click.argument("config", required=False)
