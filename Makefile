@@ -56,6 +56,8 @@ benchmarks: $(VENV)/.dev
 	$(BIN)/python benchmarks/sampling.py
 	$(BIN)/python benchmarks/sampling.py --n-draws 16 --repeats 60
 	$(BIN)/python benchmarks/single_cell.py
+	$(BIN)/python benchmarks/forecast.py
+	for part in prepare pbmc demo; do $(BIN)/python benchmarks/real_size.py --part $$part; done
 	for part in rankings rates stability; do $(BIN)/python benchmarks/evidence.py --part $$part; done
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/scale.py

@@ -209,7 +209,10 @@ def run_command(
 @click.argument("config")
 @_SET
 @click.option(
-    "--calibrate", is_flag=True, help="Time a few tiles on this machine, and project from them."
+    "--calibrate/--no-calibrate",
+    default=True,
+    show_default=True,
+    help="Time parts of a few tiles on this machine, some seconds, and project from them.",
 )
 def plan(config: str, overrides: tuple[str, ...], calibrate: bool) -> None:
     """Project pairs, time, memory and bytes of a run; nothing is written.
@@ -217,7 +220,7 @@ def plan(config: str, overrides: tuple[str, ...], calibrate: bool) -> None:
     \b
     Examples:
       mmg-ray plan run.yaml
-      mmg-ray plan run.yaml --calibrate                       # measured on this machine
+      mmg-ray plan run.yaml --no-calibrate                    # at once, from the cost model alone
       mmg-ray plan run.yaml --set estimator.denoiser=screen   # how much cheaper?
     """
     from mmg_ray.execute.driver import plan_run
@@ -245,7 +248,7 @@ def plan(config: str, overrides: tuple[str, ...], calibrate: bool) -> None:
     }
     _print_rows(rows)
     times = (
-        "times and sizes are projections, good to a factor of about two"
+        "times and sizes are projections of a typical matrix; --calibrate measures some of this one"
         if p.calibrated is None
         else f"times follow tiles measured here, {p.calibrated:.2g} times the cost model's"
     )

@@ -92,11 +92,13 @@ def test_plan_says_what_it_costs_and_writes_nothing(run_yaml: str) -> None:
     assert not Path("out").exists()
 
 
-def test_plan_can_measure_a_few_tiles(run_yaml: str) -> None:
-    result = invoke("plan", run_yaml, "--calibrate")
+def test_plan_measures_a_few_tiles_unless_it_is_not_to(run_yaml: str) -> None:
+    result = invoke("plan", run_yaml)
     assert result.exit_code == 0
     assert "memory of the driver" in result.stdout
     assert "times follow tiles measured here" in result.stdout
+    quick = invoke("plan", run_yaml, "--no-calibrate")
+    assert "projections of a typical matrix" in words(quick.stdout)
     assert not Path("out").exists()
 
 

@@ -79,7 +79,9 @@ def test_commands_and_options_in_pages_and_help_are_there() -> None:
         own = (
             words[: words.index("--")] if "--" in words else words
         )  # what `submit` hands on follows
-        options = {option for found in command.params for option in found.opts} | {"--help"}
+        options = {"--help"}
+        for found in command.params:
+            options |= {*found.opts, *found.secondary_opts}
         for word in own:
             if word.startswith("--"):
                 assert word.split("=")[0].rstrip(",.;:)") in options, (name, line)

@@ -101,12 +101,12 @@ def plan_run(
     what: Config | str | os.PathLike[str],
     overrides: Iterable[str] = (),
     *,
-    measure: bool = False,
+    measure: bool = True,
 ) -> PlanSummary:
     """What `run` would do and cost. Reads the table; writes nothing.
 
     Args:
-        measure: time a few tiles on this machine, and project from them.
+        measure: time parts of a few tiles on this machine, some seconds, and project from them.
     """
     asked = _configure(what, overrides)
     _check(asked)
