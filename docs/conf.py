@@ -1,4 +1,4 @@
-"""The documentation as a site: make docs, which executes first_steps.md and treats warnings as errors."""
+"""The documentation as a site: make docs, which executes the notebooks and treats warnings as errors."""
 
 import importlib.metadata
 from typing import Any
