@@ -22,7 +22,7 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# the site, in docs/_build; first_steps.md is executed, and a warning is an error
+# the site, in docs/_build; notebooks are executed, and a warning is an error
 docs: export OMP_NUM_THREADS = 1
 docs: $(VENV)/.dev
 	$(PIP) --no-warn-conflicts --editable '.[docs]'

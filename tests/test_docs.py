@@ -107,11 +107,14 @@ def test_figures_of_accuracy_are_those_of_the_benchmarks() -> None:
     assert {n: found for n, *found in quoted} == expected
 
 
-def test_the_cells_of_the_first_steps_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if importlib.util.find_spec("scanpy") is None:
-        pytest.skip("the blood cells are in the package scanpy")
+@pytest.mark.parametrize(("page", "needs"), [("first_steps", "scanpy"), ("sachs", "cdt")])
+def test_the_cells_of_notebooks_run(
+    page: str, needs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if importlib.util.find_spec(needs) is None:
+        pytest.skip(f"the data are in the package {needs}")
     monkeypatch.chdir(tmp_path)
-    text = (ROOT / "docs" / "first_steps.md").read_text()
+    text = (ROOT / "docs" / f"{page}.md").read_text()
     blocks = re.findall(r"```\{code-cell\} ipython3\n(?::[^\n]*\n)*(.*?)```", text, re.DOTALL)
     names: dict[str, object] = {}
     for block in blocks:
