@@ -434,3 +434,43 @@ def test_lags_of_areas_and_of_stimuli(tmp_path: Path) -> None:
     assert found.loc["a"].lag_s == 0
     assert found.loc["b"].lag_s == pytest.approx(0.1)
     assert found.p_value[["a", "b"]].max() < 1e-4 < found.p_value[["c", "d"]].min()
+
+
+def test_the_same_recording_in_other_files_gives_the_same_numbers(tmp_path: Path) -> None:
+    spikes = trains()
+    runs = {}
+
+    def lags_of(path: Path, **sections: Any) -> list[dict[str, Any]]:
+        cfg = settings(
+            path,
+            recording={"start_s": 0.0, "stop_s": SECONDS} | sections.get("recording", {}),
+            bins={"width_s": 0.02},
+            lags={"max_s": 0.2, "transfer": [5], "own": [1]},
+            output={"url": str(tmp_path / f"run-{len(runs)}")},
+        )
+        names = ["lag_s", "p_value", "mi_nats", "transfer_ij", "transfer_p_ji", "curve", "band"]
+        return go(cfg)[1].edges().select(names).to_pylist()
+
+    runs["npz"] = lags_of(written(tmp_path, **spikes))
+    pynwb = pytest.importorskip("pynwb")
+    nwb = pynwb.NWBFile("a session", "id", datetime(2026, 1, 1, tzinfo=UTC))
+    for times in spikes.values():
+        nwb.add_unit(spike_times=times)
+    with pynwb.NWBHDF5IO(tmp_path / "s.nwb", "w") as io:
+        io.write(nwb)
+    runs["nwb"] = lags_of(tmp_path / "s.nwb")
+    neo, nap = pytest.importorskip("neo"), pytest.importorskip("pynapple")
+    import quantities as pq
+
+    block, segment = neo.Block(), neo.Segment()
+    for name, times in spikes.items():
+        segment.spiketrains.append(neo.SpikeTrain(times * pq.s, t_stop=SECONDS * pq.s, name=name))
+    block.segments.append(segment)
+    neo.io.NeoMatlabIO(str(tmp_path / "s.mat")).write_block(block)
+    runs["neo"] = lags_of(tmp_path / "s.mat", recording={"layout": "neo"})
+    group = nap.TsGroup({k: nap.Ts(t) for k, t in enumerate(spikes.values())})
+    (tmp_path / "nap").mkdir()
+    group.save(str(tmp_path / "nap/group.npz"))
+    runs["pynapple"] = lags_of(tmp_path / "nap/group.npz")
+    assert all(found == runs["npz"] for found in runs.values()), runs
+    assert runs["npz"][0]["lag_s"] == pytest.approx(0.1)

@@ -119,11 +119,16 @@ def n_events(config: Config, table: Table) -> float:
 
 
 def projection(
-    config: Config, plan: Plan, dims: np.ndarray, n_samples: int, n_events: float
+    config: Config,
+    plan: Plan,
+    dims: np.ndarray,
+    n_samples: int,
+    n_events: float,
+    table_bytes: float | None = None,
 ) -> Projection:
     """What a plan will cost; `n_events` of a variable on the average matter to lags alone."""
     work = workload(config, dims, n_samples, n_events)
-    return project(plan, work, config.edges, gpu_share(config.execute))
+    return project(plan, work, config.edges, gpu_share(config.execute), table_bytes)
 
 
 def calibrate(config: Config, table: Table, plan: Plan, dims: np.ndarray) -> float:
@@ -176,14 +181,15 @@ def summarise(
     config: Config, plan: Plan, dims: np.ndarray, table: Table, calibrated: float | None = None
 ) -> PlanSummary:
     """A plan and its cost in numbers; times are multiplied by what `calibrate` found."""
-    projected = projection(config, plan, dims, table.n_samples, n_events(config, table))
+    n_samples, events = table.n_samples, n_events(config, table)
+    projected = projection(config, plan, dims, n_samples, events, table.nbytes)
     task_s = projected.task_s * (1.0 if calibrated is None else calibrated)
     workers = n_workers(config.execute)
     return PlanSummary(
         url=config.output.url,
         denoiser=denoiser_of(config),
         device="cuda" if gpu_share(config.execute) > 0 else "cpu",
-        n_samples=table.n_samples,
+        n_samples=n_samples,
         n_variables=plan.n_variables,
         n_pairs=plan.n_pairs,
         tile_variables=plan.tile_variables,

@@ -23,7 +23,7 @@ PAIR_S = 1.5e-6  # screen, row and file of one pair on the CPU, whatever the den
 PAIR_SAMPLE_S = 1e-9  # the same, per sample
 TASK_BYTES = 7e8  # a worker with Python, torch and pyarrow loaded and warm
 DRIVER_BYTES = 6e8  # the driver with Python, torch, pyarrow and Ray loaded, without the table
-TABLE_BYTES = 2 * 8.0  # one value of the table while it is read and prepared: float64, and a copy
+TABLE_COPIES = 2.0  # of the table, while it is read and prepared
 SHARD_BYTES = 4e3  # what the driver holds of one shard: its task, its footer
 EDGE_BYTES = 80.0  # one row of the edge table, compressed
 ROW_BYTES = 300.0  # the same in memory, while its shard is being written
@@ -87,8 +87,20 @@ def tile_seconds(
     return _sum_over_tiles(pairs, tile_variables, work.dims, work.seconds(gpu_share))
 
 
-def project(plan: Plan, work: Workload, edges: EdgesConfig, gpu_share: float = 0.0) -> Projection:
-    """Projected cost of a plan whose results are stored as `edges` says."""
+def project(
+    plan: Plan,
+    work: Workload,
+    edges: EdgesConfig,
+    gpu_share: float = 0.0,
+    table_bytes: float | None = None,
+) -> Projection:
+    """Projected cost of a plan whose results are stored as `edges` says.
+
+    Args:
+        table_bytes: of the table in the driver's memory; default dense.
+    """
+    if table_bytes is None:
+        table_bytes = 8.0 * work.n_samples * float(work.dims.sum())
     seconds = tile_seconds(plan.pairs, plan.tile_variables, work, gpu_share)
     # a tile is one batch: the memory of its pairs adds up
     batch = _sum_over_tiles(
@@ -108,9 +120,7 @@ def project(plan: Plan, work: Workload, edges: EdgesConfig, gpu_share: float = 0
         + EDGE_BYTES * n_stored
         + matrix_bytes,
         peak_bytes=TASK_BYTES + codes + float(batch.max(initial=0.0)) + ROW_BYTES * float(held),
-        driver_bytes=DRIVER_BYTES
-        + TABLE_BYTES * work.n_samples * float(work.dims.sum())
-        + SHARD_BYTES * plan.n_shards,
+        driver_bytes=DRIVER_BYTES + TABLE_COPIES * table_bytes + SHARD_BYTES * plan.n_shards,
     )
 
 

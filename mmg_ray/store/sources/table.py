@@ -57,6 +57,14 @@ class Table:
     def n_variables(self) -> int:
         return int(self.values.shape[1])
 
+    @property
+    def nbytes(self) -> int:
+        """Of the values in memory."""
+        if isinstance(self.values, np.ndarray):
+            return int(self.values.nbytes)
+        parts = (self.values.data, self.values.indices, self.values.indptr)
+        return sum(int(part.nbytes) for part in parts)
+
     def column(self, v: int) -> np.ndarray:
         """Variable v as a dense (N,) float64 array."""
         if isinstance(self.values, np.ndarray):
