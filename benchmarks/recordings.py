@@ -133,7 +133,7 @@ def first_shards(cfg: NeuralConfig, n_shards: int) -> None:
     print(f"read and binned in {time.perf_counter() - began:.0f} s")
     del made
     began = time.perf_counter()
-    forecast = driver.plan_run(config)
+    forecast = driver.plan_run(config, measure=False)
     print(
         f"plan in {time.perf_counter() - began:.0f} s: {forecast.n_pairs:,} pairs, {forecast.n_shards} shards, task time "
         f"{forecast.task_s:.0f} s, worker {forecast.peak_bytes / 1e6:.0f} MB, "
@@ -143,13 +143,13 @@ def first_shards(cfg: NeuralConfig, n_shards: int) -> None:
     began = time.perf_counter()
     found = driver._begin(asked, driver.input_digests(config))
     print(f"prepared in {time.perf_counter() - began:.0f} s")
-    began, pairs = time.perf_counter(), 0
+    began, busy, pairs = time.perf_counter(), time.process_time(), 0
     for shard in range(min(n_shards, found.n_shards)):
         pairs += run_shard(ShardTask(asked.place.url, found.fingerprint, shard, "cpu")).n_pairs
-    took = time.perf_counter() - began
-    whole = took / pairs * found.n_pairs
+    took, busy = time.perf_counter() - began, time.process_time() - busy
+    whole = busy / pairs * found.n_pairs
     print(
-        f"{pairs:,} pairs in {took:.1f} s, {1e3 * took / pairs:.2f} ms a pair; all of them {whole:.0f} s of one core, "
+        f"{pairs:,} pairs in {took:.1f} s, {busy:.1f} s of one core, {1e3 * busy / pairs:.2f} ms a pair; all of them {whole:.0f} s, "
         f"forecast over that {forecast.task_s / whole:.2f}"
     )
 

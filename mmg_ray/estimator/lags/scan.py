@@ -228,15 +228,18 @@ def _check(x: Series, y: Series, settings: LagSettings) -> None:
 def cost(n_samples: int, n_events: float, settings: LagSettings) -> Cost:
     """Projected cost of a pair of series of so many events; of dense ones where events are many. On the CPU.
 
-    Measured on one thread, from 60,000 samples to 1,440,000: good to a half.
+    Measured on one thread, from 60,000 samples to 1,440,000: good to a half. Memory is what the series of a tile keep,
+    a share for each of its pairs.
     """
     n_lags = 2 * settings.most + 1
     if is_dense(n_samples, n_events):
-        return Cost(0.0, 200.0 * n_samples, host_s=n_samples * (3.7e-7 + 4e-9 * n_lags))
+        return Cost(0.0, 10.0 * n_samples, host_s=n_samples * (3.7e-7 + 4e-9 * n_lags))
     together = n_events**2 / n_samples  # within a lag
     of_pair = 4.5e-4 + 2.5e-6 * n_lags + 2.3e-8 * n_events + 3e-9 * together * n_lags
-    memory = 1e-6 * together  # the autocovariances of two series, shared by the pairs of a tile
-    return Cost(0.0, 40.0 * n_events + 2e3 * n_lags, host_s=of_pair + memory)
+    memory = (
+        2e-6 * together
+    )  # autocovariances, which grow with the square, shared by the pairs of a tile
+    return Cost(0.0, 1.0 * n_samples, host_s=of_pair + memory)
 
 
 def is_dense(n_samples: int, n_events: float) -> bool:
