@@ -20,8 +20,8 @@ from mmg_ray.estimator.ranks.identity import hashed
 from mmg_ray.plan.pairs import ListedPairs, PairSet
 from mmg_ray.schema import Variable
 
-_VARIABLES = 128  # all pairs of so many
-_SOURCES = 64  # or of so many with others
+_VARIABLES = 96  # all pairs of so many
+_SOURCES = 48  # or of so many with others
 _LISTED = 1000  # pairs of a list
 _AT_ONCE = 16  # variables in memory in full
 _SAMPLES = 20_000  # more say nothing new of shapes

@@ -152,7 +152,8 @@ def learn(moments: Moments) -> Evidence:
     for n in np.unique(moments.n_samples):
         rows = np.flatnonzero(moments.n_samples == n)
         log_ratio[rows, 1:] = _log_ratio(moments.take(rows), _Components.of(_KEYS, int(n)))
-    likelihood = np.exp(log_ratio - log_ratio.max(axis=1, keepdims=True))
+    log_ratio -= log_ratio.max(axis=1, keepdims=True)
+    likelihood = np.exp(log_ratio, out=log_ratio)
     earned = np.array([0.0 if shape == "linear" else _EARNED for shape, _ in _KEYS])
     weight = np.full(1 + len(_KEYS), 0.1 / len(_KEYS))
     weight[0] = 0.9
