@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-from anndata.io import read_elem
 
 from mmg_ray.config import DataConfig
 from mmg_ray.errors import DataError
 from mmg_ray.store.sources.hdf5 import compressed
 from mmg_ray.store.sources.select import nearest
 from mmg_ray.store.sources.table import Contents, array_contents
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RAW = "raw"
 FEATURE_TYPES = "feature_types"  # the column of var that 10x's kinds of features are in
@@ -40,6 +41,8 @@ def element_paths(group: Any, cfg: DataConfig, url: str) -> tuple[str, str]:
 
 def group_contents(group: Any, cfg: DataConfig, url: str) -> Contents:
     """Contents of an open h5py or zarr group; only X (or the layer), obs and var are read."""
+    from anndata.io import read_elem  # takes a third of a second, with pandas
+
     matrix, var_path = element_paths(group, cfg, url)
     for path in ("obs", var_path):
         if not hasattr(group[path], "keys"):

@@ -7,9 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import anndata
 import h5py
-from anndata.io import write_elem
 
 from mmg_ray.config import DataConfig
 from mmg_ray.store.location import Location
@@ -29,6 +27,9 @@ def read_h5ad(location: Location, cfg: DataConfig) -> Contents:
 @contextmanager
 def _rewritten(location: Location) -> Iterator[h5py.File]:
     """A file of anndata before 0.7 (obs is one array of records, raw is `raw.X`) as of today."""
+    import anndata  # takes a third of a second, and looking at a run does without it
+    from anndata.io import write_elem
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pages of advice to write the file again
         data = anndata.read_h5ad(io.BytesIO(location.read_bytes()))
