@@ -121,7 +121,8 @@ def read(path: Path, sections: dict[str, Any]) -> tuple[Outcome, str]:
     values = made.table.values
     if values.shape != (made.table.n_samples, len(set(made.table.names))):
         return Outcome.SILENT, f"{values.shape}, {made.table.names}"
-    if np.isinf(values).any():
+    stored = values if isinstance(values, np.ndarray) else values.data  # counts stay sparse
+    if np.isinf(stored).any():
         return Outcome.SILENT, "infinite values"
     return Outcome.ACCEPTED, ""
 
