@@ -204,14 +204,14 @@ def score(
         counts = lagged(x, y, most)
         for name, null in (
             ("mmg, jitter of 25 ms", nulls.jitter(x, y, most, 25)),
-            ("mmg, shift", nulls.shift(x, y, most)),
+            ("mmg, shift", nulls.shift(x, y, most, counts.n)),
         ):
             sums = (
                 nulls.coincidence_counts(counts, x, y)[:, None, None]
                 if "jitter" in name
                 else counts.sums
             )
-            put(name, i, j, -np.log(nulls.p_at_lags(sums, null)))
+            put(name, i, j, -np.log(nulls.at_lags(sums, null)[1]))
         table = counts.tables.astype(float)
         n = table.sum(axis=(1, 2))
         expected = table.sum(axis=2)[:, 1] * table.sum(axis=1)[:, 1] / n

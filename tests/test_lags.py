@@ -171,6 +171,44 @@ def test_slow_common_rates_are_seen_by_shifts_and_not_by_jitter():
     assert (jitter < 0.01).sum() <= 1
 
 
+def with_gaps(values, length, rng, share=0.5):
+    """This share of all samples, in gaps of this length, missing of all rows."""
+    gap = np.repeat(rng.random(values.shape[1] // length + 1) < share, length)[: values.shape[1]]
+    return np.where(gap, np.nan, values)
+
+
+@pytest.mark.parametrize(
+    ("null", "dense", "length"),
+    [
+        ("shift", False, 50),
+        ("shift", False, 5),
+        ("shift", True, 50),
+        ("jitter", False, 5),
+        ("trial", False, 5),
+    ],
+)
+def test_series_that_miss_the_same_samples_have_the_level(null, dense, length):
+    """They have more samples together than if each missed its own."""
+    p = []
+    for repeat in range(2 if dense else 5):
+        rng = np.random.default_rng([72, repeat])
+        n = 8_000 if dense else 30_000
+        starts = np.arange(0, n, 200) if null == "trial" else [0]
+        if dense:
+            values = lfilter([1], [1, -0.5], rng.standard_normal((14, n)))
+        else:
+            rate = 0.2 * np.exp(-(np.arange(n) % 200) / 50) if null == "trial" else 0.05
+            values = rng.poisson(rate, (14, n))
+        values = with_gaps(values, length, rng, 0.5 if dense else 0.2)
+        series = {k: Series.of(str(k), ordinal_codes(v), starts) for k, v in enumerate(values)}
+        assert all(s.dense == dense for s in series.values())
+        pairs = np.stack(np.triu_indices(14, 1), axis=1)
+        settings = LagSettings(10, null, jitter=20 if null == "jitter" else 0)
+        p += scan_tile(series, pairs, settings).p_value.tolist()
+    assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=0.03)
+    assert np.mean(np.array(p) <= 0.001) < 0.01
+
+
 def test_smooth_series_have_the_level():
     rng = np.random.default_rng(5)
     x = lfilter([1], [1, -0.9], rng.standard_normal((120, 1500)))
@@ -207,6 +245,25 @@ class TestAmount:
         found = scan_tile(series, np.array([(0, 1)]), LagSettings(12))
         assert found.lag[0] == 7
         assert found.mi_nats[0] == pytest.approx(-0.5 * np.log(1 - 0.16), abs=3 * found.se_nats[0])
+
+    def test_the_peak_is_found_where_p_values_are_too_small_to_differ(self):
+        rng = np.random.default_rng(13)
+        x = lfilter([1], [1, -0.97], rng.standard_normal(60_050))
+        y = x[43:-7] + 0.3 * x.std() * rng.standard_normal(60_000)
+        series = {k: Series.of(str(k), ordinal_codes(v), [0]) for k, v in enumerate((x[50:], y))}
+        found = scan_tile(series, np.array([(0, 1), (1, 0)]), LagSettings(20))
+        np.testing.assert_array_equal(found.lag, [7, -7])
+
+    def test_missing_samples_do_not_lower_the_curve(self):
+        rng = np.random.default_rng(14)
+        x, e = rng.standard_normal((2, 20_000))
+        y = 0.4 * np.roll(x, 3) + np.sqrt(1 - 0.16) * e
+        x, y = with_gaps(np.stack([x, y]), 40, rng)
+        series = {k: Series.of(str(k), ordinal_codes(v), [0]) for k, v in enumerate((x, y))}
+        found = scan_tile(series, np.array([(0, 1)]), LagSettings(12))
+        assert found.curve[0, 15] == pytest.approx(-0.5 * np.log(1 - 0.16), rel=0.15)
+        both = np.isfinite(x[:-3]) & np.isfinite(y[3:])
+        assert found.n_samples[0] == both.sum()
 
     def test_transfer_has_a_direction_and_a_level(self):
         p = []

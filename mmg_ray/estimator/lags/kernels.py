@@ -65,20 +65,26 @@ def edge_counts(
 def window_counts(
     x_at: np.ndarray,
     x_count: np.ndarray,
+    x_missing: np.ndarray,
     y_at: np.ndarray,
     y_count: np.ndarray,
     starts: np.ndarray,
     width: int,
     most: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(2 most + 1,) mean and variance of coincidences if each x were anywhere in its window of `width` samples.
+    """(2 most + 1,) mean and variance of coincidences if each x were anywhere in its window of `width` samples that is
+    not one of the ascending `x_missing`.
 
     Windows begin with each segment. The y that an x meets are those of a sample of its window shifted by the lag, any of
     them alike; two x of a window are taken as independent.
     """
     mean, variance = np.zeros(2 * most + 1), np.zeros(2 * most + 1)
+    away, away_squares = (
+        np.zeros(2 * most + 1),
+        np.zeros(2 * most + 1),
+    )  # what missing x do not meet
     e, segment = 0, 0
-    low = 0
+    low, gap = 0, 0
     while e < len(x_at):
         while starts[segment + 1] <= x_at[e]:
             segment += 1
@@ -92,11 +98,27 @@ def window_counts(
         while low < len(y_at) and y_at[low] < max(begin - most, first):
             low += 1
         # counts of y in [begin + lag, end + lag), as the lag moves on
+        size = end - begin
+        away[:] = 0.0
+        away_squares[:] = 0.0
+        while gap < len(x_missing) and x_missing[gap] < begin:
+            gap += 1
+        c = low
+        while gap < len(x_missing) and x_missing[gap] < end:
+            t = x_missing[gap]
+            while c < len(y_at) and y_at[c] < t - most:
+                c += 1
+            k = c
+            while k < len(y_at) and y_at[k] <= t + most and y_at[k] < stop:
+                away[y_at[k] - t + most] += y_count[k]
+                away_squares[y_at[k] - t + most] += y_count[k] ** 2
+                k += 1
+            size -= 1
+            gap += 1
         a = low
         while a < len(y_at) and y_at[a] < begin - most:
             a += 1
         b, inside, squares = a, 0, 0
-        size = end - begin
         for k in range(2 * most + 1):
             lag = k - most
             while b < len(y_at) and y_at[b] < min(end + lag, stop):
@@ -107,9 +129,9 @@ def window_counts(
                 inside -= y_count[a]
                 squares -= y_count[a] ** 2
                 a += 1
-            chance = inside / size
+            chance = (inside - away[k]) / size
             mean[k] += total * chance
-            variance[k] += total * (squares / size - chance**2)
+            variance[k] += total * ((squares - away_squares[k]) / size - chance**2)
     return mean, variance
 
 

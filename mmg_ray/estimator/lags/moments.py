@@ -16,7 +16,7 @@ class Lagged(NamedTuple):
     """Of a pair, at L = 2 most + 1 lags.
 
     Attributes:
-        sums: (L, K, M) of f_a(x_t) g_b(y_(t + lag)). n: (L,) samples that overlap.
+        sums: (L, K, M) of f_a(x_t) g_b(y_(t + lag)). n: (L,) samples that overlap and have both.
         tables: (L, X, Y) counts of both values, of samples that have both; None of dense series.
     """
 
@@ -35,10 +35,15 @@ def overlap(x: Series, most: int) -> np.ndarray:
 def lagged(x: Series, y: Series, most: int) -> Lagged:
     """Products and counts at lags -most..most; positive lags: y follows."""
     if x.dense or y.dense:
-        return Lagged(_sums(x.values(), y.values(), x.starts, most), overlap(x, most), None)
+        sums, n = _sums(x.values(), y.values(), x.starts, most), overlap(x, most)
+        if x.any_missing or y.any_missing:
+            of_x, of_y = (s.present()[None].astype(float) for s in (x, y))
+            n = _sums(of_x, of_y, x.starts, most)[:, 0, 0].astype(np.int64)
+        return Lagged(sums, n, None)
     tables = _tables(x, y, most)
     sums = np.einsum("lxy,xa,yb->lab", tables, _whole(x), _whole(y))
-    return Lagged(sums, overlap(x, most), tables[:, : len(x.size), : len(y.size)])
+    present = tables[:, : len(x.size), : len(y.size)]
+    return Lagged(sums, present.sum(axis=(1, 2)), present)
 
 
 def _whole(x: Series) -> np.ndarray:

@@ -23,7 +23,7 @@ from scipy.special import log_ndtr, ndtri, owens_t
 
 from mmg_ray.estimator.dependence import permutation_law
 from mmg_ray.estimator.lags import kernels
-from mmg_ray.estimator.lags.moments import Lagged, overlap
+from mmg_ray.estimator.lags.moments import Lagged
 from mmg_ray.estimator.lags.series import Series
 
 _LEAST_VARIANCE = (
@@ -47,8 +47,11 @@ class Null(NamedTuple):
     inflation: float
 
 
-def shift(x: Series, y: Series, most: int) -> Null:
-    """Of two series that keep their memory."""
+def shift(x: Series, y: Series, most: int, n: np.ndarray) -> Null:
+    """Of two series that keep their memory, (L,) samples that have both at each lag.
+
+    Series that miss the same samples have more of them together than two that miss as many each on their own.
+    """
     of_x, of_y = x.blocks(most), y.blocks(most)
     share = of_x.length / x.n
     slow = (of_x.means * share[:, None]).T @ of_y.means
@@ -65,16 +68,20 @@ def shift(x: Series, y: Series, most: int) -> Null:
     next_to = a[:, :-1] @ b[:, 1:].T + a[:, 1:] @ b[:, :-1].T
     correlation = np.clip(next_to * alike / variance, 0.0, 0.9999)
     neighbours = float(np.average(correlation, weights=_weights(*correlation.shape) ** 2))
-    n = overlap(x, most)[:, None, None]
+    # samples that a lag has, over what the blocks say; 1 where none is missing
+    n_effective = n * (x.n / max(of_x.length @ (of_x.present * of_y.present), 1e-300))
     skewness = x.skewness * y.skewness / np.sqrt(x.n)
     inflation = float(variance[0, 0] / max(alone[0, 0], 1e-300))
-    return Null(slow * n, np.sqrt(variance * n), neighbours, skewness, inflation)
+    sd = np.sqrt(np.maximum(variance * n_effective[:, None, None], 1e-12))
+    return Null(slow * n_effective[:, None, None], sd, neighbours, skewness, inflation)
 
 
 def jitter(x: Series, y: Series, most: int, width: int) -> Null:
     """Of two series of events that are anywhere in their windows; the counts themselves are looked at."""
-    of_x = kernels.window_counts(*_events(x), *_events(y), x.starts, width, most)
-    of_y = kernels.window_counts(*_events(y), *_events(x), x.starts, width, most)
+    of_x, of_y = (
+        kernels.window_counts(*_events(a), a.missing_at, *_events(b), x.starts, width, most)
+        for a, b in ((x, y), (y, x))
+    )
     mean, variance = (0.5 * (a + b[::-1]) for a, b in zip(of_x, of_y, strict=True))
     sd = np.sqrt(np.maximum(variance, 1e-12))
     # coincidences are few of many chances
@@ -86,7 +93,7 @@ def trial(x: Series, y: Series, most: int) -> tuple[np.ndarray, Null]:
     """(L, K, M) sums less what both owe to the time in the trial, and their null; trials are of one length."""
     n_trials = len(x.starts) - 1
     a, b = (s.values().reshape(len(s.functions.T), n_trials, -1) for s in (x, y))
-    a, b = (v - v.mean(axis=1, keepdims=True) for v in (a, b))
+    a, b = (_less_mean(v, s.present().reshape(n_trials, -1)) for v, s in ((a, x), (b, y)))
     length = a.shape[2]
     sums = np.empty((2 * most + 1, len(a), len(b)))
     square = np.empty_like(sums)
@@ -106,6 +113,12 @@ def trial(x: Series, y: Series, most: int) -> tuple[np.ndarray, Null]:
     return sums, Null(
         np.zeros(1), sd, neighbours, skewness, float(sd[0, 0] ** 2 / max(alone, 1e-300))
     )
+
+
+def _less_mean(values: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """(K, M, B) trials less their mean at each time, over (M, B) samples present; 0 elsewhere."""
+    mean = values.sum(axis=1) / np.maximum(present.sum(axis=0), 1)
+    return (values - mean[:, None]) * present
 
 
 def _within(values: np.ndarray, most: int) -> np.ndarray:
@@ -133,13 +146,17 @@ def coincidence_counts(found: Lagged, x: Series, y: Series) -> np.ndarray:
 # --- p-values
 
 
-def p_at_lags(sums: np.ndarray, null: Null) -> np.ndarray:
-    """(L,) p-values of the weighted squares of z, whose weights are 1 / (a b) for degrees a, b."""
+def at_lags(sums: np.ndarray, null: Null) -> tuple[np.ndarray, np.ndarray]:
+    """(L,) sums of weighted squares of z, whose weights are 1 / (a b) for degrees a, b, and their p-values.
+
+    Far out p-values are all alike, and only the sums say which lag has the largest.
+    """
     z = (sums - null.mean) / null.sd
     k, m = z.shape[1:]
     t = np.einsum("lab,ab->l", z**2, _weights(k, m))
     p = permutation_law.limit_p(t, min(k, m), max(k, m))
-    return permutation_law.skewed(np.clip(p, 1e-300, 1.0), np.full(len(t), null.skewness))
+    p = permutation_law.skewed(np.clip(p, 1e-300, 1.0), np.full(len(t), null.skewness))
+    return t, p
 
 
 def _weights(k: int, m: int) -> np.ndarray:

@@ -120,27 +120,29 @@ def _scan(x: Series, y: Series, settings: LagSettings, found: LagEstimates, row:
     sums = counts.sums
     if settings.null == "jitter":
         null = nulls.jitter(x, y, most, settings.jitter)
-        p = nulls.p_at_lags(nulls.coincidence_counts(counts, x, y)[:, None, None], null)
+        looked_at = nulls.coincidence_counts(counts, x, y)[:, None, None]
     else:
         if settings.null == "trial":
             sums, null = nulls.trial(x, y, most)
         else:
-            null = nulls.shift(x, y, most)
-        p = nulls.p_at_lags(sums, null)
+            null = nulls.shift(x, y, most, counts.n)
+        looked_at = sums
+    t, p = nulls.at_lags(looked_at, null)
     # of equal ones the lag nearest to 0, for either order of the pair
     lags = np.arange(-most, most + 1)
-    best = int(np.lexsort((lags < 0, np.abs(lags), p))[0])
+    best = int(np.lexsort((lags < 0, np.abs(lags), -t))[0])
     found.lag[row] = lags[best]
     found.p_value[row] = nulls.of_largest(float(p[best]), n_lags, null.neighbours)
-    found.n_samples[row] = counts.n[best] if counts.tables is None else counts.tables[best].sum()
+    found.n_samples[row] = counts.n[best]
     found.sign[row] = sums[best, 0, 0] / max(counts.n[best], 1)
     u = nulls.band(n_lags, round(null.neighbours, 2), _LEVEL)
     if counts.tables is not None:
         _by_tables(x, y, counts, null, best, found, row)
     else:
         _by_samples(x, y, counts, null, found, row)
-    scale = null.sd if settings.null != "jitter" else np.sqrt(counts.n.mean() * null.inflation)
-    size = u * np.ravel(scale)[0] / counts.n.mean()
+    n_mean = max(counts.n.mean(), 1.0)
+    scale = null.sd if settings.null != "jitter" else np.sqrt(n_mean * null.inflation)
+    size = u * np.ravel(scale)[0] / n_mean
     found.band[row] = -0.5 * np.log1p(-min(size**2, 0.999))
     if (
         settings.transfer

@@ -26,9 +26,11 @@ _CORRELATED = 4096  # samples over which a series may remember itself
 
 
 class Blocks(NamedTuple):
-    """Of a series: (B,) samples of each block, (B, K) means of the functions, (B,) variances of the first."""
+    """Of a series: (B,) samples of each block and the share present, (B, K) means of the functions, (B,) variances of
+    the first; missing samples are 0."""
 
     length: np.ndarray
+    present: np.ndarray
     means: np.ndarray
     variance: np.ndarray
 
@@ -163,6 +165,17 @@ class Series:
         found: np.ndarray = np.ascontiguousarray(whole[self.levels()].T)
         return found
 
+    def present(self) -> np.ndarray:
+        """(N,) whether there is a value: a new array."""
+        found: np.ndarray = self.levels() != (MISSING if self.dense else len(self.size))
+        return found
+
+    @property
+    def missing_at(self) -> np.ndarray:
+        """(M,) ascending samples of a series of events that are missing."""
+        found: np.ndarray = self.at[self.level == len(self.size)]
+        return found
+
     def edge_counts(self, most: int) -> tuple[np.ndarray, np.ndarray]:
         """(most + 1, L + 1) events of each level in the first and in the last d samples of segments, d = 0..most."""
         return kernels.edge_counts(self.at, self.level, self.starts, most, len(self.size) + 1)
@@ -193,14 +206,17 @@ class Series:
         if self.codes is not None:
             values = self.values()
             sums, squares = (np.add.reduceat(v, edges[:-1], axis=1).T for v in (values, values**2))
+            n_present = np.add.reduceat(self.present(), edges[:-1], dtype=np.int64)
         else:
             count = np.zeros((len(length), len(self.size) + 1))
             np.add.at(count, (np.searchsorted(edges, self.at, side="right") - 1, self.level), 1)
             count[:, 0] = length - count.sum(axis=1)
             whole = np.concatenate([self.functions, np.zeros((1, self.functions.shape[1]))])
             sums, squares = count @ whole, count @ whole**2
+            n_present = length - count[:, -1]
         means = sums / length[:, None]
-        return Blocks(length, means, squares[:, 0] / length - means[:, 0] ** 2)
+        variance = squares[:, 0] / length - means[:, 0] ** 2
+        return Blocks(length, n_present / length, means, variance)
 
     def autocovariance(self, most: int) -> np.ndarray:
         """(K, H + 1) of the functions less their means in blocks, at lags 0..H; made once for each `most`."""
@@ -214,7 +230,7 @@ class Series:
 
     def _autocovariance(self, most: int) -> np.ndarray:
         reach = min(max(_CORRELATED, 20 * most), max(self.n // 4, 1))
-        length, means, _ = self.blocks(most)
+        length, _, means, _ = self.blocks(most)
         if self.codes is not None:
             values = self.values() - np.repeat(means, length, axis=0).T
             n_fft = 1 << (self.n + reach).bit_length()
