@@ -73,7 +73,7 @@ def configuration(
         "bins": {"width_s": 0.005} if spikes else {},
         "lags": {"max_s": 0.05 if spikes else 0.1},
         "network": {"files": {"network.csv": "csv"}, "heatmap": False},
-        "execute": {"executor": "serial" if workers == 1 else "ray"},
+        "execute": {"executor": "serial" if workers == 1 else "auto"},
         "output": {"url": str(folder / "run")},
     }
     if not every:

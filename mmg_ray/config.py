@@ -375,8 +375,9 @@ class EdgesConfig:
 
 @dataclass(frozen=True, config=_STRICT)
 class ExecuteConfig:
-    executor: Literal["ray", "serial"] = Field(
-        default="ray", description="ray, or serial: in this process, without Ray"
+    executor: Literal["auto", "ray", "serial"] = Field(
+        default="auto",
+        description="ray; serial: in this process, without Ray; auto: serial where work takes less than Ray's start",
     )
     address: str = Field(
         default="local", description="Ray: local (starts one here), auto, or host:port of a cluster"

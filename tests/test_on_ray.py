@@ -114,6 +114,7 @@ def test_nothing_grows_with_the_pairs_and_nothing_listens_to_others(tmp_path: Pa
         "data": {"path": str(tmp_path / "values.npy")},
         "estimator": {"denoiser": "screen"},
         "plan": {"shard_s": 0.2},
+        "execute": {"executor": "ray"},
         "edges": {"matrix": False},
     }
     found = said(TWO_RUNS, json.dumps(tree), str(tmp_path))

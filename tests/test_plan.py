@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmg_ray.config import EdgesConfig
+from mmg_ray.config import EdgesConfig, ExecuteConfig
 from mmg_ray.errors import DataError
+from mmg_ray.execute import planning
 from mmg_ray.plan.cost import CPU_FLOPS, GPU_FLOPS, Workload, project, tile_seconds
 from mmg_ray.plan.pairs import PairSet, all_pairs, listed, source_pairs
 from mmg_ray.plan.tiles import Plan, cut_shards
@@ -174,3 +175,17 @@ def test_projected_bytes_honour_what_is_stored() -> None:
     best = project(plan, work, EdgesConfig(top_k=50))
     assert best.n_stored == 100 * plan.n_shards
     assert best.peak_bytes < everything.peak_bytes
+
+
+def test_little_work_is_done_here_and_much_on_ray():
+    little, much = 0.5 * planning._RAY_START_S, 2 * planning._RAY_START_S
+    assert planning.executor_of(ExecuteConfig(), little, "runs/x") == "serial"
+    assert planning.executor_of(ExecuteConfig(), much, "runs/x") == "ray"
+    assert planning.executor_of(ExecuteConfig(), much, "memory://x") == "serial"
+    for elsewhere in (
+        ExecuteConfig(address="auto"),
+        ExecuteConfig(num_gpus=1),
+        ExecuteConfig("ray"),
+    ):
+        assert planning.executor_of(elsewhere, little, "runs/x") == "ray"
+    assert planning.executor_of(ExecuteConfig("serial"), much, "runs/x") == "serial"

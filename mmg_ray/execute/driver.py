@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from mmg_ray.execute.outcome import Executor
 from mmg_ray.execute.planning import (
     PlanSummary,
     calibrate,
+    executor_of,
     input_digests,
     make_plan,
     outline,
@@ -33,7 +35,7 @@ from mmg_ray.execute.planning import (
     summarise,
     task_device,
 )
-from mmg_ray.execute.progress import Tally, each, progress
+from mmg_ray.execute.progress import Tally, duration, each, progress
 from mmg_ray.execute.state import RunState, damaged_files, damaged_shards
 from mmg_ray.execute.task import (
     BandTask,
@@ -41,7 +43,7 @@ from mmg_ray.execute.task import (
     fill_band,
     run_shard,
 )
-from mmg_ray.plan.cost import TASK_BYTES
+from mmg_ray.plan.cost import TASK_BYTES, Projection
 from mmg_ray.plan.tiles import Plan
 from mmg_ray.store import environments, integrity, manifest, matrix, selection
 from mmg_ray.store.location import Location
@@ -272,7 +274,13 @@ def _work(
         return [ShardTask(place.url, fingerprint, shard, device) for shard in wanted]
 
     state.prepare_again()
-    with open_executor(asked.config.execute, _task_bytes(asked, found)) as executor:
+    projected = _projection(asked, found)
+    execute = asked.config.execute
+    execute = replace(execute, executor=executor_of(execute, projected.task_s, place.url))
+    if execute.executor != asked.config.execute.executor:
+        where = "here" if execute.executor == "serial" else "on Ray"
+        log.info("about %s of work: %s (execute.executor: auto)", duration(projected.task_s), where)
+    with open_executor(execute, _task_bytes(asked, projected)) as executor:
         drain.install()
         if verify:
             for shard in damaged_shards(executor.on_cpu(), tasks(state.done), drain):
@@ -315,13 +323,18 @@ def _warn_of_mixture(asked: _Asked, here: bool) -> None:
         )
 
 
-def _task_bytes(asked: _Asked, found: Manifest) -> float:
-    """Memory that a task is given: the largest shard's, or a band's of the matrix."""
+def _projection(asked: _Asked, found: Manifest) -> Projection:
+    """What the whole run costs."""
     prepared = Prepared.open(asked.place, found.prepared_digest)
     plan = manifest.read_plan(asked.place, found.plan_digest)
     zeros = [share or 0.0 for share in prepared.qc().column("zero_share").to_pylist()]
     n_events = found.n_samples * (1.0 - float(np.mean(zeros)))
-    peak = projection(asked.config, plan, prepared.dims, found.n_samples, n_events).peak_bytes
+    return projection(asked.config, plan, prepared.dims, found.n_samples, n_events)
+
+
+def _task_bytes(asked: _Asked, projected: Projection) -> float:
+    """Memory that a task is given: the largest shard's, or a band's of the matrix."""
+    peak = projected.peak_bytes
     return max(peak, TASK_BYTES + matrix.BAND_BYTES) if asked.config.edges.matrix else peak
 
 

@@ -7,6 +7,7 @@ import os
 import tempfile
 import time
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ _TIMED_TILES = 3
 _TIMED_S = 2.0
 _TIMED_VARIABLES = 40  # of either side of a tile
 _LOOKED_AT = 64  # variables
+_RAY_START_S = 15.0  # to start Ray on this machine and to stop it
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,7 @@ def summarise(
     n_samples, events = table.n_samples, n_events(config, table)
     projected = projection(config, plan, dims, n_samples, events, table.nbytes)
     task_s = projected.task_s * (1.0 if calibrated is None else calibrated)
-    workers = n_workers(config.execute)
+    workers = n_workers(config.execute, task_s, config.output.url)
     return PlanSummary(
         url=config.output.url,
         denoiser=denoiser_of(config),
@@ -227,14 +229,14 @@ def task_device(cfg: ExecuteConfig) -> str:
 
     Ray leaves GPUs visible to tasks that reserved none, so workers must not look for themselves.
     """
-    if cfg.executor == "ray" and cfg.device == "cuda" and cfg.num_gpus == 0:
+    if cfg.executor != "serial" and cfg.device == "cuda" and cfg.num_gpus == 0:
         raise ConfigError(
             "execute.device is 'cuda' but execute.num_gpus is 0, so tasks get no GPU; set "
             "execute.num_gpus, for example 0.25 for four tasks on one GPU"
         )
     if cfg.device != "auto":
         return cfg.device
-    if cfg.executor == "ray":
+    if cfg.executor != "serial":
         return "cuda" if cfg.num_gpus > 0 else "cpu"
     return "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -243,12 +245,25 @@ def gpu_share(cfg: ExecuteConfig) -> float:
     """Share of a GPU that a task has; 0 on the CPU."""
     if task_device(cfg) == "cpu":
         return 0.0
-    return cfg.num_gpus if cfg.executor == "ray" else 1.0
+    return 1.0 if cfg.executor == "serial" else cfg.num_gpus
 
 
-def n_workers(cfg: ExecuteConfig) -> int | None:
-    """Tasks that run at a time; None on a cluster."""
-    if cfg.executor == "serial":
+def executor_of(cfg: ExecuteConfig, task_s: float, url: str) -> Literal["ray", "serial"]:
+    """Where tasks run that take so many seconds together: what the configuration names, or by the work.
+
+    Ray on this machine takes seconds to start, and results are the same to the bit.
+    """
+    if cfg.executor != "auto":
+        return cfg.executor
+    if url.startswith("memory:"):  # which no other process sees
+        return "serial"
+    little = cfg.address == "local" and cfg.num_gpus == 0 and task_s < _RAY_START_S
+    return "serial" if little else "ray"
+
+
+def n_workers(cfg: ExecuteConfig, task_s: float, url: str) -> int | None:
+    """Tasks that run at a time, of work that takes so many seconds; None on a cluster."""
+    if executor_of(cfg, task_s, url) == "serial":
         return 1
     if cfg.address != "local":
         return None
