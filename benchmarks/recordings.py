@@ -133,10 +133,10 @@ def first_shards(cfg: NeuralConfig, n_shards: int) -> None:
     print(f"read and binned in {time.perf_counter() - began:.0f} s")
     del made
     began = time.perf_counter()
-    forecast = driver.plan_run(config, measure=False)
+    forecast = driver.plan_run(config)
     print(
         f"plan in {time.perf_counter() - began:.0f} s: {forecast.n_pairs:,} pairs, {forecast.n_shards} shards, task time "
-        f"{forecast.task_s:.0f} s, worker {forecast.peak_bytes / 1e6:.0f} MB, "
+        f"{forecast.task_s:.0f} s (measured over the cost model's {forecast.calibrated:.2f}), worker {forecast.peak_bytes / 1e6:.0f} MB, "
         f"driver {forecast.driver_bytes / 1e6:.0f} MB"
     )
     asked = driver._configure(config, ())

@@ -7,10 +7,12 @@ has a table.
 
 The plug-in MI of a sparse table is far off, and so is its first-order correction (Miller 1955). Here
 
-    n I = sum_ij g(n_ij) - E sum_ij g(n_ij),    g(k) = k G(k),
+    n I = sum_ij g(n_ij) - E sum_ij g(n_ij),    g(k) = k psi(k),
 
-with Grassberger's G (arXiv physics/0307138): E g of a Poisson count of mean m is nearly m log m, so that the
-sum is right for dependent pairs. The expectation, over tables of these margins (hypergeometric counts, as in Vinh,
+with the digamma function: E g of a Poisson count of mean m is m log m + m E1(m) (Grassberger, Phys. Lett. A 128:369,
+1988). The second term is next to nothing of m above 1, and nearly linear in m below, where it adds up to the same whatever
+the dependence, so that the sum is right for dependent pairs. His later function (arXiv physics/0307138) takes the term
+away and has the larger error: rare entries scatter more. The expectation, over tables of these margins (hypergeometric counts, as in Vinh,
 Epps & Bailey, ICML 2009), makes the estimate of independent pairs exactly unbiased. The standard error is made in the
 same way: what the log ratios scatter beyond their expectation, and the scatter under independence.
 """
@@ -102,7 +104,7 @@ class _Functions(NamedTuple):
     """Functions of counts, looked up.
 
     Attributes:
-        g: k G(k), 0 at 0; its mean over Poisson counts is nearly m log m. log_factorial: log k!.
+        g: k psi(k), 0 at 0. log_factorial: log k!.
         log: of k, 0 at 0.
     """
 
@@ -119,11 +121,11 @@ def _functions(n: int) -> _Functions:
 @lru_cache(maxsize=8)
 def _functions_below(n: int) -> _Functions:
     k = np.arange(1.0, n)
-    odd = np.where(k % 2 == 1, -0.5, 0.5)
-    g = k * (psi(k) + odd * (psi((k + 1) / 2) - psi(k / 2)))
     first = np.zeros(1)
     return _Functions(
-        np.concatenate([first, g]), gammaln(np.arange(n) + 1), np.concatenate([first, np.log(k)])
+        np.concatenate([first, k * psi(k)]),
+        gammaln(np.arange(n) + 1),
+        np.concatenate([first, np.log(k)]),
     )
 
 
