@@ -169,8 +169,9 @@ def of_largest(p_value: float, n_lags: int, neighbours: float) -> float:
     if u > 37:  # where the tails leave double precision
         return float(min(1.0, n_lags * p_value))
     rises = 4 * owens_t(u, np.sqrt((1 - neighbours) / (1 + neighbours)))
-    total = p_value + (n_lags - 1) * rises
-    return float(np.clip(-np.expm1(-total), 1e-300, 1.0))
+    # none above at the first lag, and then no rise above: p itself of lags that are all alike
+    none = np.log1p(-min(p_value, 1 - 1e-12)) - (n_lags - 1) * rises
+    return float(np.clip(-np.expm1(none), 1e-300, 1.0))
 
 
 @lru_cache(maxsize=1024)
