@@ -235,6 +235,37 @@ class TestNetwork:
         assert two_regulators
         assert {(b, a) for a, b in two_regulators} == set(two_regulators)
 
+    def test_steps_are_methods(self):
+        w = random_matrix(5)
+        edges = with_q_values(stream(w, np.exp(-30 * w)))
+        whole = network(edges, self.names, None, {})
+        for name, step in STEPS.items():
+            value = [] if not step.value else [step.default or 1]
+            text = f"{name}={value[0]}" if value else name
+            expected = network(apply(edges, [text]), self.names, None, {}).edges
+            found = getattr(whole, name)(*value)
+            assert found.edges.equals(expected), name
+            assert found.provenance == {"steps": [text]}
+            if step.default is not None:
+                assert getattr(whole, name)().provenance == {"steps": [text]}
+        texts = ["fdr=0.2", "clr", "top=3"]
+        assert whole.fdr(0.2).clr().top(3).provenance == {"steps": texts}
+        assert (
+            whole.fdr(0.2)
+            .clr()
+            .top(3)
+            .edges.equals(network(apply(edges, texts), self.names, None, {}).edges)
+        )
+        with pytest.raises(ConfigError):
+            whole.top(1.5)
+
+    def test_edges_are_read_when_asked_for(self):
+        def none() -> Iterator[Batch]:
+            raise AssertionError
+
+        nothing = EdgeStream(np.full(12, 11), 0, none)
+        network(nothing, self.names, None, {}).mi(0.1)
+
     def test_names_are_text(self):
         names = ["<b>", *self.names[1:]]
         assert "<b>" not in network(stream(random_matrix(1)), names, None, {})._repr_html_()

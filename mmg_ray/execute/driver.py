@@ -35,7 +35,7 @@ from mmg_ray.execute.planning import (
     summarise,
     task_device,
 )
-from mmg_ray.execute.progress import Tally, duration, each, progress
+from mmg_ray.execute.progress import Tally, each, progress
 from mmg_ray.execute.state import RunState, damaged_files, damaged_shards
 from mmg_ray.execute.task import (
     BandTask,
@@ -277,9 +277,8 @@ def _work(
     projected = _projection(asked, found)
     execute = asked.config.execute
     execute = replace(execute, executor=executor_of(execute, projected.task_s, place.url))
-    if execute.executor != asked.config.execute.executor:
-        where = "here" if execute.executor == "serial" else "on Ray"
-        log.info("about %s of work: %s (execute.executor: auto)", duration(projected.task_s), where)
+    if execute.executor == "serial" != asked.config.execute.executor:
+        log.info("little work: in this process, without Ray (execute.executor: auto)")
     with open_executor(execute, _task_bytes(asked, projected)) as executor:
         drain.install()
         if verify:

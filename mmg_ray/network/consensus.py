@@ -76,4 +76,4 @@ def consensus(networks: Sequence[Network], min_share: float = 0.5) -> Network:
         "steps": first.provenance.get("steps", []),
     }
     ordered = pa.table({column.name: table[column.name] for column in NETWORK_COLUMNS})
-    return Network(first.names, ordered, first.directed, provenance)
+    return Network(first.names, first.directed, provenance, None, lambda _: ordered)

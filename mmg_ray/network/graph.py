@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import difflib
 import html
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmg_ray.errors import DataError, MMGError
+from mmg_ray.errors import ConfigError, DataError, MMGError
+from mmg_ray.network.chain import Chain
+from mmg_ray.network.steps import apply
 from mmg_ray.network.stream import Batch, EdgeStream
 from mmg_ray.schema import Column
 
@@ -49,20 +52,43 @@ _FROM_TARGET = [0, 2, 1, 4, 3]  # the same seen from the other end
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
+class Network(Chain):
     """The edges that are left of a run after steps, with what is needed to say how.
+
+    Steps are methods, too: ``run.network().fdr(0.05).clr()`` is ``run.network(["fdr=0.05", "clr"])``.
 
     Attributes:
         names: (V,) of every variable, of those without an edge too.
-        edges: a row an edge, `NETWORK_COLUMNS`, of a run with lags `LAG_COLUMNS`, the largest weight first.
         directed: whether an edge leads from source to target only.
         provenance: values that JSON can hold: the run's URL and fingerprint, the steps, versions.
     """
 
     names: tuple[str, ...]
-    edges: pa.Table
     directed: bool
     provenance: dict[str, Any]
+    stream: EdgeStream | None = field(repr=False)  # that more steps take; None of a consensus
+    gather: Callable[[EdgeStream | None], pa.Table] = field(repr=False)
+
+    @cached_property
+    def edges(self) -> pa.Table:
+        """A row an edge, `NETWORK_COLUMNS`, of a run with lags `LAG_COLUMNS`, the largest weight first.
+
+        Read when first asked for, so that edges which a later step drops are never held.
+        """
+        return self.gather(self.stream)
+
+    def then(self, step: str) -> Network:
+        """The network after one more step, `name` or `name=value`; ConfigError where there is no such."""
+        if self.stream is None:
+            raise ConfigError(
+                f"step {step}: a consensus takes no more steps; give them to the networks it is of"
+            )
+        steps = [*self.provenance.get("steps", []), step]
+        return replace(
+            self,
+            stream=apply(self.stream, [step]),
+            provenance={**self.provenance, "steps": steps},
+        )
 
     def __repr__(self) -> str:
         kind = "directed edges" if self.directed else "edges"
@@ -145,19 +171,29 @@ def network(
     provenance: dict[str, Any],
     lagged: bool = False,
 ) -> Network:
-    """The edges of a stream, gathered.
+    """The edges of a stream.
 
     Args:
         sources: positions of regulators, for a directed network: edges lead from them, both ways
             between two of them; None for an undirected one. Edges of a run with lags lead from the end that is first.
         lagged: whether it is one of a run with lags.
     """
+    leads = None
+    if sources is not None:
+        leads = np.zeros(len(names), dtype=bool)
+        leads[sources] = True
+    gather = partial(_gathered, names=names, leads=leads, lagged=lagged)
+    return Network(tuple(names), lagged or leads is not None, provenance, stream, gather)
+
+
+def _gathered(
+    stream: EdgeStream | None, names: Sequence[str], leads: np.ndarray | None, lagged: bool
+) -> pa.Table:
+    assert stream is not None
     edges = Batch.concatenate(list(stream.batches()))
     if lagged:
         edges = _by_lag(edges)
-    elif sources is not None:
-        leads = np.zeros(len(names), dtype=bool)
-        leads[sources] = True
+    elif leads is not None:
         forward, back = edges.take(leads[edges.i]), edges.take(leads[edges.j])
         edges = Batch.concatenate([forward, back._replace(i=back.j, j=back.i)])
     edges = edges.take(np.lexsort((edges.j, edges.i, -edges.weight)))
@@ -171,8 +207,7 @@ def network(
         shown += LAG_COLUMNS
         numbers |= dict(zip((column.name for column in LAG_COLUMNS), lags.T, strict=True))
     columns |= {name: pa.array(column, from_pandas=True) for name, column in numbers.items()}
-    table = pa.table({column.name: columns[column.name] for column in shown})
-    return Network(tuple(names), table, lagged or sources is not None, provenance)
+    return pa.table({column.name: columns[column.name] for column in shown})
 
 
 def _by_lag(edges: Batch) -> Batch:

@@ -143,12 +143,13 @@ def find(run: Run, steps: Sequence[str] | None = None) -> Findings:
                 if entry["values"] is not None:
                     counter[entry["values"]] += entry["counts"]
     order = cluster_order(heat)
+    strong = replace(network, gather=lambda _: network.edges.slice(0, MODULE_EDGES))
     prepared = run.prepared()
     return Findings(
         run=run,
         status=status,
         network=network,
-        modules=replace(network, edges=network.edges.slice(0, MODULE_EDGES)).modules(),
+        modules=strong.modules(),
         quality=run.variables(),
         mi_cuts=_MI_CUTS,
         mi_counts=mi_counts,

@@ -189,7 +189,8 @@ class Run:
         """The edges that steps leave, with q-values; `network.steps.STEPS` lists the steps.
 
         Args:
-            steps: in this order, each `name` or `name=value`, such as ("fdr=0.05", "clr", "dpi=0.1").
+            steps: in this order, each `name` or `name=value`, such as ("fdr=0.05", "clr", "dpi=0.1");
+                as methods, ``run.network().fdr(0.05).clr().dpi(0.1)``.
 
         Edges of a bipartite run lead from its sources; of a run with lags from the end that is first to the one that
         follows, both ways at lag 0. Reads the edges once or twice a step; what
