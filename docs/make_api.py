@@ -9,6 +9,7 @@ import dataclasses
 import enum
 import inspect
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -78,15 +79,22 @@ def _thing(name: str, value: Any) -> str:
     signature = "" if isinstance(value, type) and not _has_init(value) else _signature(name, value)
     parts = [heading, signature, _text(value)]
     if isinstance(value, type):
-        for key, member in vars(value).items():
+        for key, member in _members(value).items():
             if key.startswith("_"):
                 continue
-            inner = member.fget if isinstance(member, property) else member
+            read = isinstance(member, property | cached_property)
+            inner = getattr(member, "fget", None) or getattr(member, "func", member)
             inner = getattr(inner, "__func__", inner)
             if inspect.isfunction(inner) and inner.__doc__:
-                call = key if isinstance(member, property) else f"{key}{_arguments(inner)}"
+                call = key if read else f"{key}{_arguments(inner)}"
                 parts.append(f"**`.{call}`** {_text(inner)}")
     return "\n\n".join(part for part in parts if part)
+
+
+def _members(value: type) -> dict[str, Any]:
+    """Of a class, and what it has from other classes of the package."""
+    ours = [base for base in reversed(value.__mro__) if base.__module__.startswith("mmg_ray")]
+    return {key: member for base in ours for key, member in vars(base).items()}
 
 
 def _has_init(value: type) -> bool:

@@ -7,7 +7,7 @@ import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -77,7 +77,7 @@ class Network(Chain):
         """
         return self.gather(self.stream)
 
-    def then(self, step: str) -> Network:
+    def then(self, step: str) -> Self:
         """The network after one more step, `name` or `name=value`; ConfigError where there is no such."""
         if self.stream is None:
             raise ConfigError(
