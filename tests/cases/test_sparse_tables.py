@@ -134,7 +134,7 @@ def test_the_sum_expected_of_independent_pairs_is_exact():
         rows, columns = np.array(rows), np.array(columns)
         n = int(rows.sum())
         functions = contingency._functions(n)
-        mean, variance, _ = contingency._under_independence(rows, columns, n, *functions)
+        mean, variance, _, _ = contingency._under_independence(rows, columns, n, *functions)
         drawn = stats.random_table(rows, columns).rvs(20_000, random_state=1)
         sums = functions.g[drawn].sum((1, 2))
         assert mean == pytest.approx(sums.mean(), abs=4 * sums.std() / np.sqrt(20_000))

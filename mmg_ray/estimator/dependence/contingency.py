@@ -12,9 +12,10 @@ The plug-in MI of a sparse table is far off, and so is its first-order correctio
 with the digamma function: E g of a Poisson count of mean m is m log m + m E1(m) (Grassberger, Phys. Lett. A 128:369,
 1988). The second term is next to nothing of m above 1, and nearly linear in m below, where it adds up to the same whatever
 the dependence, so that the sum is right for dependent pairs. His later function (arXiv physics/0307138) takes the term
-away and has the larger error: rare entries scatter more. The expectation, over tables of these margins (hypergeometric counts, as in Vinh,
+away and has the larger error, since rare entries scatter more. The expectation, over tables of these margins (hypergeometric counts, as in Vinh,
 Epps & Bailey, ICML 2009), makes the estimate of independent pairs exactly unbiased. The standard error is made in the
-same way: what the log ratios scatter beyond their expectation, and the scatter under independence.
+same way: what the log ratios scatter beyond their expectation, and the scatter that Grassberger's later function has under
+independence: of dependent pairs with rare entries, that of psi is too small.
 """
 
 from __future__ import annotations
@@ -78,14 +79,11 @@ def mutual_information(a: np.ndarray, b: np.ndarray, c: np.ndarray | None = None
 def from_tables(counts: np.ndarray) -> Table:
     """MI of P pairs: (P, C, A, B) counts over their values in each of C strata."""
     n = counts.sum(axis=(1, 2, 3))
-    total, scatter, square = _sums(
+    total, scatter, wide, square = _sums(
         np.ascontiguousarray(counts, dtype=np.int64), *_functions(int(n.max(initial=1)))
     )
-    total, scatter, variance = (
-        total / n,
-        scatter / n**2,
-        np.maximum(square, 0.0) / n + scatter / n**2,
-    )
+    total, scatter, wide = total / n, scatter / n**2, wide / n**2
+    variance = np.maximum(square, 0.0) / n + wide
     mi = _drawn_in(total, _DRAWN_IN * np.sqrt(scatter))
     # half-way between 0 and its own size, an estimate may be off by what it was drawn in
     return Table(mi, np.hypot(np.sqrt(variance), total - mi))
@@ -104,11 +102,12 @@ class _Functions(NamedTuple):
     """Functions of counts, looked up.
 
     Attributes:
-        g: k psi(k), 0 at 0. log_factorial: log k!.
+        g: k psi(k), 0 at 0. wide: k G(k), with Grassberger's function. log_factorial: log k!.
         log: of k, 0 at 0.
     """
 
     g: np.ndarray
+    wide: np.ndarray
     log_factorial: np.ndarray
     log: np.ndarray
 
@@ -121,20 +120,23 @@ def _functions(n: int) -> _Functions:
 @lru_cache(maxsize=8)
 def _functions_below(n: int) -> _Functions:
     k = np.arange(1.0, n)
+    odd = np.where(k % 2 == 1, -0.5, 0.5)
+    later = psi(k) + odd * (psi((k + 1) / 2) - psi(k / 2))
     first = np.zeros(1)
     return _Functions(
         np.concatenate([first, k * psi(k)]),
+        np.concatenate([first, k * later]),
         gammaln(np.arange(n) + 1),
         np.concatenate([first, np.log(k)]),
     )
 
 
 @njit(cache=True)
-def _sums(counts: Any, g: Any, log_factorial: Any, log: Any) -> Any:
-    """Of (P, C, A, B) counts, (P,) each: n I; its scatter under independence, squared, times n^2; and the
+def _sums(counts: Any, g: Any, wide: Any, log_factorial: Any, log: Any) -> Any:
+    """Of (P, C, A, B) counts, (P,) each: n I; its variance under independence, times n^2, and that with `wide`; and the
     variance of the log ratio of a sample beyond what it is under independence."""
     n_pairs = len(counts)
-    total, scatter, square = np.zeros(n_pairs), np.zeros(n_pairs), np.zeros(n_pairs)
+    total, scatter, larger, square = np.zeros((4, n_pairs))
     for p in range(n_pairs):
         n = counts[p].sum()
         mean_ratio = mean_square = expected_square = 0.0
@@ -144,11 +146,12 @@ def _sums(counts: Any, g: Any, log_factorial: Any, log: Any) -> Any:
                 continue
             rows, columns = table.sum(1), table.sum(0)
             size = rows.sum()
-            mean, variance, squares = _under_independence(
-                rows, columns, size, g, log_factorial, log
+            mean, variance, wider, squares = _under_independence(
+                rows, columns, size, g, wide, log_factorial, log
             )
             total[p] -= mean
             scatter[p] += variance
+            larger[p] += wider
             expected_square += squares
             for a in range(table.shape[0]):
                 for b in range(table.shape[1]):
@@ -159,7 +162,7 @@ def _sums(counts: Any, g: Any, log_factorial: Any, log: Any) -> Any:
                         mean_ratio += k * ratio
                         mean_square += k * ratio**2
         square[p] = (mean_square - expected_square) / n - (mean_ratio / n) ** 2
-    return total, scatter, square
+    return total, scatter, larger, square
 
 
 @njit(cache=True)
@@ -198,17 +201,17 @@ def _joined(table: Any) -> Any:
 
 @njit(cache=True)
 def _under_independence(
-    rows: Any, columns: Any, n: int, g: Any, log_factorial: Any, log: Any
-) -> tuple[float, float, float]:
+    rows: Any, columns: Any, n: int, g: Any, wide: Any, log_factorial: Any, log: Any
+) -> tuple[float, float, float, float]:
     """Sums over the entries of a table of given margins under independence, by its hypergeometric counts.
 
     Returns:
         Mean of sum g(n_ij). Variance of it, entries taken one by one, so up to twice too large where
-        most are rare. Mean of sum n_ij (log ratio)^2.
+        most are rare, and that of sum wide(n_ij). Mean of sum n_ij (log ratio)^2.
 
     Exact where an entry expects few samples, by its moments elsewhere.
     """
-    sum_mean = sum_variance = sum_squares = 0.0
+    sum_mean = sum_variance = sum_wide = sum_squares = 0.0
     for r in rows:
         for c in columns:
             m = r * c / n
@@ -220,6 +223,7 @@ def _under_independence(
                 sum_mean += m * (log[r] + log[c] - log[n]) + v / (2 * m) - third / (6 * m**2)
                 sum_mean += (3 * v**2 + v) / (12 * m**3) - 0.5 - (1 + v / m**2) / (12 * m)
                 sum_variance += 0.5 * free
+                sum_wide += 0.5 * free
                 sum_squares += free
                 continue
             least = max(r + c - n, 0)
@@ -231,10 +235,14 @@ def _under_independence(
             p = np.exp(first)
             log_m = log[r] + log[c] - log[n]
             mean = square = along = spread = squares = 0.0
+            wide_mean = wide_square = wide_along = 0.0
             for k in range(least, min(min(r, c), _MOST_OF_FEW) + 1):
                 mean += p * g[k]
                 square += p * g[k] ** 2
                 along += p * g[k] * (k - m)
+                wide_mean += p * wide[k]
+                wide_square += p * wide[k] ** 2
+                wide_along += p * wide[k] * (k - m)
                 spread += p * (k - m) ** 2
                 squares += p * k * (log[k] - log_m) ** 2
                 p *= (r - k) * (c - k) / ((k + 1.0) * (n - r - c + k + 1.0))
@@ -242,8 +250,10 @@ def _under_independence(
             left = square - mean**2 - along**2 / max(spread, 1e-300)
             sum_mean += mean
             sum_variance += max(left, 0.0) / max(free, 1e-9)
+            left = wide_square - wide_mean**2 - wide_along**2 / max(spread, 1e-300)
+            sum_wide += max(left, 0.0) / max(free, 1e-9)
             sum_squares += squares
-    return sum_mean, sum_variance, sum_squares
+    return sum_mean, sum_variance, sum_wide, sum_squares
 
 
 def association(
