@@ -11,6 +11,8 @@ An integral over noise levels is estimated as the mean of ``weight * integrand``
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch.nn.functional import softplus
 
@@ -28,10 +30,10 @@ def stratified(v: torch.Tensor) -> torch.Tensor:
     return ((strata + v) / v.shape[-1]).clamp(1e-6, 1 - 1e-6)
 
 
-def tail_weight(logsnr: torch.Tensor, logsnr_max: torch.Tensor) -> torch.Tensor:
-    """Extend the integral beyond the range: at high SNR the gap of a smooth density falls as
-    exp(-logsnr), so the last unit of the range also stands for what follows it."""
-    return 1.0 + (logsnr > logsnr_max - 1.0) / (torch.e - 1.0)
+def tail_weight(logsnr: torch.Tensor, logsnr_max: torch.Tensor, rate: float = 1.0) -> torch.Tensor:
+    """Extend the integral beyond the range: at high SNR the gap falls as exp(-rate logsnr), with rate 1
+    where the density is smooth, so the last unit of the range also stands for what follows it."""
+    return 1.0 + (logsnr > logsnr_max - 1.0) / math.expm1(rate)
 
 
 class Sampler:

@@ -18,12 +18,15 @@ from mmg_ray.estimator.pairs.directions import Directions
 from mmg_ray.estimator.pairs.estimates import BothWays, Estimates
 from mmg_ray.estimator.pairs.tables import Samples
 from mmg_ray.estimator.ranks.levels import BINS, FINE_BINS, MOST
+from mmg_ray.estimator.ranks.ranked_variable import Both
 from mmg_ray.estimator.tiers import gaussian
 from mmg_ray.estimator.tiers.neural import denoiser as neural
+from mmg_ray.estimator.tiers.neural import tilted
 from mmg_ray.estimator.tiers.spline import denoiser as spline
 from mmg_ray.schema import Cost, Stop
 
 _FINE_NATS = 0.6  # below it fine tables err as coarse ones do, at a multiple of the cost
+_MOST_SAMPLES = 20_000  # of networks: their time is in proportion, and error bars of more are small
 _BINNED = 0.05  # of the screen's level: bins would let in many more pairs for little
 
 
@@ -61,6 +64,9 @@ class Tier(NamedTuple):
         from_samples: of pairs whose MI is above `strong_nats`, again, for which all tables are too coarse;
             where every sample is used they take the place of the finer tables.
         fits: which of the pairs that go in are estimated; what only bins see is not.
+        from_groups: of pairs with a group of which most coordinates have ties, on a device: they stop there, as with
+            `only`.
+        most_samples: that `estimate` and `from_groups` take.
     """
 
     name: str
@@ -74,6 +80,8 @@ class Tier(NamedTuple):
     strong_nats: float = np.inf
     fits: Callable[[Known, CascadeConfig], np.ndarray] | None = None
     only: Callable[..., np.ndarray] | None = None
+    from_groups: Callable[[Sequence[Both], EstimatorConfig, str], BothWays] | None = None
+    most_samples: int = 2**62
 
 
 class Denoiser(NamedTuple):
@@ -95,7 +103,8 @@ class Denoiser(NamedTuple):
 
 
 GAUSSIAN = Tier("gaussian", lambda batch, _cfg: gaussian.estimate(batch))
-NEURAL = Tier("neural", neural.estimate)
+NEURAL = Tier("neural", neural.estimate, most_samples=_MOST_SAMPLES)
+TILTED = Tier(tilted.NAME, from_groups=tilted.estimate, most_samples=_MOST_SAMPLES)
 SPLINE = Tier(
     "spline",
     from_tables=spline.warped,
@@ -150,18 +159,31 @@ CASCADE = (
 )
 
 
+def _network_cost(n: int, dim_x: int, dim_y: int, cfg: EstimatorConfig) -> Cost:
+    """Of a scalar pair, or of groups without ties or with them, whichever takes longer."""
+    n = min(n, _MOST_SAMPLES)
+    continuous = neural.cost(n, dim_x, dim_y, cfg)
+    if dim_x == dim_y == 1:
+        return continuous
+    tied = tilted.cost(n, dim_x, dim_y, cfg)
+    return Cost(
+        flops=max(continuous.flops, tied.flops),
+        peak_bytes=max(continuous.peak_bytes, tied.peak_bytes),
+    )
+
+
 def _cascade_cost(n: int, dim_x: int, dim_y: int, cfg: EstimatorConfig) -> Cost:
     """Of a matrix like single-cell expression: a quarter of the pairs with more than weak MI, one in thirty strong.
 
     Mostly independent pairs take a tenth of it, strong ones ten times as much.
     """
     if max(dim_x, dim_y) > 1:
-        return neural.cost(n, dim_x, dim_y, cfg)
+        return _network_cost(n, dim_x, dim_y, cfg)
     return Cost(flops=8e6 + 1e2 * n, peak_bytes=6e4 + 1.0 * n)
 
 
 DENOISERS: dict[str, Denoiser] = {
-    "auto": Denoiser(CASCADE, (NEURAL,), Stop.CONVERGED, _cascade_cost, 64),
+    "auto": Denoiser(CASCADE, (TILTED, NEURAL), Stop.CONVERGED, _cascade_cost, 64),
     "screen": Denoiser((), (), Stop.FORCED, lambda n, _dx, _dy, _cfg: screen.cost(n), 256),
     "gaussian": Denoiser(
         (GAUSSIAN,), (GAUSSIAN,), Stop.FORCED, lambda n, dx, dy, _cfg: gaussian.cost(n, dx, dy), 16
@@ -169,7 +191,7 @@ DENOISERS: dict[str, Denoiser] = {
     "spline": Denoiser(
         (TABLE, SPLINE), (), Stop.FORCED, lambda n, _dx, _dy, _cfg: spline.cost(n), 16
     ),
-    "neural": Denoiser((NEURAL,), (NEURAL,), Stop.FORCED, neural.cost, 4),
+    "neural": Denoiser((NEURAL,), (TILTED, NEURAL), Stop.FORCED, _network_cost, 4),
 }
 
 

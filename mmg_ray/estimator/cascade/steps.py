@@ -15,7 +15,7 @@ from mmg_ray.estimator.dependence import codetection
 from mmg_ray.estimator.pairs.directions import Directions, stack
 from mmg_ray.estimator.pairs.estimates import BothWays, Estimates, Found
 from mmg_ray.estimator.pairs.tables import Samples, batches, tabulate
-from mmg_ray.estimator.ranks.ranked_variable import RankedVariable
+from mmg_ray.estimator.ranks.ranked_variable import Both, RankedVariable
 from mmg_ray.estimator.tiers import neighbours
 from mmg_ray.schema import Status, Stop
 
@@ -38,8 +38,8 @@ class Steps:
         for tier in tiers:
             if tier.enters is not None:
                 rows = self._let_in(rows, tier, tier.enters)
-            if tier.only is not None:
-                own = tier.only(*self._pairs.n_values(rows), columns.n_samples[rows])
+            own = self._own(rows, tier)
+            if own is not None:
                 self._estimate(rows[own], tier)
                 columns.stop(rows[own], last)
                 rows = rows[~own]
@@ -89,12 +89,27 @@ class Steps:
         self._columns.stop(rows[~enters & (known.p_value <= least)], Stop.WEAK)
         return rows[enters]
 
+    def _own(self, rows: np.ndarray, tier: Tier) -> np.ndarray | None:
+        """(R,) the pairs that a tier takes for itself, where there are such tiers."""
+        if tier.only is not None:
+            own: np.ndarray = tier.only(*self._pairs.n_values(rows), self._columns.n_samples[rows])
+            return own
+        return self._pairs.mostly_tied(rows) if tier.from_groups is not None else None
+
     def _estimate(self, rows: np.ndarray, tier: Tier) -> None:
         if tier.from_tables is not None:
             self._from_tables(rows, tier, tier.from_tables)
+        elif tier.from_groups is not None and len(rows):
+            both = [self._of_samples(row, tier) for row in rows.tolist()]
+            found = tier.from_groups(both, self._cfg, self._device)
+            n = np.array([a.n for a, _ in both])
+            self._combine(rows, tier.name, found.y_given_x, found.x_given_y, n)
         elif tier.estimate is not None:
-            for part in self._parts(rows):
-                self._from_directions(part, tier.name, tier.estimate)
+            for part in self._parts(rows, tier.most_samples):
+                self._from_directions(part, tier, tier.estimate)
+
+    def _of_samples(self, row: int, tier: Tier) -> Both:
+        return self._pairs.of_fewer_samples(row, self._columns, tier.most_samples)
 
     # --- scalar pairs
 
@@ -150,7 +165,8 @@ class Steps:
         for (n, _), members in by_size.items():
             found = estimate([of for _, of in members])
             ways = found.y_given_x, found.x_given_y
-            self._combine(np.array([row for row, _ in members]), name, *ways, n=n)
+            of_rows = np.array([row for row, _ in members])
+            self._combine(of_rows, name, *ways, np.full(len(members), n))
 
     def _refine(self, rows: np.ndarray) -> None:
         """Raise the estimates of pairs, by what a fit hides and by what nearest neighbours see more."""
@@ -168,7 +184,7 @@ class Steps:
 
     # --- pairs by their samples
 
-    def _parts(self, rows: np.ndarray) -> Iterator[np.ndarray]:
+    def _parts(self, rows: np.ndarray, most_samples: int) -> Iterator[np.ndarray]:
         """Rows of like dimensions, with or without ties, in stacks that memory holds."""
         by_shape: dict[tuple[int, int, bool], list[int]] = defaultdict(list)
         for row in rows.tolist():
@@ -176,7 +192,8 @@ class Steps:
             by_shape[a.dim, b.dim, a.tied or b.tied].append(row)
         for (dim_a, dim_b, tied), members in by_shape.items():
             per_sample = 8 * 2 * (5 if tied else 2) * (dim_a + dim_b)
-            per_pair = per_sample * int(self._columns.n_samples[members].max())
+            n = min(most_samples, int(self._columns.n_samples[members].max()))
+            per_pair = per_sample * n
             size = max(1, _STACK_BYTES // per_pair)
             for start in range(0, len(members), size):
                 yield np.array(members[start : start + size])
@@ -184,7 +201,7 @@ class Steps:
     def _from_directions(
         self,
         rows: np.ndarray,
-        name: str,
+        tier: Tier,
         estimate: Callable[[Directions, EstimatorConfig], Estimates],
     ) -> None:
         """Both directions of some pairs of one shape by one denoiser."""
@@ -195,27 +212,29 @@ class Steps:
             values = (e.mi, e.standard_error(batch.n), e.direct, e.orthogonal, e.ess)
             return Found(*(v.double().cpu().numpy() for v in values))
 
-        first, second = map(list, zip(*(self._pairs[row] for row in rows.tolist()), strict=True))
+        both_sides = [self._of_samples(row, tier) for row in rows.tolist()]
+        first, second = map(list, zip(*both_sides, strict=True))
         if first[0].dim == second[0].dim:
             both = directions([*second, *first], [*first, *second])
             ij, ji = (both.take(half) for half in np.arange(2 * len(rows)).reshape(2, -1))
         else:
             ij, ji = directions(second, first), directions(first, second)
-        self._combine(rows, name, ij, ji)
+        self._combine(rows, tier.name, ij, ji, np.array([side.n for side in first]))
 
     def _combine(
-        self, rows: np.ndarray, name: str, ij: Found, ji: Found, n: int | None = None
+        self, rows: np.ndarray, name: str, ij: Found, ji: Found, n: np.ndarray | None = None
     ) -> None:
-        """Both directions, from all samples or n of them -> one estimate with its standard error."""
+        """Both directions, from all samples or n (R,) of them -> one estimate with its standard error."""
         columns = self._columns
+        n = columns.n_samples[rows] if n is None else n
         finite = np.isfinite(np.stack([ij.mi, ji.mi, ij.se, ji.se])).all(axis=0)
         for row in rows[~finite].tolist():
             columns.refuse(row, Status.DIVERGED, self._pairs.names(row))
         scalar = np.isfinite(columns.numbers["spearman"][rows])
         # ranks of n samples cannot show more than log n
-        most = np.where(scalar, np.log(n or columns.n_samples[rows]), np.inf)
+        most = np.where(scalar, np.log(n), np.inf)
         ij, ji = ij.at_most(most), ji.at_most(most)
-        rows, ij, ji = rows[finite], ij.take(finite), ji.take(finite)
+        rows, n, ij, ji = rows[finite], n[finite], ij.take(finite), ji.take(finite)
         better = Found(*(np.where(ij.mi >= ji.mi, a, b) for a, b in zip(ij, ji, strict=True)))
         columns.put(
             rows,
@@ -229,8 +248,7 @@ class Steps:
             ess=better.ess,
         )
         near = better.mi > most[finite] - _NEAR_NATS  # of groups never: theirs is infinite
-        for row in rows[near].tolist():
-            used = n or int(columns.n_samples[row])
+        for row, used in zip(rows[near].tolist(), n[near].tolist(), strict=True):
             columns.note(
                 row,
                 f"{used} samples show at most {np.log(used):.1f} nats: the MI may be more or less",

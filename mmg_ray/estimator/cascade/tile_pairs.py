@@ -10,13 +10,11 @@ import numpy as np
 from mmg_ray.config import EstimatorConfig
 from mmg_ray.estimator.cascade.columns import Columns
 from mmg_ray.estimator.ranks import marginals
-from mmg_ray.estimator.ranks.ranked_variable import RankCache, RankedVariable
+from mmg_ray.estimator.ranks.ranked_variable import Both, RankCache, RankedVariable
 from mmg_ray.schema import Status, Variable
 
 _SAMPLES_PER_DIMENSION = 2  # below it a covariance matrix says more of the noise than of the data
 MOST_SAMPLES = 5000  # that are used where tables are not enough
-
-Both = tuple[RankedVariable, RankedVariable]
 
 
 class TilePairs:
@@ -83,7 +81,7 @@ class TilePairs:
     def _examine(self, row: int, columns: Columns) -> Both | None:
         """A pair over the samples that both have; None where it gets a status."""
         a, b = (self._variables[int(index)] for index in self.pairs[row])
-        present = ~((a.codes == marginals.MISSING).any(1) | (b.codes == marginals.MISSING).any(1))
+        present = _present(a) & _present(b)
         n = int(present.sum())
         columns.n_samples[row] = n
         for variable in (a, b):
@@ -103,16 +101,20 @@ class TilePairs:
                 return None
         return both
 
-    def of_fewer_samples(self, row: int, columns: Columns) -> Both:
-        """A scalar pair over at most `MOST_SAMPLES` of its samples; its row says so of fewer."""
+    def of_fewer_samples(self, row: int, columns: Columns, most: int = MOST_SAMPLES) -> Both:
+        """A pair over at most so many of its samples; its row says so of fewer."""
         n = int(columns.n_samples[row])
-        if n <= MOST_SAMPLES:
+        if n <= most:
             return self[row]
         a, b = (self._variables[int(index)] for index in self.pairs[row])
-        present = ((a.codes != marginals.MISSING) & (b.codes != marginals.MISSING))[:, 0]
-        chosen = self.cache.at_most(MOST_SAMPLES, present)
-        columns.note(row, f"from {MOST_SAMPLES} of the {n} samples, as is its standard error")
+        chosen = self.cache.at_most(most, _present(a) & _present(b))
+        columns.note(row, f"from {most} of the {n} samples, as is its standard error")
         return self.cache.of(a, chosen), self.cache.of(b, chosen)
+
+    def mostly_tied(self, rows: np.ndarray) -> np.ndarray:
+        """(R,) pairs of which at least half the coordinates have ties."""
+        both = [self[row] for row in rows.tolist()]
+        return np.array([2 * (a.n_tied + b.n_tied) >= a.dim + b.dim for a, b in both], dtype=bool)
 
     def n_values(self, rows: np.ndarray) -> np.ndarray:
         """(2, R) distinct values of both variables of scalar pairs."""
@@ -124,3 +126,9 @@ class TilePairs:
         for k in np.flatnonzero(~whole).tolist():
             found[:, k] = [ranked.n_levels for ranked in self[int(rows[k])]]
         return found
+
+
+def _present(variable: Variable) -> np.ndarray:
+    """(N,) where no coordinate is missing."""
+    found: np.ndarray = (variable.codes != marginals.MISSING).all(axis=1)
+    return found

@@ -98,13 +98,15 @@ class RankedVariable:
         return bins.binned(self.ranked.value, self.ranked.polynomials.size)
 
     @cached_property
+    def n_tied(self) -> int:
+        """Coordinates whose ties are so many that one way of breaking them is not enough."""
+        counts = [np.bincount(column) for column in self.codes.T]
+        return sum(int(c[c > 1].sum()) > _TIED_SHARE * self.n for c in counts)
+
+    @property
     def tied(self) -> bool:
-        """Whether ties are so many that one way of breaking them is not enough."""
-        for column in self.codes.T:
-            counts = np.bincount(column)
-            if counts[counts > 1].sum() > _TIED_SHARE * self.n:
-                return True
-        return False
+        """Whether there is such a coordinate."""
+        return self.n_tied > 0
 
     @cached_property
     def ranks(self) -> np.ndarray:
@@ -112,7 +114,7 @@ class RankedVariable:
         columns = [
             codes.astype(np.int64)
             if marginals.are_ranks(codes)
-            else marginals.randomised_ranks(codes, self._random("ties", d))
+            else marginals.randomised_ranks(codes, self.random("ties", d))
             for d, codes in enumerate(self.codes.T)
         ]
         return np.stack(columns, axis=1)
@@ -141,9 +143,9 @@ class RankedVariable:
     @cached_property
     def uniform(self) -> np.ndarray:
         """(R, n) ranks of a scalar as uniform variables: anywhere in their cell of (0, 1)."""
-        return (self.rank_draws[:, :, 0] + self._random("cells")) / self.n
+        return (self.rank_draws[:, :, 0] + self.random("cells")) / self.n
 
-    def _random(self, *purpose: str | int) -> np.ndarray:
+    def random(self, *purpose: str | int) -> np.ndarray:
         """(n,) uniform numbers of this variable, each a hash of its sample: the order is nothing to them."""
         key = " ".join(map(str, (*purpose, self.name)))
         found: np.ndarray = (hashed(self._seed, key, self.identity) >> np.uint64(11)) * 2.0**-53
@@ -158,6 +160,9 @@ class RankedVariable:
     def standard_midranks(self) -> np.ndarray:
         """(n,) mid-ranks of a scalar, zero mean and unit square: their products are Spearman's rho."""
         return on_grid(marginals.standard_midranks(self.codes[:, 0]), self.n)
+
+
+Both = tuple[RankedVariable, RankedVariable]  # the sides of a pair
 
 
 class RankCache:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import torch
 
@@ -53,7 +54,12 @@ class Stack:
         return torch.baddbmm(self.biases[-1], hidden, self.weights[-1])
 
 
-def train(stack: Stack, loss: Callable[[int], torch.Tensor], cfg: NetworkConfig) -> None:
+class Trainable(Protocol):
+    @property
+    def parameters(self) -> list[torch.Tensor]: ...
+
+
+def train(stack: Trainable, loss: Callable[[int], torch.Tensor], cfg: NetworkConfig) -> None:
     """Minimise ``loss(step)`` (a sum over the stack of per-network means) and keep the average.
 
     AdamW with a short warm-up and a cosine schedule; the weights left in the stack are their
