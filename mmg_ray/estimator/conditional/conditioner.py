@@ -321,7 +321,8 @@ def _knowing(
     made_by = [found.denoiser[k] for k in range(len(found))]
     stops = [found.stop[k] for k in range(len(found))]
     chosen = denoiser(cfg.denoiser)
-    tier = chosen.vectors[0]
+    # conditional ranks are in no levels
+    tier = next(t for t in chosen.vectors if t.estimate is not None)
     wider = _wider(found)
     for row in rows.tolist():
         a, b = (left[index] for index in pairs[row].tolist())
