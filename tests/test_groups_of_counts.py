@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy import integrate as numerical
 from scipy.special import gammaln
-from scipy.stats import norm
+from scipy.stats import binom, norm
+from scipy.stats import poisson as poisson_law
 
 import mmg_ray
 from mmg_ray.config import EstimatorConfig
@@ -215,6 +216,17 @@ def test_counts_beside_labels_of_few_values_and_missing_ones():
     assert found.status is Status.OK
     assert found.n_samples == 600 - len(range(0, 600, 7))
     assert 0.3 < found.mi_nats < np.log(2) + 0.05
+
+
+def test_counts_that_nearly_copy_others_go_on_to_the_networks():
+    rng = np.random.default_rng(10)
+    x = rng.poisson(3, (800, 2))
+    k = np.arange(30)
+    table = poisson_law.pmf(k, 3)[:, None] * binom.pmf(k, k[:, None], 0.9)
+    found = mmg_ray.estimate_mi(x.astype(float), rng.binomial(x, 0.9).astype(float))
+    truth = 2 * table_mi(table / table.sum())
+    assert found.denoiser == "neural"
+    assert abs(found.mi_nats - truth) < max(0.15 * truth, 1.96 * found.se_nats)
 
 
 def test_networks_take_so_many_samples_and_say_so(monkeypatch):

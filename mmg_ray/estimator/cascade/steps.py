@@ -21,6 +21,9 @@ from mmg_ray.schema import Status, Stop
 
 _NEAR_NATS = 2.0  # below log n: there the grid of the ranks begins to show in an estimate
 _STACK_BYTES = 2**27  # of the scores of one stack
+_MISSED = (
+    1.1  # of the squared distance of denoisers, by which the gap is larger where much is missed
+)
 _LEVELS_APART = 16  # tables within so many levels are estimated together
 
 
@@ -42,7 +45,8 @@ class Steps:
             if own is not None:
                 self._estimate(rows[own], tier)
                 columns.stop(rows[own], last)
-                rows = rows[~own]
+                missed = tier.from_groups is not None and self._missed(rows)
+                rows = rows[~own | missed]
                 continue
             fits = np.ones(len(rows), dtype=bool)
             if tier.fits is not None:
@@ -95,6 +99,11 @@ class Steps:
             own: np.ndarray = tier.only(*self._pairs.n_values(rows), self._columns.n_samples[rows])
             return own
         return self._pairs.mostly_tied(rows) if tier.from_groups is not None else None
+
+    def _missed(self, rows: np.ndarray) -> np.ndarray:
+        """(R,) groups whose denoisers are less apart than one is better: so it is where a fit falls short."""
+        gap, distance = (self._columns.numbers[name][rows] for name in ("gap", "orthogonal"))
+        return self._columns.ok(rows) & (gap > _MISSED * distance)
 
     def _estimate(self, rows: np.ndarray, tier: Tier) -> None:
         if tier.from_tables is not None:
@@ -227,15 +236,19 @@ class Steps:
         """Both directions, from all samples or n (R,) of them -> one estimate with its standard error."""
         columns = self._columns
         n = columns.n_samples[rows] if n is None else n
-        finite = np.isfinite(np.stack([ij.mi, ji.mi, ij.se, ji.se])).all(axis=0)
-        for row in rows[~finite].tolist():
-            columns.refuse(row, Status.DIVERGED, self._pairs.names(row))
         scalar = np.isfinite(columns.numbers["spearman"][rows])
+        finite = np.isfinite(np.stack([ij.mi, ji.mi, ij.se, ji.se])).all(axis=0)
+        for row in rows[~finite & (scalar | np.isnan(columns.numbers["mi_nats"][rows]))].tolist():
+            columns.refuse(row, Status.DIVERGED, self._pairs.names(row))
         # ranks of n samples cannot show more than log n
         most = np.where(scalar, np.log(n), np.inf)
         ij, ji = ij.at_most(most), ji.at_most(most)
         rows, n, ij, ji = rows[finite], n[finite], ij.take(finite), ji.take(finite)
         better = Found(*(np.where(ij.mi >= ji.mi, a, b) for a, b in zip(ij, ji, strict=True)))
+        # of groups the larger stands: estimates are low where a fit falls short, seldom high
+        more = scalar[finite] | ~(columns.numbers["mi_nats"][rows] >= better.mi)
+        rows, n = rows[more], n[more]
+        ij, ji, better = (f.take(more) for f in (ij, ji, better))
         columns.put(
             rows,
             name,
@@ -247,7 +260,7 @@ class Steps:
             orthogonal=better.orthogonal,
             ess=better.ess,
         )
-        near = better.mi > most[finite] - _NEAR_NATS  # of groups never: theirs is infinite
+        near = better.mi > most[finite][more] - _NEAR_NATS  # of groups never: theirs is infinite
         for row, used in zip(rows[near].tolist(), n[near].tolist(), strict=True):
             columns.note(
                 row,

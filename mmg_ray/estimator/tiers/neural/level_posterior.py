@@ -114,7 +114,8 @@ def _statistics(size: np.ndarray) -> np.ndarray:
         square = (share * rest**2).sum()
         if square > _LEAST_SQUARE and len(kept) <= N_STATISTICS:
             kept.append(rest / np.sqrt(square))
-    found[:, : len(kept) - 1] = np.stack(kept[1:], axis=1)
+    for r, statistic in enumerate(kept[1:]):
+        found[:, r] = statistic
     return found
 
 

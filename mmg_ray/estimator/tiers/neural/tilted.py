@@ -13,7 +13,8 @@ part adds to the prediction of w is g, and it contributes the cross-product esti
     1/2 Int E[ 2 w.g' - g1.g2 - f1.g2 - g1.f2 ] du.
 
 A part counts where this is clearly above 0. Overfitting lowers the held-out gap by as much as it raises the squared distance,
-so that their mean differs from the estimate only by what the fit has missed; half of that is the fit's part of the standard error.
+so that their mean differs from the estimate only by what the fit has missed; half of that is the fit's part of the standard error. A
+squared distance below the gap says that it has missed much, as of counts that nearly copy others: other networks try those again.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ _LEAST_SPREAD = 1e-6  # of a direction: of labels there are fewer than of statis
 _WIDTH = 32
 _STEPS, _SAMPLES, _MOST_STEPS = 300, 4000, 1000  # in proportion above so many samples
 _LONGER = {"unconditional": 3, "few": 2}  # what it has missed a conditional part would find
-_LEARNING_RATE, _WEIGHT_DECAY = 3e-3, 3.0
+_LEARNING_RATE = 3e-3
+_WEIGHT_DECAY, _DECAY_SAMPLES = 3.0, 2000  # less of more samples, in proportion
 _OWN_DECAY = (
     0.05  # of the unconditional part: what it shrinks the others find again and take for dependence
 )
@@ -233,13 +235,17 @@ def _steps(n: int) -> int:
     return int(min(_MOST_STEPS, max(_STEPS, _STEPS * n / _SAMPLES)))
 
 
+def _decay(n: int) -> float:
+    return _WEIGHT_DECAY * min(1.0, _DECAY_SAMPLES / n)
+
+
 def _fit(d: _Direction, tilt: _Tilt, theta: Theta, *name: str) -> None:
     """Fit both halves' functions by the likelihood of the levels; noise levels are uniform in logsnr."""
     net = replace(
         d.cfg.network,
         n_steps=_steps(d.n) * _LONGER.get(name[0], 1),
         learning_rate=_LEARNING_RATE,
-        weight_decay=_OWN_DECAY if name[0] == "unconditional" else _WEIGHT_DECAY,
+        weight_decay=_OWN_DECAY if name[0] == "unconditional" else _decay(d.n),
     )
     streams = Streams(d.cfg.seed, [("train", NAME, *name)], d.half.device)
     levels = snr.SAMPLERS["uniform"](_top(d), d.cfg.snr)
