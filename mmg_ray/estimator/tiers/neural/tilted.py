@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from mmg_ray.config import EstimatorConfig
+from mmg_ray.config import EstimatorConfig, NetworkConfig
 from mmg_ray.estimator import snr
 from mmg_ray.estimator.pairs.directions import halves
 from mmg_ray.estimator.pairs.estimates import BothWays, Found
@@ -50,14 +50,14 @@ NAME = "tilted"
 _RANK = 2  # directions of the first part: a law that needs more has enough for the second
 _RIDGE = 10.0  # in units of a statistic's variance: of many rare counts, directions are those of largest covariance
 _LEAST_SPREAD = 1e-6  # of a direction: of labels there are fewer than of statistics
-_WIDTH = 32
+_WIDTH, _MOST_LAYERS = 32, 2
 _STEPS, _SAMPLES, _MOST_STEPS = 300, 4000, 1000  # in proportion above so many samples
 _LONGER = {"unconditional": 3, "few": 2}  # what it has missed a conditional part would find
-_LEARNING_RATE = 3e-3
-_WEIGHT_DECAY, _DECAY_SAMPLES = 3.0, 2000  # less of more samples, in proportion
-_OWN_DECAY = (
-    0.05  # of the unconditional part: what it shrinks the others find again and take for dependence
-)
+# times what `estimator.network` has for networks of normal scores
+_LEARNING_RATE, _WEIGHT_DECAY = 0.3, 300.0
+_DECAY_SAMPLES = 2000  # of more samples the decay is less, in proportion
+# the same of the unconditional part: what it shrinks the others find again and take for dependence
+_OWN_DECAY = 5.0
 _EVIDENCE = 2.0  # standard errors above 0 that a part's contribution needs to count
 _EVIDENCE_OF_MORE = 1.0  # the same beside a part that counts
 _TAIL = 0.5  # next to a cut the gap falls as sigma
@@ -68,9 +68,10 @@ _PIECE = 4096  # noised samples that are evaluated at once
 class _Tilt:
     """Two functions, one for each half: a linear one at each noise level, and a small network."""
 
-    def __init__(self, n_inputs: int, n_outputs: int, streams: Streams) -> None:
+    def __init__(self, n_inputs: int, n_outputs: int, streams: Streams, net: NetworkConfig) -> None:
         self._linear = Stack([3 * n_inputs, n_outputs], streams)
-        self._network = Stack([n_inputs + 3, _WIDTH, _WIDTH, n_outputs], streams)
+        hidden = [net.width or _WIDTH] * min(net.n_layers, _MOST_LAYERS)
+        self._network = Stack([n_inputs + 3, *hidden, n_outputs], streams)
 
     @property
     def parameters(self) -> list[torch.Tensor]:
@@ -143,7 +144,9 @@ def _direction(of: Coordinates, cfg: EstimatorConfig) -> _Direction:
 
 def _unconditional(d: _Direction, key: str) -> Theta:
     dim = d.of.features.shape[1]
-    tilt = _Tilt(dim, dim, _weights(d, "unconditional", key))
+    if d.of.t.shape[1] == 1:  # alone it is normal, and its level has the odds of the noise
+        return lambda p, _samples: torch.zeros_like(p.seen)
+    tilt = _Tilt(dim, dim, _weights(d, "unconditional", key), d.cfg.network)
 
     def theta(p: Noised, _samples: torch.Tensor) -> torch.Tensor:
         return tilt(p.seen, p.at)
@@ -156,8 +159,8 @@ def _one(d: _Direction, y: Coordinates, own: Theta, key: tuple[str, str]) -> Fou
     """One direction: its estimate and standard error."""
     of_x, of_y = _canonical(d, y)
     rank, dim = of_x.shape[-1], d.of.features.shape[1]
-    few = _Tilt(2 * rank, rank, _weights(d, "few", *key))
-    every = _Tilt(dim + y.features.shape[1], dim, _weights(d, "every", *key))
+    few = _Tilt(2 * rank, rank, _weights(d, "few", *key), d.cfg.network)
+    every = _Tilt(dim + y.features.shape[1], dim, _weights(d, "every", *key), d.cfg.network)
 
     def by_few(p: Noised, samples: torch.Tensor) -> torch.Tensor:
         inputs = torch.cat([p.seen @ of_x, y.features[samples] @ of_y], -1)
@@ -235,17 +238,16 @@ def _steps(n: int) -> int:
     return int(min(_MOST_STEPS, max(_STEPS, _STEPS * n / _SAMPLES)))
 
 
-def _decay(n: int) -> float:
-    return _WEIGHT_DECAY * min(1.0, _DECAY_SAMPLES / n)
-
-
 def _fit(d: _Direction, tilt: _Tilt, theta: Theta, *name: str) -> None:
     """Fit both halves' functions by the likelihood of the levels; noise levels are uniform in logsnr."""
+    decay = _WEIGHT_DECAY * min(1.0, _DECAY_SAMPLES / d.n)
+    if name[0] == "unconditional":
+        decay = _OWN_DECAY
     net = replace(
         d.cfg.network,
-        n_steps=_steps(d.n) * _LONGER.get(name[0], 1),
-        learning_rate=_LEARNING_RATE,
-        weight_decay=_OWN_DECAY if name[0] == "unconditional" else _decay(d.n),
+        n_steps=min(d.cfg.network.n_steps, _steps(d.n)) * _LONGER.get(name[0], 1),
+        learning_rate=_LEARNING_RATE * d.cfg.network.learning_rate,
+        weight_decay=decay * d.cfg.network.weight_decay,
     )
     streams = Streams(d.cfg.seed, [("train", NAME, *name)], d.half.device)
     levels = snr.SAMPLERS["uniform"](_top(d), d.cfg.snr)
