@@ -439,6 +439,8 @@ class Config:
 _RENAMED = {
     "recording.turned": "recording.transposed",
     "lags.max_q_value": "lags.max_p_value",
+    "cells.within": "cells.stratify_by",
+    "cells.each": "cells.group_by",
 }
 
 # Sections that change what is computed or kept. `execute` and `output` only say where.

@@ -119,7 +119,7 @@ def test_regulators_by_genes_from_counts_to_files(h5ad: Path) -> None:
 def test_a_run_for_each_kind_of_cell(h5ad: Path) -> None:
     cfg = settings(
         h5ad,
-        cells={"each": "kind"},
+        cells={"group_by": "kind"},
         estimator={"denoiser": "screen", "min_samples": 50},
         network={"heatmap": False, "steps": []},
     )
@@ -289,7 +289,7 @@ def test_lists_that_do_not_fit_say_why(h5ad: Path) -> None:
     assert "leave out" in refusal(
         settings(h5ad, genes={"sets": str(listed), "regulators": str(listed)})
     )
-    assert "did you mean 'kind'" in refusal(settings(h5ad, cells={"each": "kinds"}))
+    assert "did you mean 'kind'" in refusal(settings(h5ad, cells={"group_by": "kinds"}))
     assert "no network step 'frd'" in refusal(settings(h5ad, network={"steps": ["frd"]}))
     assert "formats:" in refusal(settings(h5ad, network={"files": {"a": "xls"}}))
 
@@ -375,7 +375,7 @@ def test_ranks_among_cells_alike_take_out_what_the_covariate_does() -> None:
     for seed in range(150):
         total, x = zero_inflated(rng, 500)
         batch = np.where(total > 1, "deep", "shallow")
-        made, note = cells.within(table(x, batch=batch), ["batch"], seed)
+        made, note = cells.stratified(table(x, batch=batch), ["batch"], seed)
         raw.append(estimate_mi(*x.T, denoiser="screen").p_value)
         held.append(estimate_mi(*made.values.T, denoiser="screen").p_value)
     assert "2 kinds of" in note
@@ -385,7 +385,7 @@ def test_ranks_among_cells_alike_take_out_what_the_covariate_does() -> None:
     x = rng.standard_normal((2000, 1)) * [1, 1] + 0.7 * rng.standard_normal((2000, 2))
     batch = np.arange(2000) % 2
     shifted = x + 5 * batch[:, None]
-    made, _ = cells.within(table(shifted, batch=batch), ["batch"], 0)
+    made, _ = cells.stratified(table(shifted, batch=batch), ["batch"], 0)
     exact = -0.5 * np.log(1 - (1 / 1.49) ** 2)
     assert estimate_mi(*made.values.T).mi_nats == pytest.approx(exact, abs=0.05)
 
@@ -402,7 +402,13 @@ def test_regression_subtracts_and_refuses_ties() -> None:
     assert abs(rest[batch == "b"].mean() - rest[batch != "b"].mean()) < 1e-9
     assert "explain" in note
     _, x = zero_inflated(rng, 300)
-    with pytest.raises(DataError, match=r"Use cells\.within"):
+    with pytest.raises(DataError, match=r"Use cells\.stratify_by"):
         cells.regressed(table(x, age=age), ["age"])
     with pytest.raises(DataError, match="the smallest of"):
-        cells.within(table(x, donor=[f"d{k}" for k in range(300)]), ["donor"], 0)
+        cells.stratified(table(x, donor=[f"d{k}" for k in range(300)]), ["donor"], 0)
+
+
+@pytest.mark.parametrize(("old", "new"), [("within", "stratify_by"), ("each", "group_by")])
+def test_old_names_of_options_give_the_new_ones(h5ad, old, new):
+    with pytest.raises(ConfigError, match=f"'cells.{old}': it is now called 'cells.{new}'"):
+        settings(h5ad, cells={old: ["kind"]})

@@ -1,6 +1,6 @@
 """Cells: which are used, pooling them, their depth, and what of a gene a covariate explains.
 
-Tables are samples x genes (`mmg_ray.store.sources.Table`) and stay sparse up to `within` and `regress`.
+Tables are samples x genes (`mmg_ray.store.sources.Table`) and stay sparse up to `stratified` and `regressed`.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def metacells(table: Table, size: int) -> np.ndarray:
     return place
 
 
-def within(table: Table, covariates: Sequence[str], seed: int) -> tuple[Table, str]:
+def stratified(table: Table, covariates: Sequence[str], seed: int) -> tuple[Table, str]:
     """Every gene as its rank among cells alike in the covariates, and what that came to.
 
     Ties are broken at random: for genes that are independent given the covariates the ranks are
@@ -164,7 +164,7 @@ def within(table: Table, covariates: Sequence[str], seed: int) -> tuple[Table, s
     """
     place = np.zeros(table.n_samples, dtype=np.int64)
     for name in covariates:
-        column = _covariate(table, name, "cells.within")
+        column = _covariate(table, name, "cells.stratify_by")
         if column.dtype.kind == "f":
             n_parts = int(np.clip(table.n_samples // 100, 2, 10))
             edges = np.quantile(column, np.arange(1, n_parts) / n_parts)
@@ -175,7 +175,7 @@ def within(table: Table, covariates: Sequence[str], seed: int) -> tuple[Table, s
     n_alike = np.bincount(place)
     if n_alike.min() < _LEAST_ALIKE:
         raise DataError(
-            f"cells.within {list(covariates)} leaves {len(n_alike)} kinds of cells, the smallest of "
+            f"cells.stratify_by {list(covariates)} leaves {len(n_alike)} kinds of cells, the smallest of "
             f"{n_alike.min()}; ranks need {_LEAST_ALIKE}. Name fewer covariates, or leave out rare cells "
             "with data.samples"
         )
@@ -193,7 +193,7 @@ def within(table: Table, covariates: Sequence[str], seed: int) -> tuple[Table, s
             values[alike, v] = np.nan
             values[present, v] = ranks / max(len(present), 1)
     note = (
-        f"within: ranks among cells alike in {', '.join(covariates)}: {len(n_alike)} kinds of "
+        f"stratify_by: ranks among cells alike in {', '.join(covariates)}: {len(n_alike)} kinds of "
         f"{n_alike.min():,} to {n_alike.max():,} cells"
     )
     return replace(table, values=values), note
@@ -239,7 +239,7 @@ def regressed(table: Table, covariates: Sequence[str]) -> tuple[Table, str]:
         raise DataError(
             f"cells.regress: half of the genes have {tied:.0%} of their values tied (zeros), and "
             "residuals would order ties by the covariates: every pair of such genes would seem to "
-            "depend. Use cells.within, which ranks among cells alike"
+            "depend. Use cells.stratify_by, which ranks among cells alike"
         )
     note = f"regress: {', '.join(covariates)} explain {np.median(explained):.0%} of a gene (median)"
     return replace(table, values=values), note

@@ -24,7 +24,7 @@ import click
       mmg-ray genomics --show-config > genes.yaml       # every field and its meaning
       mmg-ray genomics genes.yaml --dry-run             # read and check; run nothing
       mmg-ray genomics genes.yaml
-      mmg-ray genomics genes.yaml --set genes.regulators=tfs.txt --set cells.each=cell_type
+      mmg-ray genomics genes.yaml --set genes.regulators=tfs.txt --set cells.group_by=cell_type
     """,
 )
 @click.argument("config", required=False)

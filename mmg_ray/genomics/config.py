@@ -17,7 +17,7 @@ _STRICT = ConfigDict(extra="forbid")
 class CellsConfig:
     """What is done to cells (or bulk samples), in this order."""
 
-    each: str | None = Field(
+    group_by: str | None = Field(
         default=None,
         description="metadata column, such as cell_type: a separate run for each of its values, each in its own "
         "folder",
@@ -41,7 +41,7 @@ class CellsConfig:
         description="log: scale every cell to the median depth and take log(1 + x); none: leave the values as they "
         "are; auto: log for counts, recognised by their values, and refused if ambiguous",
     )
-    within: Texts = Field(
+    stratify_by: Texts = Field(
         default=(),
         description="covariates to hold fixed, such as [depth, batch]: every gene is ranked among the cells that "
         "agree in all of them; suits single cells with many zeros",

@@ -1,6 +1,6 @@
 """The job: read, look, leave out, pool, normalise, adjust, choose genes, run, write what is asked for.
 
-Under output.url (with cells.each, in a folder for each of its values) are the run itself and
+Under output.url (with cells.group_by, in a folder for each of its values) are the run itself and
 
     input/expression-*.h5ad   the table that was run, named by its digest
     input/left_out.tsv        every cell and gene that is not in it, with the reason
@@ -74,14 +74,14 @@ def inputs(cfg: GenomicsConfig) -> Iterator[tuple[str, Input]]:
         [] if cfg.genes.regulators is None else of_genes.read_regulators(cfg.genes.regulators)
     )
     refuse_turned(table, regulators)
-    if cfg.cells.each is None:
+    if cfg.cells.group_by is None:
         yield "", prepare(table, cfg)
         return
-    names, place = of_cells.labels(table, [cfg.cells.each], "cells.each")
+    names, place = of_cells.labels(table, [cfg.cells.group_by], "cells.group_by")
     folders = [re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.") or "none" for name in names]
     if len(set(folders)) < len(folders):
         raise ConfigError(
-            f"cells.each: values of {cfg.cells.each!r} share a folder name: {', '.join(names)}; rename "
+            f"cells.group_by: values of {cfg.cells.group_by!r} share a folder name: {', '.join(names)}; rename "
             "one"
         )
     enough = 0
@@ -89,15 +89,15 @@ def inputs(cfg: GenomicsConfig) -> Iterator[tuple[str, Input]]:
         part = of_cells.keep_cells(table, place == kind)
         if part.n_samples >= cfg.estimator.min_samples:
             enough += 1
-            yield folder, prepare(part, cfg, [f"each:    {cfg.cells.each} = {name}"])
+            yield folder, prepare(part, cfg, [f"group_by: {cfg.cells.group_by} = {name}"])
         else:
             text = (
-                f"each:    {cfg.cells.each} = {name}: no run, its {part.n_samples} cells are fewer than "
+                f"group_by: {cfg.cells.group_by} = {name}: no run, its {part.n_samples} cells are fewer than "
                 f"estimator.min_samples, {cfg.estimator.min_samples}"
             )
             yield folder, Input(part, [], {}, [text], [], {})
     if not enough:
-        raise DataError(f"cells.each: no value of {cfg.cells.each!r} has enough cells")
+        raise DataError(f"cells.group_by: no value of {cfg.cells.group_by!r} has enough cells")
 
 
 def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Input:
@@ -231,8 +231,8 @@ def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Inp
         raise DataError(f"no regulator is above 0 in {least}; lower it")
     table = replace(table, values=table.values[:, chosen], names=names)
     # covariates
-    if cfg.cells.within:
-        table, note = of_cells.within(table, cfg.cells.within, cfg.estimator.seed)
+    if cfg.cells.stratify_by:
+        table, note = of_cells.stratified(table, cfg.cells.stratify_by, cfg.estimator.seed)
         lines.append(note)
     if cfg.cells.regress:
         table, note = of_cells.regressed(table, cfg.cells.regress)
@@ -296,7 +296,7 @@ def go(cfg: GenomicsConfig, say: object = None) -> Iterator[tuple[Input, Run | N
         if callable(say):
             for line in made.notes:
                 say(line)
-        if made.table.n_samples < cfg.estimator.min_samples and cfg.cells.each is not None:
+        if made.table.n_samples < cfg.estimator.min_samples and cfg.cells.group_by is not None:
             yield made, None, []
             continue
         url = f"{cfg.output.url}/{folder}".rstrip("/")
@@ -319,8 +319,10 @@ def _check(cfg: GenomicsConfig) -> None:
         )
     if cfg.cells.pseudobulk and cfg.cells.metacells:
         raise ConfigError("cells.pseudobulk and cells.metacells both pool cells; leave out one")
-    if cfg.cells.within and cfg.cells.regress:
-        raise ConfigError("cells.within and cells.regress both take out covariates; leave out one")
+    if cfg.cells.stratify_by and cfg.cells.regress:
+        raise ConfigError(
+            "cells.stratify_by and cells.regress both take out covariates; leave out one"
+        )
     cfg.network.check()
 
 

@@ -293,7 +293,7 @@ def test_depth_makes_no_edges_of_counts_that_are_not_whole(tmp_path: Path, name:
     assert len(significant(run)) <= 3  # of 780, unscaled more than 700
     assert any("counts that are not whole (" in note for note in made.notes)
     assert any(note.startswith("scaled:") for note in made.notes)
-    ((_, held),) = inputs(settings(path, cells={"within": ["depth"]}))
+    ((_, held),) = inputs(settings(path, cells={"stratify_by": ["depth"]}))
     assert any("among cells alike in depth" in note for note in held.notes)
 
 
@@ -307,7 +307,7 @@ def test_where_it_is_open_the_job_asks(tmp_path: Path) -> None:
     ((_, made),) = inputs(settings(path, cells={"normalise": "none"}))
     np.testing.assert_allclose(made.table.column(0), values[:, 0], rtol=1e-6)
     adata(np.log1p(scaled(counts()))).write_h5ad(path)
-    text = refusal(settings(path, cells={"within": ["depth"]}))
+    text = refusal(settings(path, cells={"stratify_by": ["depth"]}))
     assert "the depth of cells is known of counts" in text
 
 

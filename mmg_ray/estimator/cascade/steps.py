@@ -16,7 +16,7 @@ from mmg_ray.estimator.pairs.directions import Directions, stack
 from mmg_ray.estimator.pairs.estimates import BothWays, Estimates, Found
 from mmg_ray.estimator.pairs.tables import Samples, batches, tabulate
 from mmg_ray.estimator.ranks.ranked_variable import Both, RankedVariable
-from mmg_ray.estimator.tiers import neighbours
+from mmg_ray.estimator.tiers import gaussian, neighbours
 from mmg_ray.schema import Status, Stop
 
 _NEAR_NATS = 2.0  # below log n: there the grid of the ranks begins to show in an estimate
@@ -24,6 +24,7 @@ _STACK_BYTES = 2**27  # of the scores of one stack
 _MISSED = (
     1.1  # of the squared distance of denoisers, by which the gap is larger where much is missed
 )
+_STRONG_NATS = 0.5  # of groups with ties: there other networks may find more
 _LEVELS_APART = 16  # tables within so many levels are estimated together
 
 
@@ -45,8 +46,8 @@ class Steps:
             if own is not None:
                 self._estimate(rows[own], tier)
                 columns.stop(rows[own], last)
-                missed = tier.from_groups is not None and self._missed(rows)
-                rows = rows[~own | missed]
+                again = rows[own][self._missed(rows[own], tier)] if tier.from_groups else rows[:0]
+                rows = np.union1d(rows[~own], again)
                 continue
             fits = np.ones(len(rows), dtype=bool)
             if tier.fits is not None:
@@ -100,10 +101,18 @@ class Steps:
             return own
         return self._pairs.mostly_tied(rows) if tier.from_groups is not None else None
 
-    def _missed(self, rows: np.ndarray) -> np.ndarray:
-        """(R,) groups whose denoisers are less apart than one is better: so it is where a fit falls short."""
-        gap, distance = (self._columns.numbers[name][rows] for name in ("gap", "orthogonal"))
-        return self._columns.ok(rows) & (gap > _MISSED * distance)
+    def _missed(self, rows: np.ndarray, tier: Tier) -> np.ndarray:
+        """(R,) groups of which a fit may fall short: strong ones, and others if their denoisers are less apart than one is
+        better, or if there is less than a linear denoiser has at once.
+        """
+        numbers = self._columns.numbers
+        found = numbers["gap"][rows] > _MISSED * numbers["orthogonal"][rows]
+        found |= numbers["mi_nats"][rows] > _STRONG_NATS
+        for k in np.flatnonzero(self._columns.ok(rows) & ~found).tolist():
+            target, source = self._of_samples(int(rows[k]), tier)
+            linear = gaussian.estimate(stack([target], [source], self._device))
+            found[k] = float(linear.mi[0]) > numbers["mi_nats"][rows[k]]
+        return self._columns.ok(rows) & found
 
     def _estimate(self, rows: np.ndarray, tier: Tier) -> None:
         if tier.from_tables is not None:

@@ -85,7 +85,7 @@ def coordinates(of: RankedVariable, device: str) -> Coordinates:
 
 def _merged(codes: np.ndarray) -> np.ndarray:
     """(N,) int64 levels, every one of some samples: what is rarer joins the smaller of its neighbours."""
-    level = levels(codes, MOST_LEVELS).level.astype(np.int64)
+    level = levels(codes).level.astype(np.int64)
     size = np.bincount(level).astype(np.int64)
     place = np.arange(len(size))
     least = min(_LEAST, len(codes) // 4)

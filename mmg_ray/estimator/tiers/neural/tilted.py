@@ -14,7 +14,8 @@ part adds to the prediction of w is g, and it contributes the cross-product esti
 
 A part counts where this is clearly above 0. Overfitting lowers the held-out gap by as much as it raises the squared distance,
 so that their mean differs from the estimate only by what the fit has missed; half of that is the fit's part of the standard error. A
-squared distance below the gap says that it has missed much, as of counts that nearly copy others: other networks try those again.
+squared distance below the gap says that it has missed much, as of counts that nearly copy others. Those, strong pairs, and pairs of which a linear
+denoiser of random ranks shows more, are tried again by `denoiser`.
 """
 
 from __future__ import annotations
