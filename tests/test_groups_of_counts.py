@@ -164,25 +164,26 @@ def estimated(law: Population, n: int, seed: int) -> mmg_ray.PairEstimate:
 
 def test_populations_are_estimated_to_their_error():
     truth = float(FOUR.pointwise(40_000).mean())
-    found = [estimated(FOUR, 1500, seed) for seed in (11, 12)]
-    assert {f.denoiser for f in found} == {tilted.NAME}
-    mean = np.mean([f.mi_nats for f in found])
+    found = estimated(FOUR, 1500, 11)
+    assert found.denoiser == tilted.NAME
     # the Gaussian part of random ranks, and every constant, is further off
-    assert abs(mean - truth) < 0.04 < truth / 4
-    assert all(0.01 < f.se_nats < 0.05 for f in found)
+    assert abs(found.mi_nats - truth) < 0.04 < truth / 4
+    assert 0.01 < found.se_nats < 0.05
 
 
 def test_tuned_cells_depend_though_their_ranks_do_not_rise_together():
     centres = np.array([-1.0, -0.5, 0.5, 1.0])
     law = Population(
-        "tuned", poisson(tuned(4, centres, 0.6)), poisson(tuned(4, centres[::-1], 0.6))
+        "tuned", poisson(tuned(1.5, centres, 0.7)), poisson(tuned(1.5, centres[::-1], 0.7))
     )
-    truth = float(law.pointwise(40_000).mean())
-    assert abs(estimated(law, 1500, 13).mi_nats - truth) < 0.15 * truth
+    x, y = law.sample(np.random.default_rng(13), 1500)
+    of_samples = float(law.log_ratio(x, y).mean())
+    found = mmg_ray.estimate_mi(x, y)
+    assert abs(found.mi_nats - of_samples) < 0.15 * of_samples
 
 
 def test_independent_populations_read_nothing():
-    found = [estimated(APART, 1000, seed) for seed in (20, 21, 22)]
+    found = [estimated(APART, 1000, seed) for seed in (20, 21)]
     assert np.mean([f.mi_nats for f in found]) < 0.005
     assert all(0.002 < f.se_nats < 0.05 for f in found)
 
@@ -218,7 +219,8 @@ def test_counts_beside_labels_of_few_values_and_missing_ones():
     assert 0.3 < found.mi_nats < np.log(2) + 0.05
 
 
-def test_counts_that_nearly_copy_others_go_on_to_the_networks():
+def test_counts_that_nearly_copy_others_go_on_to_the_networks(monkeypatch):
+    monkeypatch.setattr(tilted, "_STEPS", 40)
     rng = np.random.default_rng(10)
     x = rng.poisson(3, (800, 2))
     k = np.arange(30)

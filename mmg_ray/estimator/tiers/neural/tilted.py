@@ -55,7 +55,7 @@ _WIDTH, _MOST_LAYERS = 32, 2
 _STEPS, _SAMPLES, _MOST_STEPS = 300, 4000, 1000  # in proportion above so many samples
 _LONGER = {"unconditional": 3, "few": 2}  # what it has missed a conditional part would find
 # times what `estimator.network` has for networks of normal scores
-_LEARNING_RATE, _WEIGHT_DECAY = 0.3, 300.0
+_LEARNING_RATE, _WEIGHT_DECAY = 0.3, 50.0
 _DECAY_SAMPLES = 2000  # of more samples the decay is less, in proportion
 # the same of the unconditional part: what it shrinks the others find again and take for dependence
 _OWN_DECAY = 5.0
