@@ -250,7 +250,8 @@ class NullConfig:
 class EstimatorConfig:
     denoiser: str = Field(
         default="auto",
-        description="auto (a cascade: screen, table, splines; tilted for groups of counts, neural for other groups), screen, spline, neural or gaussian",
+        description="auto (a cascade: screen, table, splines; tilted for groups of counts, neural for other groups), "
+        "screen, spline, neural or gaussian",
     )
     seed: int = Field(
         default=0,

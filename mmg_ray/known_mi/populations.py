@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.special import gammaln, logsumexp
@@ -187,77 +186,50 @@ def population_suite() -> list[Population]:
         found: Array = signs * size * rng.uniform(2 / 3, 4 / 3, (n_latents, n_cells))
         return found
 
-    def alike(
-        name: str, cells: Callable[..., Cells], of_x: tuple[Any, ...], of_y: tuple[Any, ...]
-    ) -> Population:
-        return Population(name, cells(*of_x), cells(*of_y))
-
     def cells(
         mean: float, size: float, n_cells: int, n_latents: int = 1, negative: float = 0.0
     ) -> Cells:
         return poisson(loaded(mean, about(size, n_cells, n_latents, negative)))
 
     return [
-        alike(
-            "4 + 4 cells, mean count 1",
-            poisson,
-            (loaded(1, about(0.6, 4)),),
-            (loaded(1, about(0.6, 4)),),
-        ),
-        alike(
-            "10 + 10, .3", poisson, (loaded(0.3, about(0.7, 10)),), (loaded(0.3, about(0.7, 10)),)
-        ),
-        alike("12 + 3, 2", poisson, (loaded(2, about(0.5, 12)),), (loaded(2, about(0.5, 3)),)),
+        Population("4 + 4 cells, mean count 1", cells(1, 0.6, 4), cells(1, 0.6, 4)),
+        Population("10 + 10, .3", cells(0.3, 0.7, 10), cells(0.3, 0.7, 10)),
+        Population("12 + 3, 2", cells(2, 0.5, 12), cells(2, 0.5, 3)),
         Population(
             "15 + 15, .5, two latents", cells(0.5, 0.8, 15, 2, 0.3), cells(0.5, 0.8, 15, 2, 0.3), 2
         ),
-        alike(
-            "7 + 9, 4, a common gain",
-            poisson,
-            (loaded(4, about(0.25, 7)),),
-            (loaded(5, about(0.25, 9)),),
-        ),
-        alike(
+        Population("7 + 9, 4, a common gain", cells(4, 0.25, 7), cells(5, 0.25, 9)),
+        Population(
             "6 + 12, 1.5, half of them suppressed",
-            poisson,
-            (loaded(1.5, about(0.5, 6, negative=0.5)),),
-            (loaded(1.5, about(0.4, 12, negative=0.5)),),
+            cells(1.5, 0.5, 6, negative=0.5),
+            cells(1.5, 0.4, 12, negative=0.5),
         ),
-        alike(
+        Population(
             "9 + 5, 3, a third lost to 0",
-            zero_inflated,
-            (loaded(3, about(0.5, 9)), 0.33),
-            (loaded(3, about(0.6, 5)), 0.33),
+            zero_inflated(loaded(3, about(0.5, 9)), 0.33),
+            zero_inflated(loaded(3, about(0.6, 5)), 0.33),
         ),
-        alike(
+        Population(
             "8 + 8, 1, gains of their own",
-            negative_binomial,
-            (loaded(1, about(0.7, 8)), 2.0),
-            (loaded(1, about(0.7, 8)), 1.0),
+            negative_binomial(loaded(1, about(0.7, 8)), 2.0),
+            negative_binomial(loaded(1, about(0.7, 8)), 1.0),
         ),
-        alike(
+        Population(
             "10 + 6, at most one spike",
-            refractory,
-            (loaded(0.5, about(0.9, 10)), 1),
-            (loaded(0.5, about(0.9, 6)), 1),
+            refractory(loaded(0.5, about(0.9, 10)), 1),
+            refractory(loaded(0.5, about(0.9, 6)), 1),
         ),
-        alike(
+        Population(
             "8 + 12 tuned cells",
-            poisson,
-            (tuned(3, np.linspace(-1.5, 1.5, 8), 0.8),),
-            (tuned(2, np.linspace(-2, 2, 12), 0.6),),
+            poisson(tuned(3, np.linspace(-1.5, 1.5, 8), 0.8)),
+            poisson(tuned(2, np.linspace(-2, 2, 12), 0.6)),
         ),
         Population(
             "6 cells and a field + 4 and two",
-            with_normal(poisson(loaded(1, about(0.5, 6))), about(0.5, 1)),
-            with_normal(poisson(loaded(2, about(0.4, 4))), about(0.4, 2, negative=0.5)),
+            with_normal(cells(1, 0.5, 6), about(0.5, 1)),
+            with_normal(cells(2, 0.4, 4), about(0.4, 2, negative=0.5)),
         ),
-        alike(
-            "40 + 20 of few spikes, .06",
-            poisson,
-            (loaded(0.06, about(0.9, 40)),),
-            (loaded(0.06, about(0.9, 20)),),
-        ),
+        Population("40 + 20 of few spikes, .06", cells(0.06, 0.9, 40), cells(0.06, 0.9, 20)),
         Population("8 + 8, independent", cells(1, 0.6, 8), cells(1, 0.6, 8), shared=False),
         Population("20 + 20, independent", cells(0.4, 0.7, 20), cells(0.4, 0.7, 20), shared=False),
     ]

@@ -64,8 +64,8 @@ class Tier(NamedTuple):
         from_samples: of pairs whose MI is above `strong_nats`, again, for which all tables are too coarse;
             where every sample is used they take the place of the finer tables.
         fits: which of the pairs that go in are estimated; what only bins see is not.
-        from_groups: of pairs with a group of which most coordinates have ties, on a device: they stop there, as with
-            `only`.
+        from_groups: of pairs with a group of which most coordinates have ties, on a device: those stop there of which it
+            has not missed much.
         most_samples: that `estimate` and `from_groups` take.
     """
 

@@ -21,9 +21,7 @@ from mmg_ray.schema import Status, Stop
 
 _NEAR_NATS = 2.0  # below log n: there the grid of the ranks begins to show in an estimate
 _STACK_BYTES = 2**27  # of the scores of one stack
-_MISSED = (
-    1.1  # of the squared distance of denoisers, by which the gap is larger where much is missed
-)
+_MISSED = 1.1  # a gap above so many squared distances of the denoisers: much is missed
 _STRONG_NATS = 0.5  # of groups with ties: there other networks may find more
 _LEVELS_APART = 16  # tables within so many levels are estimated together
 

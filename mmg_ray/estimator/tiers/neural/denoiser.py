@@ -42,7 +42,7 @@ from mmg_ray.estimator.pairs.estimates import Estimates
 from mmg_ray.estimator.streams import Streams
 from mmg_ray.estimator.tiers import gaussian
 from mmg_ray.estimator.tiers.neural import scale, subspace
-from mmg_ray.estimator.tiers.neural.halves import Form, Part, fit_halves, held_out
+from mmg_ray.estimator.tiers.neural.halves import Form, Part, contribution, fit_halves, held_out
 from mmg_ray.estimator.tiers.neural.samples import PIECE, Points, Samples, prepare
 from mmg_ray.schema import Cost
 
@@ -79,14 +79,9 @@ class Fitted(NamedTuple):
         p = points.for_both()
         earlier = _sum(self.residual[:-1], p)
         base, g = _sum(self.own, p) + earlier, self.residual[-1](p)
-        base_held, earlier_held, g_held = (held_out(v, half) for v in (base, earlier, g))
-        rest = points.w - points.f_linear
-        both = g[:, 0] * g[:, 1] + base[:, 0] * g[:, 1] + g[:, 0] * base[:, 1]
-        return Terms(
-            direct=((2 * (rest - base_held) - g_held) * g_held).sum(-1),
-            cross=(2 * rest * g_held - both).sum(-1),
-            orthogonal=((2 * (points.f_linear + earlier_held) + g_held) * g_held).sum(-1),
-        )
+        cross, direct, g_held = contribution(points.w - points.f_linear, base, g, half)
+        already = points.f_linear + held_out(earlier, half)
+        return Terms(direct, cross, orthogonal=((2 * already + g_held) * g_held).sum(-1))
 
     def shared(self, points: Points, half: torch.Tensor) -> torch.Tensor:
         """(S, M) -2 f_u.f_G: there with or without g."""

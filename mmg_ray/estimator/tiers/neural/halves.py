@@ -76,6 +76,32 @@ def held_out(both: torch.Tensor, half: torch.Tensor) -> torch.Tensor:
     return torch.where((half == 1)[..., None], both[:, 0], both[:, 1])
 
 
+class Contribution(NamedTuple):
+    """Of a part with prediction g beside one that is there already, (S, M) each but the last: g of the half that has not
+    seen the sample, (S, M, D)."""
+
+    cross: torch.Tensor
+    direct: torch.Tensor
+    g_held: torch.Tensor
+
+
+def contribution(
+    rest: torch.Tensor, base: torch.Tensor, g: torch.Tensor, half: torch.Tensor
+) -> Contribution:
+    """Cross-product and held-out gap, summed over coordinates.
+
+    Args:
+        rest: (S, M, D) what base and g are to predict together. base, g: (S, 2, M, D) by both fits. half: (S, M).
+    """
+    base_held, g_held = held_out(base, half), held_out(g, half)
+    both = g[:, 0] * g[:, 1] + base[:, 0] * g[:, 1] + g[:, 0] * base[:, 1]
+    return Contribution(
+        cross=(2 * rest * g_held - both).sum(-1),
+        direct=((2 * (rest - base_held) - g_held) * g_held).sum(-1),
+        g_held=g_held,
+    )
+
+
 def fit_halves(
     samples: Samples,
     names: Sequence[tuple[str, ...]],

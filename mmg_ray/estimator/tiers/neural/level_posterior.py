@@ -26,7 +26,7 @@ from scipy.special import ndtri
 
 from mmg_ray.estimator import channel
 from mmg_ray.estimator.ranks import marginals
-from mmg_ray.estimator.ranks.levels import levels
+from mmg_ray.estimator.ranks.levels import Levels, levels
 from mmg_ray.estimator.ranks.ranked_variable import RankedVariable
 
 N_STATISTICS = 2
@@ -58,35 +58,33 @@ class Coordinates:
 def coordinates(of: RankedVariable, device: str) -> Coordinates:
     """The coordinates of a group as few levels."""
     coded = [_merged(codes) for codes in of.codes.T]
-    most = max(int(level.max()) for level in coded) + 1
+    most = max(len(c.size) for c in coded)
     n, dim = of.codes.shape
     cuts = np.full((dim, most + 1), _OUTERMOST)
     statistics = np.zeros((dim, most, N_STATISTICS))
     t, features = np.empty((n, dim)), np.empty((n, dim, N_STATISTICS))
-    for d, level in enumerate(coded):
-        size = np.bincount(level)
+    for d, c in enumerate(coded):
         cuts[d, 0] = -_OUTERMOST
-        cuts[d, 1 : len(size)] = ndtri(np.cumsum(size)[:-1] / n)
-        statistics[d, : len(size)] = _statistics(size)
-        t[:, d] = marginals.rank_scores(marginals.randomised_ranks(level, of.random("levels", d)))
-        features[:, d] = statistics[d][level]
+        cuts[d, 1 : len(c.size)] = ndtri(c.edges[1:-1] / n)
+        statistics[d, : len(c.size)] = _statistics(c)
+        t[:, d] = marginals.rank_scores(marginals.randomised_ranks(c.level, of.random("levels", d)))
+        features[:, d] = statistics[d][c.level]
 
     def real(values: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(values).float().to(device)
 
     return Coordinates(
         t=real(t),
-        level=torch.from_numpy(np.stack(coded, axis=1)).to(device),
+        level=torch.from_numpy(np.stack([c.level for c in coded], axis=1)).long().to(device),
         cuts=real(cuts),
         statistics=real(statistics),
         features=real(features.reshape(n, -1)),
     )
 
 
-def _merged(codes: np.ndarray) -> np.ndarray:
-    """(N,) int64 levels, every one of some samples: what is rarer joins the smaller of its neighbours."""
-    level = levels(codes).level.astype(np.int64)
-    size = np.bincount(level).astype(np.int64)
+def _merged(codes: np.ndarray) -> Levels:
+    """Levels of (N,) codes, every one of some samples: what is rarer joins the smaller of its neighbours."""
+    level, size = levels(codes)
     place = np.arange(len(size))
     least = min(_LEAST, len(codes) // 4)
     while len(size) > 2 and (size.min() < least or len(size) > MOST_LEVELS):
@@ -96,14 +94,13 @@ def _merged(codes: np.ndarray) -> np.ndarray:
         size[low] += size[low + 1]
         size = np.delete(size, low + 1)
         place -= place > low
-    found: np.ndarray = place[level]
-    return found
+    return Levels(place[level].astype(np.uint8), size)
 
 
-def _statistics(size: np.ndarray) -> np.ndarray:
-    """(L, R) of (L,) samples at each level: scores of mid-ranks, whether it is the commonest, and their squares."""
-    share = size / size.sum()
-    score = ndtri(np.cumsum(share) - 0.5 * share)
+def _statistics(of: Levels) -> np.ndarray:
+    """(L, R) of each level: its score, whether it is the commonest, and the square of its score."""
+    size, score = of.size, of.middle_scores
+    share = size / of.n
     commonest = (np.arange(len(size)) == size.argmax()).astype(float)
     found = np.zeros((len(size), N_STATISTICS))
     kept = [np.ones(len(size))]

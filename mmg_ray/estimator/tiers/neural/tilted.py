@@ -28,11 +28,12 @@ import numpy as np
 import torch
 
 from mmg_ray.config import EstimatorConfig, NetworkConfig
-from mmg_ray.estimator import snr
+from mmg_ray.estimator import channel, snr
 from mmg_ray.estimator.pairs.directions import halves
 from mmg_ray.estimator.pairs.estimates import BothWays, Found
-from mmg_ray.estimator.ranks.ranked_variable import RankedVariable
+from mmg_ray.estimator.ranks.ranked_variable import Both
 from mmg_ray.estimator.streams import Streams
+from mmg_ray.estimator.tiers.neural.halves import contribution
 from mmg_ray.estimator.tiers.neural.level_posterior import (
     MOST_LEVELS,
     N_STATISTICS,
@@ -114,24 +115,20 @@ class _Gain(NamedTuple):
     ess: float
 
 
-def estimate(
-    pairs: Sequence[tuple[RankedVariable, RankedVariable]], cfg: EstimatorConfig, device: str
-) -> BothWays:
+def estimate(pairs: Sequence[Both], cfg: EstimatorConfig, device: str) -> BothWays:
     """MI of pairs of variables over the same samples, at least one of which is a group with ties."""
-    made: dict[str, Coordinates] = {}
+    made: dict[str, _Direction] = {}
     own: dict[str, Theta] = {}
     ways: tuple[list[Found], list[Found]] = ([], [])
     for pair in pairs:
         for side in pair:
             if side.key not in made:
-                made[side.key] = coordinates(side, device)
+                made[side.key] = _direction(coordinates(side, device), cfg)
+                own[side.key] = _unconditional(made[side.key], side.key)
         # x given y: the first denoised, the second known
         for found, (target, source) in zip(ways, (pair, pair[::-1]), strict=True):
-            direction = _direction(made[target.key], cfg)
-            if target.key not in own:
-                own[target.key] = _unconditional(direction, target.key)
             names = target.key, source.key
-            found.append(_one(direction, made[source.key], own[target.key], names))
+            found.append(_one(made[target.key], made[source.key].of, own[target.key], names))
     return BothWays(*(Found(*map(np.array, zip(*found, strict=True))) for found in ways))
 
 
@@ -298,8 +295,8 @@ def _gain(d: _Direction, before: Theta, now: Theta, name: tuple[str, ...]) -> _G
         v = snr.stratified(streams.uniform(per_piece, n_draws)[:, : len(number)]).flatten(1)
         eps = streams.normal(per_piece, n_draws, d.of.t.shape[1])[0, : len(number)].flatten(0, 1)
         u, weight = sampler.draw(v)
-        logsnr = torch.log(torch.expm1(u))
-        weight = 0.5 / n_draws * weight * snr.tail_weight(logsnr, sampler.logsnr_max, _TAIL)
+        tail = snr.tail_weight(channel.level(u).logsnr, sampler.logsnr_max, _TAIL)
+        weight = 0.5 / n_draws * weight * tail
         index = number.repeat_interleave(n_draws)
         for total, term in zip(totals, _terms(d, before, now, index, u[0], eps), strict=True):
             total.index_add_(0, index, (weight[0] * term).double())
@@ -321,15 +318,9 @@ def _terms(
     both = index.expand(2, -1)
     base = predicted(d.of, p, before(p, both))
     g = predicted(d.of, p, now(p, both)) - base
-    row = torch.arange(len(index), device=index.device)
-    other = 1 - d.half[index]  # the fit that has not seen the sample
-    g_held, base_held = g[other, row], base[other, row]
-    products = g[0] * g[1] + base[0] * g[1] + g[0] * base[1]
-    return (
-        (2 * one.w * g_held - products).sum(-1),
-        ((2 * (one.w - base_held) - g_held) * g_held).sum(-1),
-        g_held.square().sum(-1),
-    )
+    # a stack of one direction
+    found = contribution(one.w[None], base[None], g[None], d.half[index][None])
+    return found.cross[0], found.direct[0], found.g_held[0].square().sum(-1)
 
 
 def cost(n_samples: int, dim_x: int, dim_y: int, cfg: EstimatorConfig) -> Cost:
