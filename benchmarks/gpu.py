@@ -141,6 +141,7 @@ PATHS = (
     Route("neural, scalars", partial(tile, denoiser="neural"), 6, 120, True, 10_000),
     Route("neural, 5 x 5", partial(tile, denoiser="neural", dim=5), 6, 120, True, 10_000),
     Route("neural, 20 x 20", partial(tile, denoiser="neural", dim=20), 3, 60, True, 10_000),
+    Route("counts, 20 x 20", partial(tile, kind="counts", dim=20), 3, 60, True, 10_000),
 )
 
 

@@ -110,14 +110,18 @@ def test_statistics_are_orthonormal_in_their_own_law():
 
 
 def test_predictions_are_those_of_numerical_integration():
-    of = coordinates(np.random.default_rng(3).poisson(1, (2000, 1)))
-    u, eps = torch.tensor([1.5]), torch.tensor([[0.3]])
-    p = level_posterior.noised(of, torch.tensor([5]), u, eps)
+    one = coordinates(np.random.default_rng(3).poisson(1, (2000, 1)))
+    few = coordinates(np.random.default_rng(3).integers(0, 2, (2000, 1)))
+    of = level_posterior.stacked(
+        [few, one]
+    )  # with a group of fewer levels, which makes no difference
+    u, eps = torch.tensor([[1.5], [1.5]]), torch.tensor([[[0.3]], [[0.3]]])
+    p = level_posterior.noised(of, torch.tensor([[5], [5]]), u, eps)
     alpha, sigma = np.sqrt(-np.expm1(-1.5)), np.exp(-0.75)
-    z = alpha * float(of.t[5, 0]) + sigma * 0.3
-    theta = torch.tensor([[0.7, -0.4]])
-    tilt = level_posterior.log_odds(of, theta).exp()[0, 0].numpy()
-    cuts = np.clip(of.cuts[0].numpy(), -9, 9)
+    z = alpha * float(one.t[5, 0]) + sigma * 0.3
+    theta = torch.tensor([[[0.7, -0.4]]]).expand(2, 1, 2)
+    tilt = level_posterior.log_odds(of, theta).exp()[1, 0, 0].numpy()
+    cuts = np.clip(one.cuts[0].numpy(), -9, 9)
 
     def moment(power: int) -> float:
         total = 0.0
@@ -136,19 +140,19 @@ def test_predictions_are_those_of_numerical_integration():
     expected = (
         alpha * z - moment(1) / moment(0)
     ) / sigma  # E[w | z] = (alpha z - E[t | z]) / sigma
-    assert float(level_posterior.predicted(of, p, theta)) == pytest.approx(expected, abs=1e-4)
-    nothing = level_posterior.predicted(of, p, torch.zeros(1, 2))
+    assert float(level_posterior.predicted(of, p, theta)[1]) == pytest.approx(expected, abs=1e-4)
+    nothing = level_posterior.predicted(of, p, torch.zeros(2, 1, 2))
     assert float(nothing.abs().max()) < 1e-5
 
 
 def test_the_true_odds_have_the_least_loss():
     rng = np.random.default_rng(4)
-    of = coordinates(rng.poisson(1, (4000, 1)))
-    index = torch.arange(4000)
-    u, eps = torch.full((4000,), 1.0), torch.from_numpy(rng.standard_normal((4000, 1))).float()
+    of = level_posterior.stacked([coordinates(rng.poisson(1, (4000, 1)))])
+    index = torch.arange(4000)[None]
+    u, eps = torch.full((1, 4000), 1.0), torch.from_numpy(rng.standard_normal((1, 4000, 1))).float()
     p = level_posterior.noised(of, index, u, eps)
     losses = [
-        float(level_posterior.log_loss(of, p, of.level, torch.full((4000, 2), a)).mean())
+        float(level_posterior.log_loss(of, p, of.level, torch.full((1, 4000, 2), a)).mean())
         for a in (-0.3, 0.0, 0.3)
     ]
     assert losses[1] == min(losses)

@@ -17,7 +17,8 @@ where cells that are independent given latent variables share them weakly.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -34,12 +35,13 @@ MOST_LEVELS = 16
 _LEAST = 20  # samples of a level: statistics of a rarer one would be learned from a few
 _OUTERMOST = 12.0  # a cut beyond all scores
 _LARGEST = 5.0  # |theta . s|: keeps a diverging network finite
+_LEAST_SHARE = 1e-12  # of a level beyond all reach
 _LEAST_SQUARE = 1e-3  # of a statistic that the ones before it leave
 
 
 @dataclass(frozen=True)
 class Coordinates:
-    """A group of D coordinates over N samples, each of at most K levels.
+    """A group of D coordinates over N samples, each of at most K levels; S groups of one shape have S in front of all, see `stacked`.
 
     Attributes:
         t: (N, D) normal scores, ties broken at random. level: (N, D) int64.
@@ -82,6 +84,36 @@ def coordinates(of: RankedVariable, device: str) -> Coordinates:
     )
 
 
+def stacked(groups: Sequence[Coordinates]) -> Coordinates:
+    """Groups of the same samples and dimension with S in front; to fewer levels come empty ones above all scores."""
+    most = max(of.cuts.shape[1] for of in groups)
+
+    def padded(of: Coordinates) -> Coordinates:
+        lacks = most - of.cuts.shape[1]
+        return replace(
+            of,
+            cuts=torch.nn.functional.pad(of.cuts, (0, lacks), value=_OUTERMOST),
+            statistics=torch.nn.functional.pad(of.statistics, (0, 0, 0, lacks)),
+        )
+
+    all_of = [padded(of) for of in groups]
+    return Coordinates(
+        *(torch.stack([getattr(of, f.name) for of in all_of]) for f in fields(Coordinates))
+    )
+
+
+def taken(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """(S, N, F) and samples (S, ...) -> (S, ..., F)."""
+    flat = index.flatten(1)
+    found = values.gather(1, flat[..., None].expand(-1, -1, values.shape[-1]))
+    return found.unflatten(1, index.shape[1:])
+
+
+def _beside(values: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """(S, D, ...) -> (S, 1, .., D, ...): one for all points (S, ..., D) of a group."""
+    return values[(slice(None), *[None] * (points.dim() - 2))]
+
+
 def _merged(codes: np.ndarray) -> Levels:
     """Levels of (N,) codes, every one of some samples: what is rarer joins the smaller of its neighbours."""
     level, size = levels(codes)
@@ -117,7 +149,7 @@ def _statistics(of: Levels) -> np.ndarray:
 
 
 class Noised(NamedTuple):
-    """Samples with noise, any shape before the last axes.
+    """Samples of S groups with noise, any shape between that and the last axes.
 
     Attributes:
         w: (..., D) what is to be predicted, see `channel`. mean: (..., D) alpha z. sigma: (..., 1).
@@ -135,12 +167,12 @@ class Noised(NamedTuple):
 
 
 def noised(of: Coordinates, index: torch.Tensor, u: torch.Tensor, eps: torch.Tensor) -> Noised:
-    """Samples `index` (...) at levels `u` (...) with `eps` (..., D)."""
-    t, at = of.t[index], channel.level(u[..., None])
+    """Samples `index` (S, ...) of S groups at levels `u` (S, ...) with `eps` (S, ..., D)."""
+    t, at = taken(of.t, index), channel.level(u[..., None])
     mean = at.alpha * channel.noised(t, eps, at)
-    cut = (of.cuts - mean[..., None]) / at.sigma[..., None]
-    share = torch.special.ndtr(cut).diff(dim=-1).clamp(min=1e-12)
-    seen = (share[..., None] * of.statistics).sum(-2) / share.sum(-1)[..., None]
+    cut = (_beside(of.cuts, mean) - mean[..., None]) / at.sigma[..., None]
+    share = torch.special.ndtr(cut).diff(dim=-1).clamp(min=_LEAST_SHARE)
+    seen = (share[..., None] * _beside(of.statistics, mean)).sum(-2) / share.sum(-1)[..., None]
     return Noised(
         w=channel.innovation(t, eps, at),
         mean=mean,
@@ -153,14 +185,17 @@ def noised(of: Coordinates, index: torch.Tensor, u: torch.Tensor, eps: torch.Ten
 
 
 def log_odds(of: Coordinates, theta: torch.Tensor) -> torch.Tensor:
-    """(..., D R) -> (..., D, K) theta . s_k."""
+    """(S, ..., D R) -> (S, ..., D, K) theta . s_k."""
     split = theta.unflatten(-1, (-1, N_STATISTICS))
-    found: torch.Tensor = torch.einsum("...dr,dkr->...dk", split, of.statistics)
+    statistics = _beside(of.statistics, split[..., 0])
+    found = split[..., :1] * statistics[..., 0]
+    for r in range(1, N_STATISTICS):
+        found = found + split[..., r : r + 1] * statistics[..., r]
     return found.clamp(-_LARGEST, _LARGEST)
 
 
 def predicted(of: Coordinates, p: Noised, theta: torch.Tensor) -> torch.Tensor:
-    """(..., D) prediction of w."""
+    """(S, ..., D) prediction of w."""
     tilt = log_odds(of, theta).exp()
     density = torch.exp(-0.5 * p.cut**2) * (2 * torch.pi) ** -0.5
     # of E[t | z] - alpha z over sigma, the prediction of -w
@@ -168,7 +203,7 @@ def predicted(of: Coordinates, p: Noised, theta: torch.Tensor) -> torch.Tensor:
 
 
 def log_loss(of: Coordinates, p: Noised, level: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
-    """(...) minus the log likelihood of the levels (..., D), which the true odds make least at every noise level."""
+    """(S, ...) minus the log likelihood of the levels (S, ..., D), which the true odds make least at every noise level."""
     score = log_odds(of, theta) + p.share.log()
     own = score.gather(-1, level[..., None])[..., 0]
     return (score.logsumexp(-1) - own).sum(-1)

@@ -38,6 +38,14 @@ class Stack:
         chosen.biases = [b[index] for b in self.biases]
         return chosen
 
+    @staticmethod
+    def joined(stacks: Sequence[Stack]) -> Stack:
+        """The networks of all of some stacks of the same sizes."""
+        found = object.__new__(Stack)
+        found.weights = [torch.cat(w) for w in zip(*(s.weights for s in stacks), strict=True)]
+        found.biases = [torch.cat(b) for b in zip(*(s.biases for s in stacks), strict=True)]
+        return found
+
     @property
     def device(self) -> torch.device:
         return self.weights[0].device

@@ -20,7 +20,8 @@ denoiser of random ranks shows more, are tried again by `denoiser`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -43,6 +44,8 @@ from mmg_ray.estimator.tiers.neural.level_posterior import (
     log_loss,
     noised,
     predicted,
+    stacked,
+    taken,
 )
 from mmg_ray.estimator.tiers.neural.mlp import Stack, train
 from mmg_ray.schema import Cost
@@ -64,33 +67,52 @@ _EVIDENCE = 2.0  # standard errors above 0 that a part's contribution needs to c
 _EVIDENCE_OF_MORE = 1.0  # the same beside a part that counts
 _TAIL = 0.5  # next to a cut the gap falls as sigma
 _LOOKS = 8  # batches by which the sampler learns where a part matters
-_PIECE = 4096  # noised samples that are evaluated at once
+_PIECE = 4096  # noised samples of a direction that are evaluated at once
+_AT_ONCE = {"cpu": 1, "cuda": 96}  # directions: what fits the cache, or keeps a GPU busy in some GB
 
 
 class _Tilt:
-    """Two functions, one for each half: a linear one at each noise level, and a small network."""
+    """Two functions for each of S directions, one a half: a linear one at each noise level, and a small network."""
 
     def __init__(self, n_inputs: int, n_outputs: int, streams: Streams, net: NetworkConfig) -> None:
-        self._linear = Stack([3 * n_inputs, n_outputs], streams)
         hidden = [net.width or _WIDTH] * min(net.n_layers, _MOST_LAYERS)
+        self._linear = Stack([3 * n_inputs, n_outputs], streams)
         self._network = Stack([n_inputs + 3, *hidden, n_outputs], streams)
 
     @property
     def parameters(self) -> list[torch.Tensor]:
         return self._linear.parameters + self._network.parameters
 
+    def select(self, rows: list[int]) -> _Tilt:
+        """The one whose direction s is direction ``rows[s]`` of this one."""
+        both = torch.tensor([2 * row + half for row in rows for half in (0, 1)])
+        found = object.__new__(_Tilt)
+        found._linear = self._linear.select(both)
+        found._network = self._network.select(both)
+        return found
+
     def __call__(self, inputs: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
-        """(2, B, n_inputs) and (2, B, 3) -> (2, B, n_outputs)."""
+        """(S, 2, B, n_inputs) and (S, 2, B, 3) -> (S, 2, B, n_outputs)."""
         by_level = torch.cat([inputs, inputs * at[..., 1:2], inputs * at[..., 2:3]], -1)
-        found: torch.Tensor = self._linear(by_level)
-        return found + self._network(torch.cat([inputs, at], -1))
+        found: torch.Tensor = self._linear(by_level.flatten(0, 1))
+        found = found + self._network(torch.cat([inputs, at], -1).flatten(0, 1))
+        return found.unflatten(0, (-1, 2))
+
+    @staticmethod
+    def joined(tilts: Sequence[_Tilt]) -> _Tilt:
+        """The directions of all of some."""
+        found = object.__new__(_Tilt)
+        found._linear = Stack.joined([tilt._linear for tilt in tilts])
+        found._network = Stack.joined([tilt._network for tilt in tilts])
+        return found
 
 
-Theta = Callable[[Noised, torch.Tensor], torch.Tensor]  # of points (2, B) and samples (2, B)
+Theta = Callable[[Noised, torch.Tensor], torch.Tensor]  # of points and samples (S, 2, B)
+Names = Sequence[tuple[str, ...]]  # that key the random streams of S directions
 
 
-class _Direction(NamedTuple):
-    """A target, its samples' halves, and what draws the random numbers.
+class _Targets(NamedTuple):
+    """Targets of S directions, and their samples' halves.
 
     Attributes:
         half: (N,). members: (2, H) samples of each half.
@@ -101,134 +123,172 @@ class _Direction(NamedTuple):
     members: torch.Tensor
     cfg: EstimatorConfig
 
+    @classmethod
+    def of_groups(cls, groups: Sequence[Coordinates], cfg: EstimatorConfig) -> _Targets:
+        of = stacked(groups)
+        half = halves(cfg.seed, of.t.shape[1], of.t.device)
+        size = int(min((half == 0).sum(), (half == 1).sum()))
+        members = torch.stack([(half == h).nonzero().flatten()[:size] for h in (0, 1)])
+        return cls(of, half, members, cfg)
+
     @property
     def n(self) -> int:
         return len(self.half)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Directions and coordinates."""
+        return self.of.t.shape[0], self.of.t.shape[2]
+
 
 class _Gain(NamedTuple):
-    """What a part contributes, (N,) per sample, and the effective share of its draws."""
+    """What a part contributes, (S, N) per sample, and the effective share of its draws, (S,)."""
 
     cross: torch.Tensor
     direct: torch.Tensor
     orthogonal: torch.Tensor
-    ess: float
+    ess: torch.Tensor
 
 
 def estimate(pairs: Sequence[Both], cfg: EstimatorConfig, device: str) -> BothWays:
     """MI of pairs of variables over the same samples, at least one of which is a group with ties."""
-    made: dict[str, _Direction] = {}
-    own: dict[str, Theta] = {}
-    ways: tuple[list[Found], list[Found]] = ([], [])
-    for pair in pairs:
-        for side in pair:
-            if side.key not in made:
-                made[side.key] = _direction(coordinates(side, device), cfg)
-                own[side.key] = _unconditional(made[side.key], side.key)
-        # x given y: the first denoised, the second known
-        for found, (target, source) in zip(ways, (pair, pair[::-1]), strict=True):
-            names = target.key, source.key
-            found.append(_one(made[target.key], made[source.key].of, own[target.key], names))
-    return BothWays(*(Found(*map(np.array, zip(*found, strict=True))) for found in ways))
+    groups = {side.key: coordinates(side, device) for pair in pairs for side in pair}
+    own = _unconditionals(groups, cfg, device)
+    # x given y: the first denoised, the second known
+    ways = [(a.key, b.key) for a, b in pairs] + [(b.key, a.key) for a, b in pairs]
+    found = np.empty((len(Found._fields), len(ways)))
+    shapes = [(*groups[x].t.shape, groups[y].t.shape[1]) for x, y in ways]
+    for rows in _batches(shapes, device):
+        names = [ways[row] for row in rows]
+        targets = _Targets.of_groups([groups[x] for x, _ in names], cfg)
+        of_sources = stacked([groups[y] for _, y in names])
+        tilts = [tilt for tilt in (own[x] for x, _ in names) if tilt is not None]
+        unconditional = _theta(_Tilt.joined(tilts) if tilts else None)
+        found[:, rows] = _directions(targets, of_sources, unconditional, names)
+    both = found.reshape(len(Found._fields), 2, -1)
+    return BothWays(Found(*both[:, 0]), Found(*both[:, 1]))
 
 
-def _direction(of: Coordinates, cfg: EstimatorConfig) -> _Direction:
-    n, device = len(of.t), of.t.device
-    half = halves(cfg.seed, n, device)
-    size = int(min((half == 0).sum(), (half == 1).sum()))
-    members = torch.stack([(half == h).nonzero().flatten()[:size] for h in (0, 1)])
-    return _Direction(of, half, members, cfg)
+def _batches(shapes: Sequence[Hashable], device: str) -> Iterator[list[int]]:
+    """Positions of one shape, as many as a device takes at once."""
+    by_shape: dict[Hashable, list[int]] = defaultdict(list)
+    for position, shape in enumerate(shapes):
+        by_shape[shape].append(position)
+    size = _AT_ONCE[device.partition(":")[0]]
+    for positions in by_shape.values():
+        for start in range(0, len(positions), size):
+            yield positions[start : start + size]
 
 
-def _unconditional(d: _Direction, key: str) -> Theta:
-    dim = d.of.features.shape[1]
-    if d.of.t.shape[1] == 1:  # alone it is normal, and its level has the odds of the noise
+def _unconditionals(
+    groups: Mapping[str, Coordinates], cfg: EstimatorConfig, device: str
+) -> dict[str, _Tilt | None]:
+    """Of each group the tilt without a source; none of a scalar, which is normal: its level has the odds of the noise."""
+    found: dict[str, _Tilt | None] = dict.fromkeys(groups)
+    keys = [key for key, of in groups.items() if of.t.shape[1] > 1]
+    for rows in _batches([groups[key].t.shape for key in keys], device):
+        names = [(keys[row],) for row in rows]
+        targets = _Targets.of_groups([groups[key] for (key,) in names], cfg)
+        n_features = targets.of.features.shape[-1]
+        weights = _weights(targets, "unconditional", names)
+        tilt = _Tilt(n_features, n_features, weights, cfg.network)
+        _fit(targets, tilt, _theta(tilt), "unconditional", names)
+        found |= {key: tilt.select([k]) for k, (key,) in enumerate(names)}
+    return found
+
+
+def _theta(own: _Tilt | None) -> Theta:
+    if own is None:
         return lambda p, _samples: torch.zeros_like(p.seen)
-    tilt = _Tilt(dim, dim, _weights(d, "unconditional", key), d.cfg.network)
-
-    def theta(p: Noised, _samples: torch.Tensor) -> torch.Tensor:
-        return tilt(p.seen, p.at)
-
-    _fit(d, tilt, theta, "unconditional", key)
-    return theta
+    return lambda p, _samples: own(p.seen, p.at)
 
 
-def _one(d: _Direction, y: Coordinates, own: Theta, key: tuple[str, str]) -> Found:
-    """One direction: its estimate and standard error."""
+def _directions(d: _Targets, y: Coordinates, own: Theta, names: Names) -> np.ndarray:
+    """Estimates of S directions, (fields of `Found`, S)."""
     of_x, of_y = _canonical(d, y)
-    rank, dim = of_x.shape[-1], d.of.features.shape[1]
-    few = _Tilt(2 * rank, rank, _weights(d, "few", *key), d.cfg.network)
-    every = _Tilt(dim + y.features.shape[1], dim, _weights(d, "every", *key), d.cfg.network)
+    rank, n_x, n_y = of_x.shape[-1], d.of.features.shape[-1], y.features.shape[-1]
+    few = _Tilt(2 * rank, rank, _weights(d, "few", names), d.cfg.network)
+    every = _Tilt(n_x + n_y, n_x, _weights(d, "every", names), d.cfg.network)
 
     def by_few(p: Noised, samples: torch.Tensor) -> torch.Tensor:
-        inputs = torch.cat([p.seen @ of_x, y.features[samples] @ of_y], -1)
+        inputs = torch.cat([p.seen @ of_x, taken(y.features, samples) @ of_y], -1)
         return few(inputs, p.at) @ of_x.mT
 
     def by_every(p: Noised, samples: torch.Tensor) -> torch.Tensor:
-        return every(torch.cat([p.seen, y.features[samples]], -1), p.at)
+        return every(torch.cat([p.seen, taken(y.features, samples)], -1), p.at)
 
-    mi = direct = orthogonal = fit_error = 0.0
-    influence, ess = torch.zeros(d.n, dtype=torch.float64, device=d.half.device), 1.0
-    before = own
+    mi = torch.zeros(d.shape[0], dtype=torch.float64, device=d.half.device)
+    direct, orthogonal, fit_error = (torch.zeros_like(mi) for _ in range(3))
+    influence, ess = mi.new_zeros(d.shape[0], d.n), torch.ones_like(mi)
+    before, known = own, torch.zeros_like(mi, dtype=torch.bool)
     for name, tilt, part in (("few", few, by_few), ("every", every, by_every)):
         now = _sum(before, part)
-        _fit(d, tilt, now, name, *key)
-        gain = _gain(d, before, now, (name, *key))
-        cross, gap, distance = (float(v.mean()) for v in gain[:3])
-        se = float(gain.cross.std()) / d.n**0.5
-        if not np.isfinite(cross + gap + distance):
-            mi = np.nan
-            break
-        on = cross > (_EVIDENCE if before is own else _EVIDENCE_OF_MORE) * se
-        if on:
-            mi, direct, orthogonal = mi + cross, direct + gap, orthogonal + distance
-            fit_error += 0.5 * abs(cross - 0.5 * (gap + distance))
-            before = now
+        _fit(d, tilt, now, name, names)
+        gain = _gain(d, before, now, name, names)
+        cross, gap, distance = (v.mean(-1) for v in gain[:3])
+        se = gain.cross.std(-1) / d.n**0.5
+        on = cross > torch.where(known, _EVIDENCE_OF_MORE, _EVIDENCE) * se
+        mi += torch.where(on, cross, 0.0)
+        direct += torch.where(on, gap, 0.0)
+        orthogonal += torch.where(on, distance, 0.0)
+        fit_error += torch.where(on, 0.5 * (cross - 0.5 * (gap + distance)).abs(), 0.0)
+        mi[~torch.isfinite(cross + gap + distance)] = torch.nan
         # what has not been found may still be there: by as much as it scatters
-        if on or name == "few":
-            influence, ess = influence + gain.cross, gain.ess
-    scatter = float(influence.std()) / d.n**0.5
-    se = np.hypot(scatter, fit_error)
-    return Found(*(np.array(v) for v in (mi, se, direct, orthogonal, ess)))
+        counts = on | (name == "few")
+        influence += torch.where(counts[:, None], gain.cross, 0.0)
+        ess = torch.where(counts, gain.ess.double(), ess)
+        known |= on
+        before = _sum(before, part, on)
+    scatter = influence.std(-1) / d.n**0.5
+    fields = mi, torch.hypot(scatter, fit_error), direct, orthogonal, ess
+    return torch.stack(fields).cpu().numpy()
 
 
-def _sum(before: Theta, part: Theta) -> Theta:
+def _sum(before: Theta, part: Theta, on: torch.Tensor | None = None) -> Theta:
+    """With a part beside what was there, or of the directions (S,) that are on."""
+    if on is not None and not bool(on.any()):
+        return before
+
     def theta(p: Noised, samples: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():  # what has been fitted before stays as it is
             base = before(p, samples)
-        return base + part(p, samples)
+        more = part(p, samples)
+        return base + (more if on is None else torch.where(on[:, None, None, None], more, 0.0))
 
     return theta
 
 
-def _canonical(d: _Direction, y: Coordinates) -> tuple[torch.Tensor, torch.Tensor]:
-    """(2, F_x, R) and (2, F_y, R): canonical directions of both sides' statistics, by either half, with a ridge."""
-    rank = min(_RANK, d.of.features.shape[1], y.features.shape[1])
-    found: list[tuple[torch.Tensor, torch.Tensor]] = []
-    for members in d.members:
-        a, b = d.of.features[members].double(), y.features[members].double()
-        root_a, root_b = (
-            torch.linalg.cholesky(
-                v.mT @ v / len(v) + _RIDGE * torch.eye(v.shape[1], device=v.device)
-            )
-            for v in (a, b)
-        )
-        white = torch.linalg.solve_triangular(root_a, a.mT @ b / len(a), upper=False)
-        white = torch.linalg.solve_triangular(root_b, white.mT, upper=False).mT
-        left, _, right = torch.linalg.svd(white, full_matrices=False)
-        ways = (
-            (a, torch.linalg.solve_triangular(root_a.mT, left[:, :rank], upper=True)),
-            (b, torch.linalg.solve_triangular(root_b.mT, right[:rank].mT, upper=True)),
-        )
-        found.append(
-            tuple((way / (v @ way).std(0).clamp(min=_LEAST_SPREAD)).float() for v, way in ways)
-        )
-    of_x, of_y = zip(*found, strict=True)
-    return torch.stack(of_x), torch.stack(of_y)
+def _canonical(d: _Targets, y: Coordinates) -> tuple[torch.Tensor, torch.Tensor]:
+    """(S, 2, F_x, R) and (S, 2, F_y, R): canonical directions of both sides' statistics, by either half, with a ridge."""
+    both = [
+        [_canonical_of(a[members], b[members]) for members in d.members]
+        for a, b in zip(d.of.features, y.features, strict=True)
+    ]
+    of_x, of_y = (torch.stack([torch.stack([h[side] for h in s]) for s in both]) for side in (0, 1))
+    return of_x, of_y
 
 
-def _weights(d: _Direction, *name: str) -> Streams:
-    keys = [("weights", NAME, *name, half) for half in (0, 1)]
+def _canonical_of(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """(N, F_x) and (N, F_y) -> (F_x, R) and (F_y, R)."""
+    a, b = a.double(), b.double()
+    rank = min(_RANK, a.shape[1], b.shape[1])
+    # small matrices: a GPU would take longer
+    of_a, of_b, of_both = ((u.mT @ v / len(u)).cpu() for u, v in ((a, a), (b, b), (a, b)))
+    root_a, root_b = (
+        torch.linalg.cholesky(v + _RIDGE * torch.eye(len(v), dtype=v.dtype)) for v in (of_a, of_b)
+    )
+    white = torch.linalg.solve_triangular(root_a, of_both, upper=False)
+    white = torch.linalg.solve_triangular(root_b, white.mT, upper=False).mT
+    left, _, right = torch.linalg.svd(white, full_matrices=False)
+    ways = (
+        (a, torch.linalg.solve_triangular(root_a.mT, left[:, :rank], upper=True).to(a.device)),
+        (b, torch.linalg.solve_triangular(root_b.mT, right[:rank].mT, upper=True).to(b.device)),
+    )
+    return tuple((way / (v @ way).std(0).clamp(min=_LEAST_SPREAD)).float() for v, way in ways)
+
+
+def _weights(d: _Targets, part: str, names: Names) -> Streams:
+    keys = [("weights", NAME, part, *name, half) for name in names for half in (0, 1)]
     return Streams(d.cfg.seed, keys, d.half.device)
 
 
@@ -236,91 +296,92 @@ def _steps(n: int) -> int:
     return int(min(_MOST_STEPS, max(_STEPS, _STEPS * n / _SAMPLES)))
 
 
-def _fit(d: _Direction, tilt: _Tilt, theta: Theta, *name: str) -> None:
+def _fit(d: _Targets, tilt: _Tilt, theta: Theta, part: str, names: Names) -> None:
     """Fit both halves' functions by the likelihood of the levels; noise levels are uniform in logsnr."""
     decay = _WEIGHT_DECAY * min(1.0, _DECAY_SAMPLES / d.n)
-    if name[0] == "unconditional":
+    if part == "unconditional":
         decay = _OWN_DECAY
     net = replace(
         d.cfg.network,
-        n_steps=min(d.cfg.network.n_steps, _steps(d.n)) * _LONGER.get(name[0], 1),
+        n_steps=min(d.cfg.network.n_steps, _steps(d.n)) * _LONGER.get(part, 1),
         learning_rate=_LEARNING_RATE * d.cfg.network.learning_rate,
         weight_decay=decay * d.cfg.network.weight_decay,
     )
-    streams = Streams(d.cfg.seed, [("train", NAME, *name)], d.half.device)
+    streams = Streams(d.cfg.seed, [("train", NAME, part, *name) for name in names], d.half.device)
     levels = snr.SAMPLERS["uniform"](_top(d), d.cfg.snr)
 
     def loss(_step: int) -> torch.Tensor:
         index, p = _batch(d, levels, streams, net.batch_size)
-        return log_loss(d.of, p, d.of.level[index], theta(p, index)).mean(1).sum()
+        return log_loss(d.of, p, taken(d.of.level, index), theta(p, index)).mean(-1).sum()
 
     train(tilt, loss, net)
 
 
-def _top(d: _Direction) -> torch.Tensor:
-    return torch.full((1,), d.cfg.snr.logsnr_max, device=d.half.device)
+def _top(d: _Targets) -> torch.Tensor:
+    return torch.full((d.shape[0],), d.cfg.snr.logsnr_max, device=d.half.device)
 
 
 def _batch(
-    d: _Direction, sampler: snr.Sampler, streams: Streams, size: int
+    d: _Targets, sampler: snr.Sampler, streams: Streams, size: int
 ) -> tuple[torch.Tensor, Noised]:
-    """Some samples of each half (2, B), with noise."""
-    uniform = streams.uniform(2, 2, size)[0]
-    normal = streams.normal(2, size, d.of.t.shape[1])[0]
-    place = (uniform[0] * d.members.shape[1]).long().clamp(max=d.members.shape[1] - 1)
-    index = d.members.gather(1, place)
-    u, _ = sampler.draw(snr.stratified(uniform[1]).reshape(1, -1))
-    return index, noised(d.of, index, u.reshape(2, size), normal)
+    """Some samples of each half (S, 2, B), with noise."""
+    uniform = streams.uniform(2, 2, size)
+    normal = streams.normal(2, size, d.shape[1])
+    place = (uniform[:, 0] * d.members.shape[1]).long().clamp(max=d.members.shape[1] - 1)
+    index = d.members.expand(len(place), -1, -1).gather(2, place)
+    u, _ = sampler.draw(snr.stratified(uniform[:, 1]).flatten(1))
+    return index, noised(d.of, index, u.unflatten(1, (2, size)), normal)
 
 
 @torch.no_grad()
-def _gain(d: _Direction, before: Theta, now: Theta, name: tuple[str, ...]) -> _Gain:
+def _gain(d: _Targets, before: Theta, now: Theta, part: str, names: Names) -> _Gain:
     """What going from one theta to the next contributes, integrated over noise levels sample by sample."""
-    streams = Streams(d.cfg.seed, [("integrate", NAME, *name)], d.half.device)
+    streams = Streams(
+        d.cfg.seed, [("integrate", NAME, part, *name) for name in names], d.half.device
+    )
     sampler = snr.SAMPLERS[d.cfg.snr.sampler](_top(d), d.cfg.snr)
     sampler_of_looks = snr.SAMPLERS["uniform"](_top(d), d.cfg.snr)
     for _ in range(_LOOKS):
-        uniform = streams.uniform(2, d.cfg.network.batch_size)[0]
-        index = (uniform[0] * d.n).long().clamp(max=d.n - 1)
-        u, _ = sampler_of_looks.draw(snr.stratified(uniform[1])[None])
-        eps = streams.normal(len(index), d.of.t.shape[1])[0]
-        _, gap, _ = _terms(d, before, now, index, u[0], eps)
-        sampler.observe(u, gap[None])
-    totals = torch.zeros(3, d.n, dtype=torch.float64, device=d.half.device)
+        uniform = streams.uniform(2, d.cfg.network.batch_size)
+        index = (uniform[:, 0] * d.n).long().clamp(max=d.n - 1)
+        u, _ = sampler_of_looks.draw(snr.stratified(uniform[:, 1]))
+        eps = streams.normal(index.shape[1], d.shape[1])
+        _, gap, _ = _terms(d, before, now, index, u, eps)
+        sampler.observe(u, gap)
+    totals = torch.zeros(3, d.shape[0], d.n, dtype=torch.float64, device=d.half.device)
     n_draws = d.cfg.snr.n_draws
     per_piece = max(1, _PIECE // n_draws)
     for start in range(0, d.n, per_piece):
         number = torch.arange(start, min(start + per_piece, d.n), device=d.half.device)
         # whole pieces are drawn, so that a sample's draws do not depend on how many follow it
         v = snr.stratified(streams.uniform(per_piece, n_draws)[:, : len(number)]).flatten(1)
-        eps = streams.normal(per_piece, n_draws, d.of.t.shape[1])[0, : len(number)].flatten(0, 1)
+        eps = streams.normal(per_piece, n_draws, d.shape[1])[:, : len(number)].flatten(1, 2)
         u, weight = sampler.draw(v)
         tail = snr.tail_weight(channel.level(u).logsnr, sampler.logsnr_max, _TAIL)
         weight = 0.5 / n_draws * weight * tail
-        index = number.repeat_interleave(n_draws)
-        for total, term in zip(totals, _terms(d, before, now, index, u[0], eps), strict=True):
-            total.index_add_(0, index, (weight[0] * term).double())
+        index = number.repeat_interleave(n_draws).expand(len(u), -1)
+        for total, term in zip(totals, _terms(d, before, now, index, u, eps), strict=True):
+            total.scatter_add_(1, index, (weight * term).double())
     cross, direct, orthogonal = totals
-    return _Gain(cross, direct, orthogonal, float(sampler.effective_share()[0]))
+    return _Gain(cross, direct, orthogonal, sampler.effective_share())
 
 
 def _terms(
-    d: _Direction,
+    d: _Targets,
     before: Theta,
     now: Theta,
     index: torch.Tensor,
     u: torch.Tensor,
     eps: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(M,) integrands: cross-product, held-out gap, squared distance."""
+    """(S, M) integrands: cross-product, held-out gap, squared distance."""
     one = noised(d.of, index, u, eps)
-    p = Noised(*(v[None].expand(2, *v.shape) for v in one))
-    both = index.expand(2, -1)
+    p = Noised(*(v[:, None].expand(-1, 2, *v.shape[1:]) for v in one))
+    both = index[:, None].expand(-1, 2, -1)
     base = predicted(d.of, p, before(p, both))
     g = predicted(d.of, p, now(p, both)) - base
-    # a stack of one direction
-    found = contribution(one.w[None], base[None], g[None], d.half[index][None])
-    return found.cross[0], found.direct[0], found.g_held[0].square().sum(-1)
+    found = contribution(one.w, base, g, d.half[index])
+    return found.cross, found.direct, found.g_held.square().sum(-1)
 
 
 def cost(n_samples: int, dim_x: int, dim_y: int, cfg: EstimatorConfig) -> Cost:
