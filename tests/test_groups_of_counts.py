@@ -112,9 +112,8 @@ def test_statistics_are_orthonormal_in_their_own_law():
 def test_predictions_are_those_of_numerical_integration():
     one = coordinates(np.random.default_rng(3).poisson(1, (2000, 1)))
     few = coordinates(np.random.default_rng(3).integers(0, 2, (2000, 1)))
-    of = level_posterior.stacked(
-        [few, one]
-    )  # with a group of fewer levels, which makes no difference
+    # beside a group of fewer levels, which makes no difference
+    of = level_posterior.stacked([few, one])
     u, eps = torch.tensor([[1.5], [1.5]]), torch.tensor([[[0.3]], [[0.3]]])
     p = level_posterior.noised(of, torch.tensor([[5], [5]]), u, eps)
     alpha, sigma = np.sqrt(-np.expm1(-1.5)), np.exp(-0.75)

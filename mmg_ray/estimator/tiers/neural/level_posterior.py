@@ -29,6 +29,7 @@ from mmg_ray.estimator import channel
 from mmg_ray.estimator.ranks import marginals
 from mmg_ray.estimator.ranks.levels import Levels, levels
 from mmg_ray.estimator.ranks.ranked_variable import RankedVariable
+from mmg_ray.estimator.tiers.neural.samples import taken
 
 N_STATISTICS = 2
 MOST_LEVELS = 16
@@ -100,13 +101,6 @@ def stacked(groups: Sequence[Coordinates]) -> Coordinates:
     return Coordinates(
         *(torch.stack([getattr(of, f.name) for of in all_of]) for f in fields(Coordinates))
     )
-
-
-def taken(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """(S, N, F) and samples (S, ...) -> (S, ..., F)."""
-    flat = index.flatten(1)
-    found = values.gather(1, flat[..., None].expand(-1, -1, values.shape[-1]))
-    return found.unflatten(1, index.shape[1:])
 
 
 def _beside(values: torch.Tensor, points: torch.Tensor) -> torch.Tensor:

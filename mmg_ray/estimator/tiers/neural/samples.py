@@ -69,7 +69,7 @@ class Samples:
 
     def points(self, index: torch.Tensor, u: torch.Tensor, eps: torch.Tensor) -> Points:
         """Noise samples `index` (S, M) at levels `u` (S, M) with `eps` (S, M, Dx)."""
-        x, y, mean = (_take(values, index) for values in (self.x, self.y, self.mean))
+        x, y, mean = (taken(values, index) for values in (self.x, self.y, self.mean))
         at = channel.level(u[..., None])
         z = channel.noised(x, eps, at)
         posterior_sd = (at.alpha**2 * self.var + at.sigma**2).sqrt()
@@ -163,6 +163,7 @@ def prepare(batch: Directions, c: gaussian.Canonical, seed: int) -> Samples:
     )
 
 
-def _take(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """(S, N, D) at (S, M) -> (S, M, D)."""
-    return values.gather(1, index[..., None].expand(-1, -1, values.shape[-1]))
+def taken(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """(S, N, D) at samples (S, ...) -> (S, ..., D)."""
+    found = values.gather(1, index.flatten(1)[..., None].expand(-1, -1, values.shape[-1]))
+    return found.unflatten(1, index.shape[1:])

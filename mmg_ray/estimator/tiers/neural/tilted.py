@@ -45,9 +45,9 @@ from mmg_ray.estimator.tiers.neural.level_posterior import (
     noised,
     predicted,
     stacked,
-    taken,
 )
 from mmg_ray.estimator.tiers.neural.mlp import Stack, train
+from mmg_ray.estimator.tiers.neural.samples import taken
 from mmg_ray.schema import Cost
 
 NAME = "tilted"
@@ -162,7 +162,7 @@ def estimate(pairs: Sequence[Both], cfg: EstimatorConfig, device: str) -> BothWa
         names = [ways[row] for row in rows]
         targets = _Targets.of_groups([groups[x] for x, _ in names], cfg)
         of_sources = stacked([groups[y] for _, y in names])
-        tilts = [tilt for tilt in (own[x] for x, _ in names) if tilt is not None]
+        tilts = [own[x] for x, _ in names if x in own]
         unconditional = _theta(_Tilt.joined(tilts) if tilts else None)
         found[:, rows] = _directions(targets, of_sources, unconditional, names)
     both = found.reshape(len(Found._fields), 2, -1)
@@ -182,9 +182,9 @@ def _batches(shapes: Sequence[Hashable], device: str) -> Iterator[list[int]]:
 
 def _unconditionals(
     groups: Mapping[str, Coordinates], cfg: EstimatorConfig, device: str
-) -> dict[str, _Tilt | None]:
+) -> dict[str, _Tilt]:
     """Of each group the tilt without a source; none of a scalar, which is normal: its level has the odds of the noise."""
-    found: dict[str, _Tilt | None] = dict.fromkeys(groups)
+    found: dict[str, _Tilt] = {}
     keys = [key for key, of in groups.items() if of.t.shape[1] > 1]
     for rows in _batches([groups[key].t.shape for key in keys], device):
         names = [(keys[row],) for row in rows]
