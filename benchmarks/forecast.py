@@ -52,7 +52,7 @@ def main() -> None:
                 planned = driver.plan_run(config)
                 spent = time.process_time() - began
                 asked = driver._configure(config, ())
-                found = driver._begin(asked, driver.input_digests(config))
+                found = driver._begin(asked, asked.digests())
                 began = time.process_time()
                 for shard in range(found.n_shards):
                     run_shard(ShardTask(asked.place.url, found.fingerprint, shard, "cpu"))

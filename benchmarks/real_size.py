@@ -71,7 +71,7 @@ def begun(path: Path, folder: Path) -> manifest.Manifest:
         }
     )
     asked = driver._configure(config, ())
-    return driver._begin(asked, driver.input_digests(config))
+    return driver._begin(asked, asked.digests())
 
 
 def part_prepare(n_cells: int, n_genes: int) -> None:

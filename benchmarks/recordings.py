@@ -129,19 +129,19 @@ def first_shards(cfg: NeuralConfig, n_shards: int) -> None:
     """Time of the first shards beside their forecast, and of the whole from it."""
     began = time.perf_counter()
     made = inputs(cfg)
-    config = stored(made, cfg)
+    config, table = stored(made, cfg)
     print(f"read and binned in {time.perf_counter() - began:.0f} s")
     del made
     began = time.perf_counter()
-    forecast = driver.plan_run(config)
+    forecast = driver.plan_run(config, table=table)
     print(
         f"plan in {time.perf_counter() - began:.0f} s: {forecast.n_pairs:,} pairs, {forecast.n_shards} shards, task time "
         f"{forecast.task_s:.0f} s (measured over the cost model's {forecast.calibrated:.2f}), worker {forecast.peak_bytes / 1e6:.0f} MB, "
         f"driver {forecast.driver_bytes / 1e6:.0f} MB"
     )
-    asked = driver._configure(config, ())
+    asked = driver._configure(config, (), table)
     began = time.perf_counter()
-    found = driver._begin(asked, driver.input_digests(config))
+    found = driver._begin(asked, asked.digests())
     print(f"prepared in {time.perf_counter() - began:.0f} s")
     began, busy, pairs = time.perf_counter(), time.process_time(), 0
     for shard in range(min(n_shards, found.n_shards)):

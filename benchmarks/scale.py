@@ -18,7 +18,7 @@ from common import print_table
 from footprint import watch
 
 from mmg_ray.execute.driver import plan_run
-from mmg_ray.store.run import open_run
+from mmg_ray.runs import open_run
 
 
 def blocks(n_samples: int, n_variables: int) -> np.ndarray:

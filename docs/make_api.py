@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 import mmg_ray
-from mmg_ray import cli
+from mmg_ray import cli, genomics
 from mmg_ray.config import Config, load
 from mmg_ray.network.compare import COMPARISON_COLUMNS, Comparison
 from mmg_ray.network.graph import NETWORK_COLUMNS, Network
@@ -44,6 +44,7 @@ def page() -> str:
     ]
     named = [(name, getattr(mmg_ray, name)) for name in mmg_ray.__all__]
     parts += [_thing(f"mmg_ray.{name}", value) for name, value in named if name not in _CONFIGS]
+    parts += [_thing("mmg_ray.genomics.run", genomics.run)]
     parts += [_thing(f"{value.__module__}.{value.__name__}", value) for value in _MORE]
     parts += ["## Columns of the edge table", _columns(EDGE_COLUMNS)]
     parts += ["## Columns of a network", _columns(NETWORK_COLUMNS)]
@@ -98,7 +99,7 @@ def _members(value: type) -> dict[str, Any]:
 
 
 def _has_init(value: type) -> bool:
-    return "__init__" in vars(value) and not dataclasses.is_dataclass(value)
+    return "__init__" in _members(value) and not dataclasses.is_dataclass(value)
 
 
 def _signature(name: str, value: Any) -> str:

@@ -17,13 +17,13 @@ if TYPE_CHECKING:  # what type checkers and editors read; `_HOME` is what runs
     )
     from mmg_ray.config import Config, EstimatorConfig, NullConfig
     from mmg_ray.errors import MMGError
-    from mmg_ray.execute.driver import plan_run, run
     from mmg_ray.lags import lag_scan
     from mmg_ray.network.consensus import consensus
     from mmg_ray.pair_matrix import MIMatrix
+    from mmg_ray.runs import Run, open_run
     from mmg_ray.schema import Status, Stop
+    from mmg_ray.start import plan_run, run
     from mmg_ray.store.compare import compare
-    from mmg_ray.store.run import Run, open_run
 
 _HOME = {
     "estimate_mi": "mmg_ray.api",
@@ -34,10 +34,10 @@ _HOME = {
     "lag_scan": "mmg_ray.lags",
     "MIMatrix": "mmg_ray.pair_matrix",
     "MMGEstimator": "mmg_ray.api",
-    "run": "mmg_ray.execute.driver",
-    "plan_run": "mmg_ray.execute.driver",
-    "open_run": "mmg_ray.store.run",
-    "Run": "mmg_ray.store.run",
+    "run": "mmg_ray.start",
+    "plan_run": "mmg_ray.start",
+    "open_run": "mmg_ray.runs",
+    "Run": "mmg_ray.runs",
     "compare": "mmg_ray.store.compare",
     "consensus": "mmg_ray.network.consensus",
     "EstimatorConfig": "mmg_ray.config",

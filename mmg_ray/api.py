@@ -290,7 +290,7 @@ def mi_matrix(
             are not marked as bad), or anything that `estimate_mi` takes as x; missing values cost only the
             pairs they are in.
         names: (V,) unique names; default those of the columns, or v0, v1, ...
-        layer: of an AnnData object, instead of X.
+        layer: of an AnnData object, or "raw", instead of X.
         condition: as in `estimate_mi`: every pair is estimated given it.
         denoiser, seed, config, n_jobs: as in `estimate_mi`.
         show_progress: a bar on a terminal, log lines elsewhere.

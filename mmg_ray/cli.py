@@ -32,7 +32,8 @@ from mmg_ray.store.kept import RANKINGS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mmg_ray.store.run import Run, RunStatus
+    from mmg_ray.runs import Run
+    from mmg_ray.store.run import RunStatus
 
 _SHOWN_AFTER_RUN = 10
 _WATCH_S = 10.0
@@ -134,7 +135,7 @@ _SET = click.option(
 
 def open_run(url: str) -> Run:
     """Import on use: reading takes pyarrow, zarr and a second, `--help` does without."""
-    from mmg_ray.store.run import open_run as opened
+    from mmg_ray.runs import open_run as opened
 
     return opened(url)
 

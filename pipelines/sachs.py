@@ -14,7 +14,7 @@ from mmg_ray import cli
 from mmg_ray.config import load
 from mmg_ray.errors import DataError
 from mmg_ray.jobs import packaged
-from mmg_ray.store.run import Run, open_run
+from mmg_ray.runs import Run, open_run
 
 _TABLE = "cdt/data/resources/cyto_full_data.csv"
 _EDGES = "cdt/data/resources/cyto_full_target.csv"

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import mmg_ray
 from mmg_ray import config as configuration
-from mmg_ray.execute import driver
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -51,7 +51,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
         f"output.url={folder / 'run'}",
         "estimator.denoiser=gaussian",
     ]
-    run = driver.run(configuration.load(f"data: {{path: {folder / 'table.csv'}}}", settings))
+    run = mmg_ray.run(configuration.load(f"data: {{path: {folder / 'table.csv'}}}", settings))
     run.report(str(folder / "report.html"))
     return (folder / "report.html").read_text()
 

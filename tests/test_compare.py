@@ -163,7 +163,7 @@ class TestRuns:
 
 
 def test_a_run_reports_itself(runs, tmp_path):
-    found = runs[0].report(str(tmp_path / "r.html"))
+    found = mmg_ray.open_run(runs[0].url).report(str(tmp_path / "r.html"))
     assert (tmp_path / "r.html").read_text().startswith("<!doctype html>")
     assert "srcdoc=" in found._repr_html_()
     assert "Network(" in repr(found)

@@ -21,7 +21,7 @@ ONE_TASK = """
 import json, sys
 from pathlib import Path
 from mmg_ray.execute.task import ShardTask, run_shard
-from mmg_ray.store.run import open_run
+from mmg_ray.runs import open_run
 run = open_run(sys.argv[1])
 run_shard(ShardTask(run.url, run.manifest.fingerprint, 0, "cpu"))
 # not ru_maxrss: that one begins with what the parent process had

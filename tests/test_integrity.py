@@ -13,9 +13,9 @@ import pytest
 from mmg_ray import config as configuration
 from mmg_ray.errors import RunError, StoreError
 from mmg_ray.execute import driver, task
+from mmg_ray.runs import Run, open_run
 from mmg_ray.store import integrity, matrix
 from mmg_ray.store.location import Location
-from mmg_ray.store.run import Run, open_run
 
 N_VARIABLES, N_SAMPLES = 70, 40  # two chunks of codes
 

@@ -105,7 +105,7 @@ def test_the_network_leads_from_the_first_to_the_one_that_follows(whole: Run) ->
 
 
 def test_the_report_shows_curves(whole: Run, tmp_path: Path) -> None:
-    whole.report(str(tmp_path / "report.html"))
+    mmg_ray.open_run(whole.url).report(str(tmp_path / "report.html"))
     page = (tmp_path / "report.html").read_text()
     assert "MI of v0 and v1 by lag" in page
     assert "Normal scores" not in page

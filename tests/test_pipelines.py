@@ -14,7 +14,7 @@ from mmg_ray.config import DataConfig
 from mmg_ray.errors import DataError
 from mmg_ray.genomics import pbmc
 from mmg_ray.jobs import packaged
-from mmg_ray.store.run import open_run
+from mmg_ray.runs import open_run
 from mmg_ray.store.sources import read_table
 from pipelines import sachs
 

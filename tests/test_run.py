@@ -22,10 +22,10 @@ from mmg_ray.execute.executor import open_executor
 from mmg_ray.execute.outcome import Outcome
 from mmg_ray.execute.progress import Tally, duration, progress, speed
 from mmg_ray.execute.serial import Serial
+from mmg_ray.runs import Run, open_run
 from mmg_ray.schema import EDGE_COLUMNS, Receipt, Status
 from mmg_ray.store import matrix
 from mmg_ray.store.location import Location
-from mmg_ray.store.run import Run, open_run
 
 N_VARIABLES, N_SAMPLES = 14, 120
 CONSTANT, EMPTY = 3, 8

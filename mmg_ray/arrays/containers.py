@@ -148,7 +148,7 @@ def read(values: Any, what: str, layer: str | None = None) -> Samples:
     """The table in whatever a caller passed as `what`; DataError where there is none.
 
     Args:
-        layer: of an AnnData object, instead of X.
+        layer: of an AnnData object, or "raw", instead of X.
     """
     if layer is not None and not is_of(values, "anndata", "AnnData"):
         raise DataError(f"layer is {layer!r}, but {what} is not an AnnData object; leave it out")
@@ -203,20 +203,26 @@ def _pandas(values: Any, what: str) -> Samples:
     return Samples(what, len(values), columns, [str(c) for c in values.columns], values.index)
 
 
-def _anndata(values: Any, what: str, layer: str | None) -> Samples:
-    if layer is not None and layer not in values.layers:
-        raise DataError(
-            f"{what} has no layer {layer!r}; layers: {', '.join(values.layers) or 'none'}"
-        )
+def matrix_of(values: Any, what: str, layer: str | None) -> tuple[Any, Any]:
+    """X, a layer or raw of an AnnData object, in memory, and the table of its variables."""
+    known = [*values.layers, *([] if values.raw is None else ["raw"])]
+    has = ", ".join(known) or "none"
+    if layer is not None and layer not in known:
+        raise DataError(f"{what} has no layer {layer!r}; layers: {has}")
     if values.isbacked:
         values = values.to_memory()
+    if layer == "raw" and "raw" not in values.layers:
+        return values.raw.X, values.raw.var
     matrix = values.X if layer is None else values.layers[layer]
     if matrix is None:
-        raise DataError(
-            f"{what} has no X; choose one of its layers: {', '.join(values.layers) or 'none'}"
-        )
-    found = read(matrix, what)
-    return replace(found, names=[str(name) for name in values.var_names], index=values.obs_names)
+        raise DataError(f"{what} has no X; choose one of its layers: {has}")
+    return matrix, values.var
+
+
+def _anndata(values: Any, what: str, layer: str | None) -> Samples:
+    matrix, var = matrix_of(values, what, layer)
+    names = [str(name) for name in var.index]
+    return replace(read(matrix, what), names=names, index=values.obs_names)
 
 
 def _xarray(values: Any, what: str) -> Samples:

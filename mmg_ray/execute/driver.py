@@ -51,6 +51,7 @@ from mmg_ray.store.manifest import Manifest
 from mmg_ray.store.prepared import Prepared, prepare
 from mmg_ray.store.reuse import Reuse
 from mmg_ray.store.run import Run
+from mmg_ray.store.sources import Table
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ def run(
     what: Config | str | os.PathLike[str],
     overrides: Iterable[str] = (),
     *,
+    table: Table | None = None,
     stop_after_s: float | None = None,
     verify: bool = False,
 ) -> Run:
@@ -70,6 +72,7 @@ def run(
     Args:
         what: a configuration, a YAML file of one, or the URL of a run to go on with.
         overrides: `section.key=value` over it; for a run at a URL only `execute` may change.
+        table: the data, where they are in no file; its variables and samples are chosen already.
         stop_after_s: seconds after which it stops as it does on SIGTERM; main thread only.
         verify: read every byte that the run wrote, and make again what is damaged.
 
@@ -80,7 +83,7 @@ def run(
         StoreError: storage cannot be read or written, or another driver is at work on the run.
         RunError: some shards failed; the others are stored, and `run` again tries the rest.
     """
-    asked = _configure(what, overrides)
+    asked = _configure(what, overrides, table)
     _check(asked)
     with draining(stop_after_s, asked.config.execute.drain_s) as drain:
         try:
@@ -103,6 +106,7 @@ def plan_run(
     what: Config | str | os.PathLike[str],
     overrides: Iterable[str] = (),
     *,
+    table: Table | None = None,
     measure: bool = True,
 ) -> PlanSummary:
     """What `run` would do and cost. Reads the table; writes nothing.
@@ -110,9 +114,9 @@ def plan_run(
     Args:
         measure: time parts of a few tiles on this machine, some seconds, and project from them.
     """
-    asked = _configure(what, overrides)
+    asked = _configure(what, overrides, table)
     _check(asked)
-    table = read_input(asked.config)
+    table = read_input(asked.config, table)
     names, dims = outline(table, asked.config.data)
     plan = make_plan(asked.config, table, names, dims)
     factor = calibrate(asked.config, table, plan, dims) if measure else None
@@ -125,14 +129,25 @@ def fingerprint_of(config: Config) -> str:
 
 
 class _Asked(NamedTuple):
-    """A configuration, the place of its run with an absolute URL, and the run if asked for by URL."""
+    """A configuration, the place of its run with an absolute URL, and the run if asked for by URL.
+
+    `table` holds the data where they are in no file.
+    """
 
     config: Config
     place: Location
     found: Manifest | None
+    table: Table | None = None
+
+    def digests(self) -> dict[str, str]:
+        return input_digests(self.config, self.table)
 
 
-def _configure(what: Config | str | os.PathLike[str], overrides: Iterable[str]) -> _Asked:
+def _configure(
+    what: Config | str | os.PathLike[str],
+    overrides: Iterable[str],
+    table: Table | None = None,
+) -> _Asked:
     found = None
     if isinstance(what, Config):
         text = yaml.safe_dump(configuration.to_dict(what))
@@ -153,7 +168,7 @@ def _configure(what: Config | str | os.PathLike[str], overrides: Iterable[str]) 
     place = Location(config.output.url)
     if isinstance(place.fs, LocalFileSystem):
         place = Location(place.path)  # a worker may have another working directory
-    return _Asked(config, place, found)
+    return _Asked(config, place, found, table)
 
 
 def _check(asked: _Asked) -> None:
@@ -177,7 +192,7 @@ def _resume(asked: _Asked) -> Manifest:
     wanted = configuration.to_dict(asked.config)
     if asked.found is None or any(wanted[name] != found.config[name] for name in inputs):
         # a run asked for by its URL goes on from its prepared data: the input may be gone by now
-        digests = input_digests(asked.config)
+        digests = asked.digests()
     manifest.refuse_other(found, asked.config, digests, asked.place.url)
     return found
 
@@ -187,14 +202,14 @@ def _begin(asked: _Asked, digests: dict[str, str]) -> Manifest:
     config, place = asked.config, asked.place
     if config.plan.reuse is not None:
         Reuse(config).require_complete()
-    table = read_input(config)
+    table = read_input(config, asked.table)
     names, dims = outline(table, config.data)
     plan = make_plan(config, table, names, dims)
     log.info("preparing %s variables x %s samples", f"{len(names):,}", f"{table.n_samples:,}")
     prepared = prepare(
         table, config.data, place, config.lags.trials, partial(each, what="preparing, parts")
     )
-    changed = [name for name, digest in input_digests(config).items() if digest != digests[name]]
+    changed = [name for name, digest in asked.digests().items() if digest != digests[name]]
     if changed:
         raise DataError(
             f"{config.data.path}, or a file that belongs to it, was replaced or written to while it was "
@@ -238,17 +253,21 @@ def _drive(asked: _Asked, drain: Drain, verify: bool) -> None:
     """Whatever of a run is missing or damaged; nothing is written if nothing is."""
     place = asked.place
     found = _resume(asked) if manifest.exists(place) else None
-    if found is not None and not verify and RunState.of(place, asked.config, found).complete:
+    if (
+        found is not None
+        and not verify
+        and RunState.of(place, asked.config, found, asked.table).complete
+    ):
         log.info("%s is complete", place.url)
         return
     # before the first object is written: without its input there is no run
-    digests = {} if found is not None else input_digests(asked.config)
+    digests = {} if found is not None else asked.digests()
     with driving(place, drain) as lock:
         if found is None:  # another driver may have begun it meanwhile
             found = _resume(asked) if manifest.exists(place) else _begin(asked, digests)
         if drain.requested:
             raise _drained(asked)
-        state = RunState.of(place, asked.config, found)
+        state = RunState.of(place, asked.config, found, asked.table)
         if verify or not state.complete:
             _work(asked, found, state, drain, lock, verify)
         else:  # by the driver that was waited for

@@ -73,17 +73,18 @@ class PlanSummary:
     calibrated: float | None = None
 
 
-def input_digests(config: Config) -> dict[str, str]:
-    """sha256 of the data, and of the file of pairs; reads both."""
+def input_digests(config: Config, table: Table | None = None) -> dict[str, str]:
+    """sha256 of the data, of a file or of a table in memory, and of the file of pairs; reads all."""
+    described = [*config.data.conditions, *([config.lags.trials] if config.lags.trials else [])]
     return {
-        "source digest": source_digest(config.data),
+        "source digest": source_digest(config.data, table, described),
         "pairs digest": selection.digest(config.pairs),
     }
 
 
-def read_input(config: Config) -> Table:
-    """The table, with what was decided in reading it in the log."""
-    table = read_table(config.data)
+def read_input(config: Config, table: Table | None = None) -> Table:
+    """The table, of the file or as it was handed over, with what was decided in reading it in the log."""
+    table = read_table(config.data) if table is None else table
     for note in table.notes:
         log.info("%s", note)
     return table

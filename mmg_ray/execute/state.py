@@ -16,6 +16,7 @@ from mmg_ray.store.location import Location
 from mmg_ray.store.manifest import Manifest
 from mmg_ray.store.prepared import prepare
 from mmg_ray.store.shards import Footer
+from mmg_ray.store.sources import Table
 
 log = logging.getLogger(__name__)
 
@@ -32,17 +33,24 @@ class RunState:
     """
 
     def __init__(
-        self, place: Location, config: Config, found: Manifest, footers: dict[int, Footer]
+        self,
+        place: Location,
+        config: Config,
+        found: Manifest,
+        footers: dict[int, Footer],
+        table: Table | None,
     ) -> None:
-        self._place, self._config, self._found = place, config, found
+        self._place, self._config, self._found, self._table = place, config, found, table
         self.footers = footers
         self.done = {shard: footer.digest for shard, footer in footers.items()}
         self.wrong: dict[str, str] = {}
 
     @classmethod
-    def of(cls, place: Location, config: Config, found: Manifest) -> RunState:
-        """As far as listings, footers and small reads can tell."""
-        state = cls(place, config, found, shards.finished(place, found.fingerprint))
+    def of(
+        cls, place: Location, config: Config, found: Manifest, table: Table | None = None
+    ) -> RunState:
+        """As far as listings, footers and small reads can tell; `table` if the data are in no file."""
+        state = cls(place, config, found, shards.finished(place, found.fingerprint), table)
         state.wrong = _without_files(place, integrity.glance(place, found))
         return state
 
@@ -75,8 +83,8 @@ class RunState:
         first = f"{(place / damaged[0]).url} {self.wrong[damaged[0]]}"
         log.warning("preparing the data again: %s", first)
         try:
-            manifest.refuse_other(found, config, input_digests(config), place.url)
-            table = read_input(config)
+            manifest.refuse_other(found, config, input_digests(config, self._table), place.url)
+            table = read_input(config, self._table)
             names, dims = outline(table, config.data)
             # the data may lie elsewhere now, the plan is that of the start
             plan = make_plan(found.resolved(), table, names, dims)

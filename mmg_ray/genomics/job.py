@@ -2,8 +2,7 @@
 
 Under output.url (with cells.group_by, in a folder for each of its values) are the run itself and
 
-    input/expression-*.h5ad   the table that was run, named by its digest
-    input/left_out.tsv        every cell and gene that is not in it, with the reason
+    input/left_out.tsv        every cell and gene that is not in the run, with the reason
     genomics.json             the configuration, and what was found and done on the way
     files.json                digests of genomics.json, left_out.tsv and the files of the section network
     network/                  the files of the section network
@@ -13,15 +12,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
-import anndata
 import numpy as np
-import pandas as pd
 from fsspec.implementations.local import LocalFileSystem
 
 from mmg_ray import config as configuration
@@ -33,11 +28,12 @@ from mmg_ray.genomics import genes as of_genes
 from mmg_ray.genomics.checks import describe, refuse_turned
 from mmg_ray.genomics.config import GenomicsConfig
 from mmg_ray.genomics.depth import depth_of
+from mmg_ray.runs import Run
 from mmg_ray.store.condition import require_known
 from mmg_ray.store.integrity import forget_files
 from mmg_ray.store.location import Location
-from mmg_ray.store.run import Run
 from mmg_ray.store.sources import Table, read_table
+from mmg_ray.store.sources.in_memory import IN_MEMORY
 
 _BESIDE = ("genomics.json", "input/left_out.tsv")
 _SECTIONS = configuration.known_keys([])
@@ -63,13 +59,16 @@ class Input(NamedTuple):
     conditions: dict[str, np.ndarray]
 
 
-def inputs(cfg: GenomicsConfig) -> Iterator[tuple[str, Input]]:
+def inputs(cfg: GenomicsConfig, table: Table | None = None) -> Iterator[tuple[str, Input]]:
     """(folder, input) of every run that a configuration asks for; '' is the only one.
+
+    Args:
+        table: cells x genes, where they are in no file.
 
     Raises ConfigError or DataError, naming value, reason and way out.
     """
     _check(cfg)
-    table = read_table(cfg.data)
+    table = read_table(cfg.data) if table is None else table
     regulators = (
         [] if cfg.genes.regulators is None else of_genes.read_regulators(cfg.genes.regulators)
     )
@@ -252,15 +251,11 @@ def _conditions(table: Table, cfg: GenomicsConfig) -> dict[str, np.ndarray]:
     }
 
 
-def stored(made: Input, cfg: GenomicsConfig, url: str) -> Config:
-    """Write an input under the URL of its run; the configuration that runs it."""
+def stored(made: Input, cfg: GenomicsConfig, url: str) -> tuple[Config, Table]:
+    """Write what is to be beside a run; its configuration and its table."""
     place = Location(url)
     if isinstance(place.fs, LocalFileSystem):
         place = Location(place.path)
-    data = _h5ad(made.table, made.conditions)
-    path = place / f"input/expression-{hashlib.sha256(data).hexdigest()[:12]}.h5ad"
-    if not path.exists() or path.read_bytes() != data:
-        path.write_bytes(data)
     forget_files(place)
     rows = "".join("\t".join(row) + "\n" for row in made.left_out)
     (place / "input/left_out.tsv").write_bytes(("axis\tname\treason\n" + rows).encode())
@@ -268,12 +263,12 @@ def stored(made: Input, cfg: GenomicsConfig, url: str) -> Config:
     if made.sets:
         lines = [f"{gene}\t{name}\n" for name, genes in made.sets.items() for gene in genes]
         text = ("variable\tgroup\n" + "".join(lines)).encode()
-        table = place / f"input/sets-{hashlib.sha256(text).hexdigest()[:12]}.tsv"
-        table.write_bytes(text)
-        groups = table.url
+        members = place / f"input/sets-{hashlib.sha256(text).hexdigest()[:12]}.tsv"
+        members.write_bytes(text)
+        groups = members.url
     tree = {k: v for k, v in configuration.to_dict(cfg).items() if k in _SECTIONS}
     tree["data"] = {
-        "path": path.url,
+        "path": IN_MEMORY,
         "groups": groups,
         "conditions": cfg.data.conditions,
         "missing": cfg.data.missing,
@@ -284,15 +279,17 @@ def stored(made: Input, cfg: GenomicsConfig, url: str) -> Config:
     (place / "genomics.json").write_json(
         {"configuration": configuration.to_dict(cfg), "notes": made.notes}
     )
-    return configuration.from_dict(tree)
+    return configuration.from_dict(tree), replace(made.table, metadata=made.conditions, notes=[])
 
 
-def go(cfg: GenomicsConfig, say: object = None) -> Iterator[tuple[Input, Run | None, list[str]]]:
+def go(
+    cfg: GenomicsConfig, say: object = None, table: Table | None = None
+) -> Iterator[tuple[Input, Run | None, list[str]]]:
     """Do all runs of a configuration, one after the other: (input, run, what was written).
 
-    The run is None where there are too few cells. Whatever is finished is not done again.
+    The run is None where there are too few cells. Whatever is finished is not done again. `table` as in `inputs`.
     """
-    for folder, made in inputs(cfg):
+    for folder, made in inputs(cfg, table):
         if callable(say):
             for line in made.notes:
                 say(line)
@@ -300,7 +297,8 @@ def go(cfg: GenomicsConfig, say: object = None) -> Iterator[tuple[Input, Run | N
             yield made, None, []
             continue
         url = f"{cfg.output.url}/{folder}".rstrip("/")
-        run = driver.run(stored(made, cfg, url))
+        settings, ready = stored(made, cfg, url)
+        run = Run(driver.run(settings, table=ready).url)
         yield made, run, cfg.network.write(run, beside=_BESIDE)
 
 
@@ -331,22 +329,3 @@ def _overlap_line(n_wanted: int, n_found: int, absent: Sequence[str]) -> str:
     if absent:
         line += f"; not there: {', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}"
     return line
-
-
-def _h5ad(table: Table, conditions: dict[str, np.ndarray]) -> bytes:
-    """The same table gives the same bytes."""
-    names = table.sample_names or [str(n) for n in range(table.n_samples)]
-    columns = {
-        name: values
-        if values.dtype.kind in "iuf"
-        else pd.Categorical([None if pd.isna(value) else str(value) for value in values])
-        for name, values in conditions.items()
-    }
-    obs = pd.DataFrame(columns, index=pd.Index(names, dtype=object))
-    adata = anndata.AnnData(
-        table.values, obs=obs, var=pd.DataFrame(index=pd.Index(table.names, dtype=object))
-    )
-    with tempfile.TemporaryDirectory() as folder:  # HDF5 writes to files
-        path = Path(folder) / "expression.h5ad"
-        adata.write_h5ad(path, compression="lzf")  # gzip takes as long as the run
-        return path.read_bytes()

@@ -2,8 +2,7 @@
 
 Under output.url are the run itself and
 
-    input/samples-*           the table that was run, named by its digest: sparse npz of spikes, Parquet of series
-    input/left_out.tsv        every unit, trial and channel that is not in it, with the reason
+    input/left_out.tsv        every unit, trial and channel that is not in the run, with the reason
     neural.json               the configuration, and what was found and done on the way
     files.json                digests of neural.json, left_out.tsv, network/ and the report
     network/                  the files of the section network
@@ -13,13 +12,10 @@ Under output.url are the run itself and
 from __future__ import annotations
 
 import hashlib
-import io
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from mmg_ray import config as configuration
@@ -30,10 +26,10 @@ from mmg_ray.neural.bins import TRIAL
 from mmg_ray.neural.config import NeuralConfig, changed
 from mmg_ray.neural.readers import read
 from mmg_ray.neural.samples import Samples, samples
+from mmg_ray.runs import Run
 from mmg_ray.store.integrity import forget_files
 from mmg_ray.store.location import Location
-from mmg_ray.store.run import Run
-from mmg_ray.store.sources.numpy_files import sparse_npz
+from mmg_ray.store.sources.in_memory import IN_MEMORY
 from mmg_ray.store.sources.table import Table
 
 _SECTIONS = configuration.known_keys([])
@@ -70,16 +66,12 @@ def inputs(cfg: NeuralConfig) -> Samples:
     return made
 
 
-def stored(made: Samples, cfg: NeuralConfig) -> Config:
-    """Write an input under the URL of its run; the configuration that runs it."""
+def stored(made: Samples, cfg: NeuralConfig) -> tuple[Config, Table]:
+    """Write what is to be beside a run; its configuration and its table."""
     place = Location(cfg.output.url)
     if isinstance(place.fs, LocalFileSystem):
         place = Location(place.path)
     metadata = {k: v for k, v in made.table.metadata.items() if k not in made.table.names}
-    data, ending = _as_file(made.table, metadata)
-    path = place / f"input/samples-{hashlib.sha256(data).hexdigest()[:12]}.{ending}"
-    if not path.exists() or path.read_bytes() != data:
-        path.write_bytes(data)
     forget_files(place)
     rows = "".join("\t".join(row) + "\n" for row in made.left_out)
     (place / "input/left_out.tsv").write_bytes(("name\treason\n" + rows).encode())
@@ -88,9 +80,7 @@ def stored(made: Samples, cfg: NeuralConfig) -> Config:
     )
     tree = {k: v for k, v in configuration.to_dict(cfg).items() if k in _SECTIONS}
     tree["data"] = {
-        "path": path.url,
-        "metadata": list(metadata),
-        "variables": made.table.names,
+        "path": IN_MEMORY,
         "conditions": cfg.data.conditions,
         "missing": cfg.data.missing,
     }
@@ -104,17 +94,7 @@ def stored(made: Samples, cfg: NeuralConfig) -> Config:
     tree["estimator"] = configuration.to_dict(_of_time(made, cfg.estimator))
     tree["lags"] = configuration.to_dict(_lags(made, cfg))
     tree["output"] = {"url": place.url}
-    return configuration.from_dict(tree)
-
-
-def _as_file(table: Table, metadata: dict[str, np.ndarray]) -> tuple[bytes, str]:
-    """The bytes of a table and the ending of their file: spikes stay sparse."""
-    if not isinstance(table.values, np.ndarray):
-        return sparse_npz(table.values, table.names, metadata), "npz"
-    columns = {name: table.column(v) for v, name in enumerate(table.names)}
-    buffer = io.BytesIO()
-    pq.write_table(pa.table(columns | metadata), buffer)
-    return buffer.getvalue(), "parquet"
+    return configuration.from_dict(tree), replace(made.table, metadata=metadata, notes=[])
 
 
 def _lags(made: Samples, cfg: NeuralConfig) -> LagsConfig:
@@ -130,7 +110,8 @@ def go(cfg: NeuralConfig, say: Any = None) -> tuple[Samples, Run, list[str]]:
     if callable(say):
         for line in made.notes:
             say(line)
-    run = driver.run(stored(made, cfg))
+    settings, table = stored(made, cfg)
+    run = Run(driver.run(settings, table=table).url)
     said = [] if cfg.lags.max_s is None else [_lags_line(run)]
     return made, run, [*said, *cfg.network.write(run, ["neural.json", "input/left_out.tsv"])]
 

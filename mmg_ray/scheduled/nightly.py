@@ -67,7 +67,7 @@ def nightly(
     """Do the run of a day, or see that it is not needed; the summary is stored beside its results."""
     from mmg_ray.execute import driver  # torch takes seconds to import: --help does without
     from mmg_ray.jobs import require_no_failures
-    from mmg_ray.store.run import open_run
+    from mmg_ray.runs import open_run
 
     began = time.monotonic()
     place = Location(base)
@@ -121,7 +121,7 @@ def _latest(place: Location) -> dict[str, object]:
 
 def _is_complete(url: object, fingerprint: str) -> bool:
     """Whether the run that `latest.json` names is there, whole, and of this input."""
-    from mmg_ray.store.run import open_run
+    from mmg_ray.runs import open_run
 
     if not isinstance(url, str):
         return False

@@ -30,8 +30,6 @@ from mmg_ray.store.shards import Edges, Footer, Stored
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from mmg_ray.report.findings import Findings
-
 log = logging.getLogger(__name__)
 
 _EDGE_FIELDS = (
@@ -215,25 +213,6 @@ class Run:
         sources = plan.pairs.sources if bipartite and isinstance(plan.pairs, SourcePairs) else None
         return network(found, self.names, sources, provenance, lagged)
 
-    def report(
-        self,
-        url: str = "report.html",
-        steps: Sequence[str] | None = None,
-        figures: str | None = None,
-    ) -> Findings:
-        """Write one HTML page about the complete run, which needs no network, to a file at any URL.
-
-        Args:
-            steps: of the network that it shows; default `fdr=0.05`.
-            figures: a folder for its charts as SVG files, too.
-
-        Returns:
-            What it says, in numbers; in a notebook it shows as the page.
-        """
-        from mmg_ray.report.page import write_report
-
-        return write_report(self, url, steps, figures)
-
     def to_anndata(self, adata: AnnData, steps: Sequence[str] = ()) -> AnnData:
         """Write `network(steps)` into the AnnData that the run read: .varp["mmg_ray_mi_nats"], ...
 
@@ -353,23 +332,3 @@ class Run:
             found.whole, [n for n in found.damaged if shards.shard_of(n) < n_shards]
         )
         return {shard: whole.footer for shard, whole in self._stored.whole.items()}
-
-
-def open_run(url: str) -> Run:
-    """The run stored at `url`; StoreError where there is none.
-
-    Examples:
-        >>> import fsspec, numpy as np, mmg_ray
-        >>> from mmg_ray import config
-        >>> x, e = np.random.default_rng(0).standard_normal((2, 300))
-        >>> with fsspec.open("memory://open_run/table.npy", "wb") as file:
-        ...     np.save(file, np.stack([x, x + e, e**2], axis=1))
-        >>> settings = ["execute.executor=serial", "output.url=memory://open_run/run"]
-        >>> _ = mmg_ray.run(config.load("data: {path: memory://open_run/table.npy}", settings))
-        >>> run = mmg_ray.open_run("memory://open_run/run")
-        >>> run.strongest(1).select(["source", "target"]).to_pylist()
-        [{'source': 'v0', 'target': 'v1'}]
-        >>> run.network(["fdr=0.05"])
-        Network(3 variables, 2 edges)
-    """
-    return Run(url)

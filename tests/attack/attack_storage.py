@@ -33,8 +33,8 @@ from mmg_ray.errors import StoreError
 from mmg_ray.execute import driver, task
 from mmg_ray.genomics import job
 from mmg_ray.genomics.config import GenomicsConfig
+from mmg_ray.runs import Run, open_run
 from mmg_ray.store import matrix, prepared
-from mmg_ray.store.run import Run, open_run
 
 KINDS = ("flip", "flip", "flip", "cut", "delete", "swap", "other")
 N_VARIABLES, N_SAMPLES = 12, 60
@@ -304,12 +304,7 @@ def _judge(
 def attempts(folder: Path, n: int, seed: int) -> Iterator[Attempt]:
     """Every artifact in turn, in a shuffled order, each kind of damage in turn."""
     rng = np.random.default_rng(seed)
-    places = [
-        (name, path)
-        for name in _RUNS
-        for path in sorted(objects(folder / "one" / name))
-        if not path.startswith("input/expression")  # input of the run, which holds its digest
-    ]
+    places = [(name, path) for name in _RUNS for path in sorted(objects(folder / "one" / name))]
     for k in range(n):
         if k % len(places) == 0:
             rng.shuffle(places)

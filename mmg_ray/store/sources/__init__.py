@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from mmg_ray.store.sources.delimited import read_csv, read_tsv
 from mmg_ray.store.sources.features import keep_types
 from mmg_ray.store.sources.files import digest, locate
 from mmg_ray.store.sources.h5ad import read_h5ad
+from mmg_ray.store.sources.in_memory import require_file, table_digest
 from mmg_ray.store.sources.loom import read_loom
 from mmg_ray.store.sources.matrix_market import read_mtx
 from mmg_ray.store.sources.numpy_files import read_npy, read_npz
@@ -31,7 +32,16 @@ from mmg_ray.store.sources.table import Contents, Table
 from mmg_ray.store.sources.tenx_h5 import read_10x_h5
 from mmg_ray.store.sources.zarr_folder import read_zarr
 
-__all__ = ["OPTIONS", "SOURCES", "Source", "Table", "read_table", "source_digest"]
+__all__ = [
+    "OPTIONS",
+    "SOURCES",
+    "Source",
+    "Table",
+    "choose",
+    "read_table",
+    "refuse_unused",
+    "source_digest",
+]
 
 
 @dataclass(frozen=True)
@@ -89,8 +99,18 @@ def read_table(cfg: DataConfig, settled: Collection[str] = (), *, doubts: bool =
 
 
 def _read_table(cfg: DataConfig, settled: Collection[str], doubts: bool) -> Table:
+    require_file(cfg.path)
     source = _source(cfg)
     contents = source.read(locate(cfg.path), replace(cfg, variables=(*cfg.variables, *settled)))
+    return choose(contents, cfg, doubts=doubts)
+
+
+def choose(contents: Contents, cfg: DataConfig, *, doubts: bool = True) -> Table:
+    """The variables and samples of a file, or of what was handed over, that `cfg` asks for.
+
+    Args:
+        doubts: as in `read_table`.
+    """
     for n, axis in ((contents.n_samples, "samples"), (len(contents.names), "variables")):
         if n == 0:
             raise DataError(
@@ -124,12 +144,18 @@ def _read_table(cfg: DataConfig, settled: Collection[str], doubts: bool) -> Tabl
     return table
 
 
-def source_digest(cfg: DataConfig) -> str:
+def source_digest(
+    cfg: DataConfig, table: Table | None = None, described: Sequence[str] = ()
+) -> str:
     """sha256 of the data file's bytes; with a groups file, of both digests, one a line.
 
-    A zarr folder counts as its sorted `sha256  path` lines.
+    A zarr folder counts as its sorted `sha256  path` lines. Of a table in memory see `table_digest`.
     """
-    data = digest(locate(cfg.path))
+    if table is None:
+        require_file(cfg.path)
+        data = digest(locate(cfg.path))
+    else:
+        data = table_digest(table, described)
     if cfg.groups is None:
         return data
     return hashlib.sha256(f"{data}\n{digest(locate(cfg.groups))}\n".encode()).hexdigest()
@@ -151,15 +177,19 @@ def _source(cfg: DataConfig) -> Source:
         raise DataError(
             f"data.format is {name!r}{nearest(name, SOURCES)} Known: auto, {', '.join(SOURCES)}"
         )
-    source = SOURCES[name]
+    refuse_unused(cfg, SOURCES[name].options, f"format {name}")
+    return SOURCES[name]
+
+
+def refuse_unused(cfg: DataConfig, used: Collection[str], what: str) -> None:
+    """DataError for a field that is set and that only other formats use."""
     for option in OPTIONS:
-        if getattr(cfg, option) != getattr(_DEFAULTS, option) and option not in source.options:
+        if getattr(cfg, option) != getattr(_DEFAULTS, option) and option not in used:
             users = ", ".join(other for other, s in SOURCES.items() if option in s.options)
             raise DataError(
-                f"data.{option} is {getattr(cfg, option)!r}, but format {name} does not use it "
+                f"data.{option} is {getattr(cfg, option)!r}, but {what} does not use it "
                 f"(only {users} do); leave it out"
             )
-    return source
 
 
 def _refuse_missing(table: Table) -> None:

@@ -51,7 +51,13 @@ def group_contents(group: Any, cfg: DataConfig, url: str) -> Contents:
                 "write it again"
             )
     values = _matrix(group[matrix], matrix, url)
-    obs, var = read_elem(group["obs"]), read_elem(group[var_path])
+    return annotated(values, read_elem(group["obs"]), read_elem(group[var_path]), cfg, url)
+
+
+def annotated(
+    values: Any, obs: pd.DataFrame, var: pd.DataFrame, cfg: DataConfig, url: str
+) -> Contents:
+    """Contents of a matrix (obs, var) and the tables that describe its axes."""
     samples, variables = (var, obs) if cfg.transpose else (obs, var)
     names, note = _names(variables, cfg.variable_names, "data.variable_names", url)
     sample_names, other = _names(samples, cfg.sample_names, "data.sample_names", url)

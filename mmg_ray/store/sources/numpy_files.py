@@ -62,22 +62,6 @@ def read_npz(location: Location, cfg: DataConfig) -> Contents:
     )
 
 
-def sparse_npz(
-    values: sparse.csc_matrix, names: list[str], metadata: Mapping[str, np.ndarray]
-) -> bytes:
-    """A sparse table as `read_npz` takes it; the same bytes every time."""
-    arrays = {
-        "format": np.array("csc"),
-        "shape": np.array(values.shape),
-        "indptr": values.indptr,
-        "indices": values.indices.astype(np.int32),
-        "data": _smallest(values.data),
-        NAMES_KEY: np.array(names, dtype=str),
-        **{name: _plain(column) for name, column in metadata.items()},
-    }
-    return archived(arrays, zipfile.ZIP_STORED)
-
-
 def archived(arrays: Mapping[str, np.ndarray], compression: int) -> bytes:
     """As np.savez does, but without the time: the same bytes every time."""
     buffer = io.BytesIO()
@@ -87,19 +71,6 @@ def archived(arrays: Mapping[str, np.ndarray], compression: int) -> bytes:
             np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
             archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue(), compression)
     return buffer.getvalue()
-
-
-def _smallest(values: np.ndarray) -> np.ndarray:
-    """Counts in a byte each, where they fit."""
-    small = values.astype(np.uint8) if np.isfinite(values).all() else values
-    return small if (small == values).all() else values
-
-
-def _plain(column: np.ndarray) -> np.ndarray:
-    """Texts without Python objects; an empty one is missing."""
-    if column.dtype.kind != "O":
-        return column
-    return np.array(["" if v is None or v != v else str(v) for v in column.tolist()], dtype=str)
 
 
 def _metadata(archive: Any, name: str, url: str) -> np.ndarray:
