@@ -36,7 +36,7 @@ from sklearn.metrics import average_precision_score
 from mmg_ray.api import mi_matrix
 from mmg_ray.config import DataConfig
 from mmg_ray.jobs import packaged
-from mmg_ray.network.significance import QValues
+from mmg_ray.network.significance import QValues, count
 from mmg_ray.network.steps import apply
 from mmg_ray.network.steps.fdr import with_q_values
 from mmg_ray.network.stream import Batch, EdgeStream
@@ -79,7 +79,7 @@ def draw(family: str, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def found_at(p: np.ndarray, rate: float) -> np.ndarray:
-    return QValues([p], len(p)).of(p) <= rate
+    return QValues(count([p]), len(p)).of(p) <= rate
 
 
 def judge(found: np.ndarray, dependent: np.ndarray, edge: np.ndarray) -> tuple[float, float, int]:
@@ -149,7 +149,7 @@ def judge_all(
         row = [judge(found_at(values, rate), dependent, edge)[:2] for rate in RATES]
         results.setdefault(method + suffix, []).append((*row[0], *row[1]))
     if not slow:
-        by = [QValues([p["mmg"]], len(i), dependent=True).of(p["mmg"]) <= r for r in RATES]
+        by = [QValues(count([p["mmg"]]), len(i), dependent=True).of(p["mmg"]) <= r for r in RATES]
         row = [judge(found, dependent, edge)[:2] for found in by]
         results.setdefault("mmg, Benjamini-Yekutieli", []).append((*row[0], *row[1]))
     elif installed("GRNBoost2"):

@@ -5,6 +5,7 @@ python docs/make_figures.py
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -93,6 +94,40 @@ def report() -> None:
         subprocess.run(command, check=True)
 
 
+def explore() -> None:
+    """The local page on the same genes, one variable and one of its edges."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"{folder}/blood-cells"
+        settings = [
+            "genes.top=200",
+            "execute.executor=serial",
+            "network.report=false",
+            f"output.url={url}",
+        ]
+        words = [word for setting in settings for word in ("--set", setting)]
+        subprocess.run([sys.executable, "-m", "mmg_ray", "genomics", *words], check=True)
+        command = [sys.executable, "-m", "mmg_ray", "explore", "blood-cells", "--no-browser"]
+        server = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+        try:
+            assert server.stdout is not None
+            lines = iter(server.stdout.readline, "")
+            address = next(found[0] for line in lines if (found := re.search(r"http://\S+", line)))
+            command = [chromium, *_HEADLESS[:-1], f"--user-data-dir={folder}/profile"]
+            command += [
+                "--window-size=1300,1000",
+                "--virtual-time-budget=20000",
+                f"--screenshot={FOLDER / 'explore.png'}",
+                f"{address}#variable=NKG7&source=NKG7&target=GNLY",
+            ]
+            subprocess.run(command, check=True)
+        finally:
+            server.terminate()
+            server.wait()
+
+
 def _save(figure: plt.Figure, name: str) -> None:
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
@@ -106,3 +141,4 @@ if __name__ == "__main__":
     gap()
     cascade()
     report()
+    explore()

@@ -53,6 +53,7 @@ _SECTIONS = {
         "network",
         "export",
         "report",
+        "explore",
         "heatmap",
         "compare",
         "consensus",
@@ -60,10 +61,11 @@ _SECTIONS = {
     "Schedules and clusters": ("nightly", "submit"),
     "One pair": ("estimate",),
 }
-# Commands of the fields, and of schedules: each is a module of its own, imported when it is asked for.
+# Commands of the fields, of schedules, of the local page: each is a module of its own, imported when it is asked for.
 _ELSEWHERE = {
     "genomics": "mmg_ray.genomics.command",
     "neural": "mmg_ray.neural.command",
+    "explore": "mmg_ray.explore.command",
     "nightly": "mmg_ray.scheduled.nightly",
     "submit": "mmg_ray.scheduled.submit",
 }

@@ -12,7 +12,7 @@ from scipy import stats
 
 from mmg_ray.errors import ConfigError
 from mmg_ray.network.graph import NETWORK_COLUMNS, network
-from mmg_ray.network.significance import WIDTH, QValues
+from mmg_ray.network.significance import WIDTH, QValues, count
 from mmg_ray.network.steps import STEPS, apply, parse
 from mmg_ray.network.steps.fdr import with_q_values
 from mmg_ray.network.stream import Batch, EdgeStream
@@ -61,7 +61,7 @@ class TestQValues:
         p = np.concatenate([rng.random(5000), rng.beta(0.05, 3, 500), [0.0, 1e-310, 1.0, 1.0]])
         rng.shuffle(p)
         exact = stats.false_discovery_control(p, method=method)
-        q = QValues(np.split(p, [10, 2000]), p.size, dependent=method == "by").of(p)
+        q = QValues(count(np.split(p, [10, 2000])), p.size, dependent=method == "by").of(p)
         far = exact > 1e-300
         assert (q[far] >= exact[far] * (1 - 1e-9)).all()
         assert (q[far] <= np.minimum(exact[far] * (1 + 2 * WIDTH), 1)).all()
@@ -72,13 +72,13 @@ class TestQValues:
         p = np.concatenate([rng.random(3000), 10.0 ** -rng.uniform(2, 9, 100)])
         small = p[p < 1e-3]
         exact = stats.false_discovery_control(p)[p < 1e-3]
-        assert QValues([small], p.size).of(small) == pytest.approx(exact, rel=2 * WIDTH)
+        assert QValues(count([small]), p.size).of(small) == pytest.approx(exact, rel=2 * WIDTH)
 
     def test_nan_stays_and_no_test_is_no_q_value(self):
-        q = QValues([np.array([np.nan, 0.01])], 1)
+        q = QValues(count([np.array([np.nan, 0.01])]), 1)
         assert np.isnan(q.of(np.array([np.nan]))).all()
         assert q.of(np.array([0.01])) == pytest.approx(0.01, rel=2 * WIDTH)
-        assert np.isnan(QValues([], 0).of(np.array([np.nan]))).all()
+        assert np.isnan(QValues(count([]), 0).of(np.array([np.nan]))).all()
 
     def test_the_rate_is_held(self):
         """400 effects among 10,000 tests: the false share of what is found at 10 %, over repeats."""
@@ -88,7 +88,7 @@ class TestQValues:
             z = rng.standard_normal(10_000)
             z[:400] += 3
             p = stats.norm.sf(z)
-            found = QValues([p], p.size).of(p) <= 0.1
+            found = QValues(count([p]), p.size).of(p) <= 0.1
             false.append(found[400:].sum() / max(found.sum(), 1))
             recall.append(found[:400].mean())
         assert np.mean(false) == pytest.approx(0.1 * 0.96, abs=0.015)

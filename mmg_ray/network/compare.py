@@ -13,7 +13,7 @@ import pyarrow as pa
 from scipy.special import ndtr
 
 from mmg_ray.network.graph import Network
-from mmg_ray.network.significance import QValues
+from mmg_ray.network.significance import QValues, count
 from mmg_ray.schema import Column
 
 COMPARISON_COLUMNS: tuple[Column, ...] = (
@@ -110,7 +110,7 @@ def compare_networks(
         p = 2 * ndtr(-np.abs(difference) / se)
     if permuted is not None:
         p = np.array([permuted.get(pair, np.nan) for pair in pairs])
-    q = QValues([p], n_tests).of(p)
+    q = QValues(count([p]), n_tests).of(p)
     edge = [_kind(pair in first, pair in second) for pair in pairs]
     order = np.lexsort((-np.abs(np.nan_to_num(difference)), np.nan_to_num(p, nan=2.0)))
     columns: dict[str, Any] = {

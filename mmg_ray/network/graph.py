@@ -195,8 +195,12 @@ def _gathered(
         edges = _by_lag(edges)
     elif leads is not None:
         forward, back = edges.take(leads[edges.i]), edges.take(leads[edges.j])
-        edges = Batch.concatenate([forward, back._replace(i=back.j, j=back.i)])
-    edges = edges.take(np.lexsort((edges.j, edges.i, -edges.weight)))
+        edges = Batch.concatenate([forward, turned(back)])
+    return table_of(edges.take(np.lexsort((edges.j, edges.i, -edges.weight))), names, lagged)
+
+
+def table_of(edges: Batch, names: Sequence[str], lagged: bool) -> pa.Table:
+    """Edges in their order as a table of `NETWORK_COLUMNS`, of a run with lags `LAG_COLUMNS`, too."""
     texts = pa.array(names, pa.string())
     columns: dict[str, pa.Array] = {"i": pa.array(edges.i), "j": pa.array(edges.j)}
     columns |= {"source": texts.take(columns["i"]), "target": texts.take(columns["j"])}
@@ -217,10 +221,16 @@ def _by_lag(edges: Batch) -> Batch:
     assert edges.lags is not None
     lag = edges.lags[:, 0]
     forward, back = edges.take(lag >= 0), edges.take(lag <= 0)
-    assert back.lags is not None
-    turned = back.lags[:, _FROM_TARGET] * [-1, 1, 1, 1, 1]
-    turned[:, 0] += 0.0  # no -0
-    return Batch.concatenate([forward, back._replace(i=back.j, j=back.i, lags=turned)])
+    return Batch.concatenate([forward, turned(back)])
+
+
+def turned(edges: Batch) -> Batch:
+    """The edges seen from their other ends."""
+    lags = edges.lags
+    if lags is not None:
+        lags = lags[:, _FROM_TARGET] * [-1, 1, 1, 1, 1]
+        lags[:, 0] += 0.0  # no -0
+    return edges._replace(i=edges.j, j=edges.i, lags=lags)
 
 
 def _cell(value: Any) -> str:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 _BINS = 2**20
 _LARGEST = 750.0  # -log of the smallest positive float
 WIDTH = _LARGEST / _BINS  # q-values are at most this share too large
+
+
+def count(p_values: Iterable[np.ndarray]) -> np.ndarray:
+    """How many of the parts, NaN where there was no test, are in which bin; such counts add up."""
+    counts = np.zeros(_BINS + 1, dtype=np.int64)
+    for part in _joined(p_values):
+        counts += np.bincount(_bin(part[~np.isnan(part)]), minlength=_BINS + 1)
+    return counts
 
 
 class QValues:
@@ -18,24 +26,19 @@ class QValues:
     number. A q-value is never below the exact one and at most 0.07 % above it.
 
     Args:
-        p_values: parts of them, NaN where there was no test.
-        n_tests: tests that were made; p-values that are not among the parts count as larger.
+        counts: of the p-values, see `count`.
+        n_tests: tests that were made; p-values that are not among the counted ones are taken as larger.
         dependent: Benjamini & Yekutieli (2001), which holds under any dependence of the tests and
             costs a factor of about log(n_tests); else Benjamini & Hochberg (1995), which holds for
             independent and positively dependent ones.
 
     Examples:
         >>> p = np.array([0.01, 0.02, 0.5])
-        >>> QValues([p], n_tests=3).of(p).round(2).tolist()
+        >>> QValues(count([p]), n_tests=3).of(p).round(2).tolist()
         [0.03, 0.03, 0.5]
     """
 
-    def __init__(
-        self, p_values: Iterable[np.ndarray], n_tests: int, dependent: bool = False
-    ) -> None:
-        counts = np.zeros(_BINS + 1, dtype=np.int64)
-        for part in p_values:
-            counts += np.bincount(_bin(part[~np.isnan(part)]), minlength=_BINS + 1)
+    def __init__(self, counts: np.ndarray, n_tests: int, dependent: bool = False) -> None:
         # from the smallest p-value, which is in the last bin
         at_most = np.cumsum(counts[::-1])[::-1]
         upper = np.exp(-WIDTH * np.arange(_BINS + 1))
@@ -53,6 +56,18 @@ class QValues:
         q = np.full(p_values.shape, np.nan)
         q[tested] = self._q[_bin(p_values[tested])]
         return q
+
+
+def _joined(parts: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Parts put together until there are about as many values as bins, all of which a count goes through."""
+    held: list[np.ndarray] = []
+    for part in parts:
+        held.append(part)
+        if sum(map(len, held)) >= _BINS:
+            yield np.concatenate(held)
+            held = []
+    if held:
+        yield np.concatenate(held)
 
 
 def _bin(p_values: np.ndarray) -> np.ndarray:

@@ -11,41 +11,21 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mmg_ray.api import mmse_gap
 from mmg_ray.config import EstimatorConfig
-from mmg_ray.errors import DataError
-from mmg_ray.estimator.ranks.marginals import MISSING, midrank_scores
+from mmg_ray.estimator.ranks.marginals import MISSING
 from mmg_ray.network.graph import Network
 from mmg_ray.report.calibration import Calibration, calibrate
 from mmg_ray.report.figures import cluster_order
+from mmg_ray.report.pairs import Detail, detail_of
 from mmg_ray.schema import Status
 from mmg_ray.store.prepared import Prepared
 from mmg_ray.store.run import Run, RunStatus
 
 _HEAT_VARIABLES, _GRAPH_EDGES, _SHOWN, _DETAILED = 100, 150, 20, 6
-_POINTS = 800
 MODULE_EDGES = 50_000  # of largest weight, which modules are found in
 LOCAL_CUTS = (0.01, 0.05, 0.1, 0.2, 0.5)  # of the local false-discovery rate
 # of MI in a histogram, nats: equal steps in log from what is as good as none
 _MI_CUTS = np.concatenate([[0.0], np.geomspace(1e-3, 20, 44)])
-
-
-@dataclass(frozen=True, eq=False)
-class Detail:
-    """One strong pair, looked at closely.
-
-    Attributes:
-        row: of the edge table.
-        x, y: (S,) normal scores of the two variables, some of the samples.
-        logsnr, gap_x, gap_y: (K,) the MMSE gap of denoising either, given the other.
-    """
-
-    row: dict[str, Any]
-    x: np.ndarray
-    y: np.ndarray
-    logsnr: np.ndarray
-    gap_x: np.ndarray
-    gap_y: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,20 +167,8 @@ def _first_variables(network: Network, strongest: list[dict[str, Any]]) -> np.nd
 
 def _details(prepared: Prepared, rows: list[dict[str, Any]]) -> list[Detail]:
     scalar = [row for row in rows if prepared.dims[row["i"]] == prepared.dims[row["j"]] == 1]
-    details = []
-    for row in scalar[:_DETAILED]:
-        codes = [v.codes[:, 0] for v in prepared.load([row["i"], row["j"]]).values()]
-        both = (codes[0] != MISSING) & (codes[1] != MISSING)
-        x, y = (np.unique(c[both], return_inverse=True)[1] for c in codes)
-        try:
-            logsnr, gap_x = mmse_gap(x, y)
-            gap_y = mmse_gap(y, x)[1]
-        except DataError:  # too few samples for a curve
-            continue
-        some = np.random.default_rng(0).permutation(len(x))[:_POINTS]
-        scores = midrank_scores(x)[some], midrank_scores(y)[some]
-        details.append(Detail(row, *scores, logsnr, gap_x, gap_y))
-    return details
+    found = [detail_of(prepared, row) for row in scalar[:_DETAILED]]
+    return [detail for detail in found if detail is not None]
 
 
 def _calibration(run: Run, prepared: Prepared) -> list[Calibration]:

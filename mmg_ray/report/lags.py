@@ -17,7 +17,7 @@ _DRAWN = 6
 
 def charts_of(found: Findings) -> dict[str, Chart]:
     """The curves of the most significant pairs that leave the null's band, by name."""
-    return {f"pair-{k}-lags": _chart(_lags(found), row) for k, row in enumerate(_rows(found), 1)}
+    return {f"pair-{k}-lags": chart_of(_lags(found), row) for k, row in enumerate(_rows(found), 1)}
 
 
 def section_of(found: Findings, charts: dict[str, Chart]) -> str:
@@ -61,7 +61,8 @@ def _rows(found: Findings) -> list[dict[str, Any]]:
     return [row for row in rows if np.nanmax(row["curve"]) > row["band"]][:_DRAWN]
 
 
-def _chart(lags: LagsConfig, row: dict[str, Any]) -> Chart:
+def chart_of(lags: LagsConfig, row: dict[str, Any]) -> Chart:
+    """The curve of a row of the edge table that has one, and what independent pairs stay below."""
     seconds = (np.arange(-lags.most, lags.most + 1) * lags.sample_s).tolist()
     mi = np.nan_to_num(row["curve"]).tolist()
     top, low = max(*mi, row["band"]) * 1.1, min(*mi, 0.0)

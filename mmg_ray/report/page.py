@@ -13,10 +13,11 @@ import numpy as np
 import yaml
 
 from mmg_ray.estimator.dependence.evidence import Evidence
-from mmg_ray.report import lags, network_view
-from mmg_ray.report.findings import Detail, Findings, find
+from mmg_ray.report import charts as drawn
+from mmg_ray.report import lags, network_view, pairs
+from mmg_ray.report.findings import Findings, find
 from mmg_ray.report.html import figure, folded, section, table
-from mmg_ray.report.svg import Chart, ticks
+from mmg_ray.report.svg import Chart
 from mmg_ray.schema import Status, Stop
 from mmg_ray.store.location import Location
 from mmg_ray.store.run import Run
@@ -85,14 +86,14 @@ def page(found: Findings, charts: dict[str, Chart]) -> str:
 
 def figures_of(found: Findings) -> dict[str, Chart]:
     """The charts, by name."""
-    charts = {"mi": _mi_chart(found), "p": _p_chart(found)}
+    charts = {"mi": drawn.of_mi(found), "p": drawn.of_p_values(found)}
     if found.calibration:
-        charts["calibration"] = _calibration_chart(found)
+        charts["calibration"] = drawn.of_calibration(found)
     if found.lagged:
         charts |= lags.charts_of(found)
     for k, detail in enumerate(found.details, start=1):
-        charts[f"pair-{k}-scatter"] = _scatter(detail)
-        charts[f"pair-{k}-gap"] = _gap_chart(detail)
+        charts[f"pair-{k}-scatter"] = pairs.scatter(detail)
+        charts[f"pair-{k}-gap"] = pairs.gap_chart(detail)
     return charts
 
 
@@ -327,108 +328,6 @@ def _run_section(found: Findings) -> str:
         f"<div><h3>Why they stopped there</h3>{table(['stop', 'pairs', 'meaning'], stops)}</div></div>"
         f"{missing}{folded('Configuration', f'<pre>{config}</pre>')}",
     )
-
-
-# --- charts
-
-
-def _mi_chart(found: Findings) -> Chart:
-    counts = found.mi_counts
-    last = int(np.flatnonzero(counts).max(initial=1)) + 1
-    cuts = found.mi_cuts[: last + 1]
-    places = np.log10(np.maximum(cuts, 10**-3.2))
-    most = float(np.ceil(np.log10(max(counts.max(), 10))))
-    marks = [(np.log10(v), f"{v:g}") for v in (0.001, 0.01, 0.1, 1, 10) if v <= cuts[-1] * 1.01]
-    chart = Chart(
-        "Histogram of mutual information",
-        (places[0], places[-1]),
-        (-0.3, most),
-        "MI, nats (log scale)",
-        "pairs (log scale)",
-        marks,
-        [(float(k), f"{10**k:,}") for k in range(int(most) + 1)],
-    )
-    heights = np.log10(np.maximum(counts[:last], 0.1))
-    chart.bars(
-        places,
-        heights,
-        lambda k: f"{cuts[k]:.3g} to {cuts[k + 1]:.3g} nats: {counts[k]:,.0f} pairs",
-    )
-    return chart
-
-
-def _p_chart(found: Findings) -> Chart:
-    counts = found.p_counts
-    most = max(float(counts.max()), 1.0)
-    cuts = np.linspace(0, 1, 21)
-    chart = Chart(
-        "Histogram of p-values",
-        (0.0, 1.0),
-        (0.0, 1.05 * most),
-        "p-value",
-        "pairs",
-        ticks(0, 1, 5),
-        [(v, f"{v:,.0f}") for v, _ in ticks(0, most, 4) if v == round(v)],
-    )
-    chart.bars(
-        cuts, counts, lambda k: f"{cuts[k]:.2f} to {cuts[k + 1]:.2f}: {counts[k]:,.0f} pairs"
-    )
-    level = found.n_tests / 20
-    if 0 < level < most:
-        chart.line([0, 1], [level, level], "dash")
-    return chart
-
-
-def _calibration_chart(found: Findings) -> Chart:
-    most = max(max(c.mi_nats, *c.estimates, 0.1) for c in found.calibration) * 1.1
-    marks = ticks(0, most)
-    chart = Chart(
-        "Estimates of known pairs against their exact MI",
-        (-0.03 * most, most),
-        (-0.03 * most, most),
-        "exact MI, nats",
-        "estimate, nats",
-        marks,
-        marks,
-    )
-    chart.line([0, most], [0, most], "dash")
-    for c in found.calibration:
-        for k, (value, error) in enumerate(zip(c.estimates, c.errors, strict=True)):
-            at = c.mi_nats + (k - (len(c.estimates) - 1) / 2) * 0.006 * most
-            low, high = (min(max(value + s * 1.96 * error, chart.y[0]), most) for s in (-1, 1))
-            chart.line([at, at], [low, high], "bar")
-            chart.points(np.array([at]), np.array([value]), "dot2", 2.5)
-    return chart
-
-
-def _scatter(detail: Detail) -> Chart:
-    most = float(max(np.abs(detail.x).max(), np.abs(detail.y).max())) * 1.08
-    marks = ticks(-most, most)
-    source, target = detail.row["source"], detail.row["target"]
-    chart = Chart(
-        f"{target} against {source}", (-most, most), (-most, most), source, target, marks, marks
-    )
-    chart.points(detail.x, detail.y)
-    return chart
-
-
-def _gap_chart(detail: Detail) -> Chart:
-    curves = detail.gap_x, detail.gap_y
-    most = float(max(max(c.max() for c in curves), 0.01)) * 1.1
-    least = float(min(min(c.min() for c in curves), 0.0))
-    first, last = float(detail.logsnr[0]), float(detail.logsnr[-1])
-    chart = Chart(
-        "MMSE gap by noise level",
-        (first, last),
-        (least, most),
-        "log SNR",
-        "gap",
-        ticks(first, last),
-        ticks(least, most, 3),
-    )
-    for curve, kind in zip(curves, ("line", "line2"), strict=True):
-        chart.line(detail.logsnr.tolist(), curve.tolist(), kind)
-    return chart
 
 
 # --- data of the script

@@ -97,6 +97,20 @@ class RunStatus:
         return sum(self.statuses.get(status, 0) for status in FAILURES)
 
 
+def edge_fields(lagged: bool) -> list[str]:
+    """Columns of the edge table that a `Batch` is made of."""
+    return [*_EDGE_FIELDS, *(column.name for column in LAG_COLUMNS if lagged)]
+
+
+def batch_of(rows: pa.RecordBatch) -> Batch:
+    """Rows of the edge table that have a value, `edge_fields`, as network steps take them; no q-values yet."""
+    i, j, mi, *others = (column.to_numpy(zero_copy_only=False) for column in rows.columns)
+    se, p, rho, posterior, dependent, *lags = (values.astype(float) for values in others)
+    weight, q = first_weight(mi, posterior), np.full(len(i), np.nan)
+    of_lags = np.stack(lags, axis=1) if lags else None
+    return Batch(i, j, weight, mi, se, p, q, rho, dependent, of_lags)
+
+
 class Run:
     """A run at a URL, finished or not. Cheap to make: one small read.
 
@@ -234,17 +248,7 @@ class Run:
         valued = pc.field("mi_nats").is_valid()
 
         def batches() -> Iterator[Batch]:
-            names = [column.name for column in LAG_COLUMNS] if lagged else []
-            for rows in edges.batches([*_EDGE_FIELDS, *names], valued):
-                i, j, mi, *others = (
-                    column.to_numpy(zero_copy_only=False) for column in rows.columns
-                )
-                se, p, rho, posterior, dependent, *lags = (
-                    values.astype(float) for values in others
-                )
-                weight, q = first_weight(mi, posterior), np.full(len(i), np.nan)
-                of_lags = np.stack(lags, axis=1) if lagged else None
-                yield Batch(i, j, weight, mi, se, p, q, rho, dependent, of_lags)
+            return map(batch_of, edges.batches(edge_fields(lagged), valued))
 
         return EdgeStream(partners, self.n_tests(), batches)
 

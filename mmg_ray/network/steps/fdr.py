@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mmg_ray.errors import ConfigError
-from mmg_ray.network.significance import QValues
+from mmg_ray.network.significance import QValues, count
 from mmg_ray.network.stream import EdgeStream
 
 
@@ -34,7 +34,8 @@ def local(edges: EdgeStream, rate: float) -> EdgeStream:
 
 def with_q_values(edges: EdgeStream, dependent: bool = False) -> EdgeStream:
     """The edges with q-values from their p-values and the number of tests."""
-    q = QValues((batch.p_value for batch in edges.batches()), edges.n_tests, dependent)
+    counts = count(batch.p_value for batch in edges.batches())
+    q = QValues(counts, edges.n_tests, dependent)
     return edges.map(lambda batch: batch._replace(q_value=q.of(batch.p_value)))
 
 

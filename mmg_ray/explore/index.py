@@ -1,0 +1,184 @@
+"""The edges of a run that are worth looking at, in memory and in order: one reading of the edge table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmg_ray.errors import StoreError
+from mmg_ray.network.graph import Network, network, table_of, turned
+from mmg_ray.network.significance import QValues, count
+from mmg_ray.network.stream import Batch, EdgeStream
+from mmg_ray.plan.pairs import SourcePairs
+from mmg_ray.store import manifest
+from mmg_ray.store.location import Location
+from mmg_ray.store.run import Run, batch_of, edge_fields
+
+LOOSEST_Q = 0.2  # pairs above it are counted and not held
+_HELD = 5_000_000  # edges in memory at most, 100 bytes each
+_READERS = min(4, os.cpu_count() or 1)
+
+RANKINGS = {
+    "weight": "posterior mean of the MI",
+    "mi_nats": "MI",
+    "p_value": "p-value",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """What the page of a run is made of.
+
+    Attributes:
+        names: (V,) of the variables.
+        edges: of q-value up to `LOOSEST_Q`, or without one, the largest weight first.
+        n_tests: pairs that have a p-value. n_left_out: edges beyond `_HELD`, of the smallest weights.
+        partners: (V,) pairs that were estimated of each variable.
+        sources: (S,) regulators of a bipartite run, which its edges lead from; None of other runs.
+        lagged: whether the run has lags: its edges lead from the end that is first.
+    """
+
+    names: list[str]
+    edges: Batch
+    n_tests: int
+    n_left_out: int
+    partners: np.ndarray
+    sources: np.ndarray | None
+    lagged: bool
+
+    def find(
+        self, variable: int | None, max_q: float, min_mi: float, by: str, k: int | None = None
+    ) -> tuple[np.ndarray, int]:
+        """(<= k,) positions in `edges` of the first in a ranking, of all or of one variable; how many there are.
+
+        Args:
+            max_q: largest q-value; edges without one pass 1.
+            min_mi: least MI, nats.
+        """
+        edges = self.edges
+        at = np.arange(len(edges.i)) if variable is None else self._edges_of(variable)
+        q = np.nan_to_num(edges.q_value[at], nan=1.0)
+        at = at[(q <= max_q) & (edges.mi_nats[at] >= min_mi)]
+        if by == "weight":  # in whose order they are
+            return at[:k], len(at)
+        key = -edges.mi_nats[at] if by == "mi_nats" else np.nan_to_num(edges.p_value[at], nan=2.0)
+        return at[np.argsort(key, kind="stable")[:k]], len(at)
+
+    def n_edges(self, variable: int) -> int:
+        """Edges that are held of a variable."""
+        return int(self._starts[variable + 1] - self._starts[variable])
+
+    def network(self, max_q: float, k: int) -> Network:
+        """The network of the `k` edges of largest weight up to a q-value."""
+        at, _ = self.find(None, max_q, -np.inf, "weight", k)
+        some = self.edges.take(at)
+        stream = EdgeStream(self.partners, self.n_tests, lambda: iter([some]))
+        return network(stream, self.names, self.sources, {}, self.lagged)
+
+    def table(self, positions: np.ndarray) -> pa.Table:
+        """Edges in this order, a row a pair, as `graph.table_of`: from the regulator, or from the end that is first."""
+        return table_of(self.edges.take(positions), self.names, self.lagged)
+
+    @cached_property
+    def _ends(self) -> tuple[np.ndarray, np.ndarray]:
+        ends = np.concatenate([self.edges.i, self.edges.j])
+        starts = np.concatenate([[0], np.cumsum(np.bincount(ends, minlength=len(self.names)))])
+        return np.argsort(ends, kind="stable"), starts
+
+    @property
+    def _starts(self) -> np.ndarray:
+        return self._ends[1]
+
+    def _edges_of(self, variable: int) -> np.ndarray:
+        order, starts = self._ends
+        return np.sort(order[starts[variable] : starts[variable + 1]] % len(self.edges.i))
+
+
+def index_of(run: Run, each: Callable[[int, int], Any] = lambda *_: None) -> Index:
+    """Read the edges of a complete run once, several shards at a time.
+
+    Args:
+        each: called with how many shards are read, and of how many.
+
+    Raises:
+        StoreError: the run is not complete, or a shard is damaged.
+    """
+    status = run.status()
+    if status.shards_done < status.n_shards:
+        raise StoreError(
+            f"{run.url} has {status.shards_done:,} of {status.n_shards:,} shards, and which of its edges are "
+            f"significant depends on all of them; go on with `mmg-ray run {run.url}`"
+        )
+    config = run.manifest.resolved()
+    plan = manifest.read_plan(Location(run.url), run.manifest.plan_digest)
+    lagged, bipartite = config.lags.max_s is not None, config.pairs.mode == "bipartite"
+    valued = pc.field("mi_nats").is_valid()
+    parts = run.edge_store().parts(edge_fields(lagged), valued)
+    held: list[Batch] = []
+    counts, n_without, n_left_out = count([]), 0, 0
+    with ThreadPoolExecutor(_READERS) as pool:
+        for done, (p, some) in enumerate(pool.map(_read, parts), start=1):
+            counts += count([p])
+            n_without += int(np.isnan(p).sum())
+            held.append(some)
+            if sum(len(batch.i) for batch in held) > 2 * _HELD:
+                held, out = _strongest(held)
+                n_left_out += out
+            each(done, len(parts))
+    n_tests = status.statuses.get("ok", 0) - n_without
+    whole = Batch.concatenate(held)
+    if n_tests:
+        q = QValues(counts, n_tests).of(whole.p_value)
+        whole = whole._replace(q_value=q)
+        whole = whole.take(~(q > LOOSEST_Q))
+    (whole, *_), out = _strongest([whole])
+    whole = whole.take(np.lexsort((whole.j, whole.i, -whole.weight)))
+    sources = plan.pairs.sources if bipartite and isinstance(plan.pairs, SourcePairs) else None
+    return Index(
+        run.names,
+        _facing(whole, sources, len(run.names)),
+        n_tests,
+        n_left_out + out,
+        plan.pairs.partners,
+        sources,
+        lagged,
+    )
+
+
+def _read(batches: Iterator[pa.RecordBatch]) -> tuple[np.ndarray, Batch]:
+    """All p-values of a shard, and its edges that may have a q-value up to `LOOSEST_Q`."""
+    p_values, held = [np.zeros(0)], []
+    for batch in map(batch_of, batches):
+        p_values.append(batch.p_value)
+        held.append(batch.take(~(batch.p_value > LOOSEST_Q)))  # no q-value is below its p-value
+    return np.concatenate(p_values), Batch.concatenate(held)
+
+
+def _facing(edges: Batch, sources: np.ndarray | None, n_variables: int) -> Batch:
+    """Each edge once, from the regulator to its target, or from the end that is first to the one that follows."""
+    if edges.lags is not None:
+        other = edges.lags[:, 0] < 0
+    elif sources is not None:
+        leads = np.isin(np.arange(n_variables), sources)
+        other = ~leads[edges.i]
+    else:
+        return edges
+    order = np.argsort(np.concatenate([np.flatnonzero(~other), np.flatnonzero(other)]))
+    return Batch.concatenate([edges.take(~other), turned(edges.take(other))]).take(order)
+
+
+def _strongest(held: list[Batch]) -> tuple[list[Batch], int]:
+    """The edges of largest weight, as many as there may be in memory, and how many are let go."""
+    whole = Batch.concatenate(held)
+    n_out = len(whole.i) - _HELD
+    if n_out <= 0:
+        return [whole], 0
+    return [whole.take(np.argpartition(whole.weight, n_out)[n_out:])], n_out
