@@ -185,14 +185,85 @@ def power(sample: known_mi.Sampler, n: int, repeats: int, rng: np.random.Generat
     return [f"{v:.2f}" for v in (*(by_formula / repeats), *by_threshold)]
 
 
+# (N, samples away from 0 of x and of y, values of these: all alike, a few or all different)
+SELDOM = (
+    (700, 16, 179, "few", "different"),
+    (700, 12, 179, "alike", "different"),
+    (700, 18, 179, "alike", "alike"),
+    (700, 110, 52, "few", "few"),
+    (700, 30, 200, "few", "few"),
+    (1000, 100, 100, "few", "few"),
+    (2000, 20, 20, "different", "different"),
+    (2000, 40, 300, "few", "different"),
+    (5000, 60, 60, "few", "few"),
+)
+FAR = (1e-3, 1e-5, 1e-7, 1e-9)
+
+
+def far_tails(
+    n: int, a: int, b: int, of_x: str, of_y: str, n_draws: int, rng: np.random.Generator
+) -> list[str]:
+    """p-values over the probabilities of statistics that are this improbable.
+
+    Draws are as many for each number of samples away together, whose probability is hypergeometric: so far tails
+    have draws, too.
+    """
+    sides = []
+    for size, kind in ((a, of_x), (b, of_y)):
+        away = {
+            "alike": np.ones(size),
+            "few": rng.geometric(0.6, size),
+            "different": 1 + np.arange(size),
+        }
+        codes = np.zeros(n, dtype=np.int64)
+        codes[:size] = away[kind]
+        sides.append(ranked(ordinal_codes(codes.astype(float))))
+    at = [side.at_samples()[:, : side.polynomials.n_orders] for side in sides]
+    usual = np.outer(at[0][-1], at[1][-1])
+    weights = screen.WEIGHTS[: usual.shape[0], : usual.shape[1]]
+    beyond = at[0][:a] - at[0][-1], at[1][:b] - at[1][-1]
+    together = np.arange(min(a, b) + 1)
+    share = stats.hypergeom.pmf(together, n, a, b)
+    together = together[share > 1e-13]
+    drawn = np.empty((len(together), n_draws))
+    for row, k in enumerate(together):
+        for start in range(0, n_draws, 10_000):
+            i, j = (
+                rng.random((10_000, len(v))).argpartition(max(k - 1, 0), axis=1)[:, :k]
+                for v in beyond
+            )
+            s = np.einsum("dka,dkb->dab", beyond[0][i], beyond[1][j], optimize=True) / n - usual
+            drawn[row, start : start + 10_000] = (n - 1) * (weights * s**2).sum(axis=(1, 2))
+    order = np.argsort(drawn.ravel())
+    tail = np.cumsum(np.repeat(share[together] / n_draws, n_draws)[order][::-1])[::-1]
+    t = drawn.ravel()[order][np.searchsorted(-tail, -np.array(FAR))]
+    # statistics of few values repeat
+    found = np.searchsorted(drawn.ravel()[order], t * (1 - 1e-4))
+    zero = np.zeros(len(FAR), dtype=np.int64)
+    p = permutation_law.test(t, sides[:1], sides[1:], zero, zero).p_value
+    return [
+        f"{ratio:.2f} of {of:.0e}" for ratio, of in zip(p / tail[found], tail[found], strict=True)
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n-pairs", type=float, default=1e7)
     parser.add_argument("--n-samples", default="50,200,1000", help="numbers joined by commas")
     parser.add_argument("--only", default="", help="columns whose name has this")
     parser.add_argument("--repeats", type=int, default=500, help="samples of each alternative")
+    parser.add_argument(
+        "--far", type=int, help="the far tails of seldom variables alone, by so many draws"
+    )
     args = parser.parse_args()
     rng = np.random.default_rng(2026)
+    if args.far:
+        print(
+            f"p-values over the share of {args.far:,} draws for each number of samples away together\n"
+        )
+        rows = [[*case, *far_tails(*case, args.far, rng)] for case in SELDOM]
+        print_table(["N", "away x", "away y", "values x", "values y", *map(str, FAR)], rows)
+        return
     print(
         f"share of p-values below a level, over the level; {args.n_pairs:.0e} independent pairs\n"
     )

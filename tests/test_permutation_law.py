@@ -86,6 +86,44 @@ def test_far_tails_of_rare_pairs_are_those_of_the_hypergeometric_law() -> None:
     assert p_values(np.array([t]), a, b)[0] == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("n", "a", "b", "top"),
+    [(700, 16, 179, 3), (700, 12, 179, 1), (1000, 60, 60, 4), (300, 8, 60, 60)],
+)
+def test_far_tails_of_seldom_pairs_whose_values_matter(n: int, a: int, b: int, top: int) -> None:
+    """x is away from 0 in `a` samples, with up to `top` values, y in `b` with all different ones.
+
+    Beside draws given how many are away together, as many for each number: so far tails have draws, too. Once such
+    a p-value was 1e-300 where no draw of a few reached the statistic.
+    """
+    rng = np.random.default_rng([n, a, b])
+    values = np.zeros((2, n), dtype=np.int64)
+    values[0, :a], values[1, :b] = 1 + np.arange(a) % top, 1 + np.arange(b)
+    x, y = (ranked(v) for v in values)
+    at = [r.at_samples()[:, : r.polynomials.n_orders] for r in (x, y)]
+    usual = np.outer(at[0][-1], at[1][-1])
+    weights = screen.WEIGHTS[: usual.shape[0], : usual.shape[1]]
+    beyond = at[0][:a] - at[0][-1], at[1][:b] - at[1][-1]
+    together, n_draws = np.arange(min(a, b) + 1), 20_000
+    share = stats.hypergeom.pmf(together, n, a, b)
+    together = together[share > 1e-13]
+    drawn = np.empty((len(together), n_draws))
+    for row, k in enumerate(together):
+        of_x, of_y = (
+            v[rng.random((n_draws, len(v))).argpartition(k - 1, axis=1)[:, :k]] for v in beyond
+        )
+        s = np.einsum("dka,dkb->dab", of_x, of_y, optimize=True) / n - usual
+        drawn[row] = (n - 1) * (weights * s**2).sum(axis=(1, 2))
+    share = share[together]
+    order = np.argsort(drawn.ravel())
+    tail = np.cumsum(np.repeat(share / n_draws, n_draws)[order][::-1])[::-1]
+    places = np.searchsorted(-tail, [-1e-3, -1e-5, -1e-7, -1e-9])
+    p = p_values(drawn.ravel()[order][places], x, y)
+    assert p[:2] / tail[places][:2] == pytest.approx(1.0, rel=0.35)
+    assert 1 / 3 < p[2] / tail[places][2] < 4
+    assert 1e-11 < p[3] < 1e-6  # the draws here do not tell it any better
+
+
 def test_limit_is_the_weighted_sum_of_squared_normals() -> None:
     rng = np.random.default_rng(1)
     for k, m in ((ORDERS, ORDERS), (3, 1), (2, 14)):

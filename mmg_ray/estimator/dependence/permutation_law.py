@@ -37,7 +37,11 @@ _B = (-191.365, -211.285, -214.898, -81.6762, 110.047, 952.529, 2249.82, 3880.82
 # farther off where fewer than two are expected.
 _SELDOM, _FEW_TOGETHER = 0.3, 12.0
 _CONTENDER, _CONTENDER_FEWER = 0.02, 0.1
-_DRAWS, _MOST_DRAWS = 60, 2_000  # for each number of them; so many make its error an eighth
+_FIRST_DRAWS, _DRAWS = 100, 1_500  # for all numbers of them, then at least for those that matter
+_MOST_DRAWS, _DRAWN_SAMPLES = 6_000, 25_000  # where few are together, more draws cost the same
+_FARTHEST = 150  # such numbers above the expected one, which add less than 1e-100
+_COUNTED, _LEAST_SKEWNESS = 20, 0.1  # draws beyond the statistic are enough to count
+_NEGLIGIBLE = 1e-3
 _ROUNDING = 1e-4  # of a statistic in single precision; draws that are as large count as larger
 _SMALLEST = 1e-300
 _POINTS, _ON_A_CONTOUR, _POLE = 161, 5, 0.05  # of the inversion of the generating function
@@ -149,7 +153,7 @@ def test(
     few = (np.maximum(*away) <= _SELDOM) & (together < _FEW_TOGETHER)
     contender = p_value < np.where(together < 2, _CONTENDER_FEWER, _CONTENDER)
     for row in np.flatnonzero(few & contender).tolist():
-        p_value[row] = _by_number_together(statistic[row], x[i[row]], y[j[row]], p_value[row])
+        p_value[row] = _by_number_together(statistic[row], x[i[row]], y[j[row]])
     same = np.empty(len(statistic))
     for k, m in set(zip(*(o.tolist() for o in orders), strict=True)):
         rows = (orders[0] == k) & (orders[1] == m)
@@ -298,8 +302,8 @@ def _log_gamma_tail(z: np.ndarray, skewness: np.ndarray) -> np.ndarray:
 # --- few samples away together
 
 
-def _by_number_together(t: float, x: Ranked, y: Ranked, about: float) -> float:
-    """P(T >= t), which is `about` so much, of two variables that are seldom away together.
+def _by_number_together(t: float, x: Ranked, y: Ranked) -> float:
+    """P(T >= t) of two variables that are seldom away together.
 
     Given that k samples are away in both, S_ab = (sum over them of (P_a - p_a)(P_b - p_b)) / n - p_a p_b, p the
     polynomials at the commonest values; which k of either side they are is drawn. k is hypergeometric.
@@ -308,36 +312,43 @@ def _by_number_together(t: float, x: Ranked, y: Ranked, about: float) -> float:
     n, a, b = len(x.value), len(of_x.beyond), len(of_y.beyond)
     usual = np.outer(of_x.common, of_y.common)
     weights = np.ascontiguousarray(WEIGHTS[: usual.shape[0], : usual.shape[1]])
-    least, most = max(0, a + b - n), min(a, b)
-    together = np.arange(least, most + 1)
-    share = np.exp(_log_choose(a, together) + _log_choose(n - a, b - together) - _log_choose(n, b))
-    n_draws = np.clip(_DRAWS * share / about, _DRAWS, _MOST_DRAWS).astype(int)
+    least, most = max(0, a + b - n), min(a, b, round(a * b / n) + _FARTHEST)
+    k = np.arange(least, most + 1)
+    share = np.exp(_log_choose(a, k) + _log_choose(n - a, b - k) - _log_choose(n, b))
+    t *= 1 - _ROUNDING
+    # each sample adds one product to S: so large is T at most
+    longest = np.sqrt((of_x.beyond**2 @ weights @ (of_y.beyond**2).T).max()) / n
+    possible = (n - 1) * (np.sqrt((weights * usual**2).sum()) + k * longest) ** 2 >= t
 
-    def exceeds(k: int, draws: int) -> float:
-        found = _exceeding(
-            k, of_x.beyond, of_y.beyond, usual, weights, n, t * (1 - _ROUNDING), draws
-        )
-        return float(found)
+    def adds(first: int, last: int, draws: int) -> np.ndarray:
+        """What the numbers k[first] to k[last] add to the probability."""
+        drawn = _statistics(k[first], k[last], of_x.beyond, of_y.beyond, usual, weights, n, draws)
+        of = slice(first, last + 1)
+        found: np.ndarray = share[of] * np.where(possible[of], _tails(drawn, t), 0.0)
+        return found
 
-    # T grows with k above its mean, and as k falls below it: where does it begin to exceed?
-    low, high = min(max(round(a * b / n), least), most), most + 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if exceeds(middle, _DRAWS // 3) else (middle, high)
-    found = np.full(len(together), np.nan)
-    for start, step in ((high - 1, -1), (high, 1), (least, 1)):
-        last: list[float] = []
-        for k in range(start, most + 1 if step > 0 else least - 1, step):
-            if not np.isnan(found[k - least]):
-                break
-            if start == high and last[-2:] == [1.0, 1.0]:  # and so do all beyond
-                found[k - least] = 1.0
-                continue
-            if last[-2:] == [0.0, 0.0]:
-                break
-            found[k - least] = exceeds(k, int(n_draws[k - least]))
-            last.append(found[k - least])
-    return float(np.clip(share @ np.nan_to_num(found), _SMALLEST, 1.0))
+    found = adds(0, len(k) - 1, _FIRST_DRAWS)
+    matter = np.flatnonzero(found > _NEGLIGIBLE * found.max())
+    if len(matter):
+        draws = np.clip(_DRAWN_SAMPLES // max(k[matter[-1]], 1), _DRAWS, _MOST_DRAWS)
+        found[matter[0] : matter[-1] + 1] = adds(matter[0], matter[-1], int(draws))
+    return float(np.clip(found.sum(), _SMALLEST, 1.0))
+
+
+def _tails(drawn: np.ndarray, t: float) -> np.ndarray:
+    """(K,) shares of K laws beyond t, from (D, K) draws: counted, or by the moments of the root where few are there.
+
+    The root of the statistic, which is about the length of a normal vector away from 0, has nearly a gamma tail.
+    """
+    above = (drawn >= t).sum(axis=0)
+    root = np.sqrt(drawn)
+    mean, spread = root.mean(axis=0), root.std(axis=0)
+    found: np.ndarray = above / len(drawn)
+    few = (above < _COUNTED) & (spread > _ROUNDING * mean)  # all draws may be the same
+    away = (root[:, few] - mean[few]) / spread[few]
+    skewness = np.maximum((away**3).mean(axis=0), _LEAST_SKEWNESS)
+    found[few] = np.exp(_log_gamma_tail((np.sqrt(t) - mean[few]) / spread[few], skewness))
+    return found
 
 
 class _Away(NamedTuple):
@@ -355,43 +366,53 @@ class _Away(NamedTuple):
 
 
 @njit(cache=True)  # type: ignore[misc, unused-ignore]
-def _exceeding(
-    k: int,
+def _statistics(
+    first: int,
+    last: int,
     x: Any,
     y: Any,
     usual: Any,
     weights: Any,
     n: int,
-    t: float,
     n_draws: int,
-) -> float:
-    """`n_draws` times k of x's (A, K) and k of y's (B, L) rows: the share of statistics >= t.
+) -> Any:
+    """(n_draws, last - first + 1) statistics where `first` to `last` of x's (A, K) and y's (B, L) rows meet.
 
-    The stream is fixed: the same variables give the same p-value in any run.
+    A draw with k of them goes on to one with k + 1. The stream is fixed: the same variables give the same p-value in
+    any run.
     """
     state = np.uint64(0x9E3779B97F4A7C15)
     of_x, of_y = np.arange(len(x)), np.arange(len(y))
     s = np.empty(usual.shape)
-    above = 0
-    for _ in range(n_draws):
+    found = np.empty((n_draws, last - first + 1))
+    # most weights are 0: how many of a row are looked at
+    width = np.zeros(len(weights), dtype=np.int64)
+    for a in range(len(weights)):
+        for b in range(weights.shape[1]):
+            if weights[a, b] > 0:
+                width[a] = b + 1
+    for draw in range(n_draws):
         s[:] = 0.0
-        for place in range(k):
-            for order in (of_x, of_y):
-                state ^= state << np.uint64(13)
-                state ^= state >> np.uint64(7)
-                state ^= state << np.uint64(17)
-                uniform = float(state >> np.uint64(11)) * 2.0**-53
-                other = place + int(uniform * (len(order) - place))
-                order[place], order[other] = order[other], order[place]
-            for a in range(s.shape[0]):
-                for b in range(s.shape[1]):
-                    s[a, b] += x[of_x[place], a] * y[of_y[place], b]
-        total = 0.0
-        for a in range(s.shape[0]):
-            for b in range(s.shape[1]):
-                total += weights[a, b] * (s[a, b] / n - usual[a, b]) ** 2
-        above += (n - 1) * total >= t
-    return above / n_draws
+        for k in range(last + 1):
+            if k > 0:
+                place = k - 1
+                for order in (of_x, of_y):
+                    state ^= state << np.uint64(13)
+                    state ^= state >> np.uint64(7)
+                    state ^= state << np.uint64(17)
+                    uniform = float(state >> np.uint64(11)) * 2.0**-53
+                    other = place + int(uniform * (len(order) - place))
+                    order[place], order[other] = order[other], order[place]
+                for a in range(len(width)):
+                    for b in range(width[a]):
+                        s[a, b] += x[of_x[place], a] * y[of_y[place], b]
+            if k >= first:
+                total = 0.0
+                for a in range(len(width)):
+                    for b in range(width[a]):
+                        total += weights[a, b] * (s[a, b] / n - usual[a, b]) ** 2
+                found[draw, k - first] = (n - 1) * total
+    return found
 
 
 def _log_choose(n: int, k: Any) -> np.ndarray:
