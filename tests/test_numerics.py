@@ -79,11 +79,9 @@ def test_every_denoiser_gives_the_same_bits_however_it_is_run(tmp_path: Path) ->
 
     expected = run_all(trees("serial"), 1)
     assert all(len(found) > 3 for found in expected)
-    on_ray = {"executor": "ray"}
     for found in (
         run_all(trees("unset"), None),
-        run_all(trees("ray", **on_ray), 1),
-        run_all(trees("two-cpus", **on_ray, num_cpus=2), None),
+        run_all(trees("two-cpus", executor="ray", num_cpus=2), None),
     ):
         for denoiser, ours, theirs in zip(DENOISERS, expected, found, strict=True):
             assert ours == theirs, denoiser
