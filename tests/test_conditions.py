@@ -1,5 +1,7 @@
 """Conditional MI and transfer entropy: exact systems, nulls, what has no value, and runs."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -8,6 +10,7 @@ import mmg_ray
 from mmg_ray import known_mi
 from mmg_ray.config import EstimatorConfig, NetworkConfig, from_dict
 from mmg_ray.errors import DataError
+from mmg_ray.estimator.conditional import strata
 from mmg_ray.estimator.conditional.conditional_ranks import Condition, Smoother, conditional_ranks
 from mmg_ray.estimator.conditional.conditioner import Conditioner
 from mmg_ray.estimator.ranks.marginals import midrank_scores, ordinal_codes
@@ -64,15 +67,57 @@ def test_nothing_is_shared_beyond_the_condition(name):
     assert ignoring.mi_nats > 0.05
 
 
-@pytest.mark.parametrize("denoiser", ["auto", "neural"])
-def test_dependence_that_changes_with_the_condition_goes_to_the_networks(denoiser):
+def test_networks_are_given_the_condition():
     name = "correlation .9 tanh 2c"
-    cfg = EstimatorConfig(denoiser, network=NetworkConfig(n_steps=300))
+    cfg = EstimatorConfig("neural", network=NetworkConfig(n_steps=300))
     found, _ = estimate(name, 1500, config=cfg)
     ranks_alone, _ = estimate(name, 1500, denoiser="spline")
     assert found.denoiser == "neural"
     assert found.mi_nats == pytest.approx(SUITE[name].mi_nats, abs=0.08)
     assert ranks_alone.mi_nats < SUITE[name].mi_nats - 0.1
+
+
+@pytest.mark.parametrize("name", ["correlation .9 tanh 2c", "y = c x + e", "correlation by label"])
+def test_dependence_that_changes_with_the_condition_is_estimated_in_strata(name):
+    truth = SUITE[name].mi_nats
+    found = [estimate(name, 3000, seed=seed, config=None)[0] for seed in range(4)]
+    assert {f.denoiser for f in found} == {strata.NAME}
+    errors = np.array([(f.mi_nats - truth) / f.se_nats for f in found])
+    assert np.mean([f.mi_nats for f in found]) == pytest.approx(truth, abs=0.025)
+    assert (np.abs(errors) < 3).all()
+    assert all(abs(f.mi_ij - f.mi_nats) < 0.1 for f in found)
+    ranks_alone = estimate(name, 3000, denoiser="spline")[0]
+    assert ranks_alone.mi_nats < truth - 0.05
+
+
+def test_strata_have_samples_of_like_condition():
+    rng = np.random.default_rng(6)
+    c, d = (ordinal_codes(v)[:, None] for v in rng.standard_normal((2, 3000)))
+    label = np.repeat([0, 1, 2, 3], [1500, 1480, 12, 8]).astype(np.int32)[:, None]
+    none = np.empty((3000, 0), dtype=np.int32)
+    one = strata.strata_of(Condition("c", c, none), 30)
+    assert sorted(np.bincount(one).tolist()) == [187] * 8 + [188] * 8
+    spans = sorted((c[one == k, 0].min(), c[one == k, 0].max()) for k in range(16))
+    assert all(a[1] < b[0] for a, b in pairwise(spans))
+    both = strata.strata_of(Condition("c, d", np.hstack([c, d]), none), 30)
+    assert np.bincount(both).min() >= 150
+    of_labels = strata.strata_of(Condition("label", none, label), 30)
+    # the rare ones are together, and with the smallest of the others, since they are too few
+    assert sorted(np.bincount(of_labels).tolist()) == [1500, 1500]
+    assert strata.strata_of(Condition("c", c[:1000], none[:1000]), 30) is None
+    assert strata.strata_of(Condition("label", none, np.zeros_like(label)), 30) is None
+
+
+def test_a_stratum_without_enough_samples_is_left_out():
+    rng = np.random.default_rng(7)
+    label = np.repeat([0, 1, 2], 400)
+    x = rng.standard_normal(1200)
+    y = np.where(label == 0, x, -x) + 0.5 * rng.standard_normal(1200)
+    y[label == 2] = np.nan  # never measured there
+    found = mmg_ray.estimate_mi(x, y, condition=label.astype(str))
+    assert found.denoiser == strata.NAME
+    assert found.n_samples == 800
+    assert found.mi_nats == pytest.approx(-0.5 * np.log(1 - 0.8), abs=0.1)
 
 
 def test_vectors_given_a_condition():

@@ -166,7 +166,8 @@ def test_python_of_the_pages_runs(environment: Path, place: Path) -> None:
         "import mmg_ray\n"
         "other = mmg_ray.open_run('runs/after')\n"
         "halves = [mmg_ray.open_run(f'runs/half-{k}') for k in (0, 1)]\n"
-        "adata = anndata.AnnData(np.zeros((5, 4)), var={'name': list('ABCD')})\n"
+        "values = np.random.default_rng(0).normal(size=(120, 4))\n"
+        "adata = anndata.AnnData(values, obs={'batch': ['a', 'b'] * 60})\n"
         "adata.var_names = list('ABCD')\n"
     )
     (place / "readme.py").write_text(before + "\n".join(blocks).replace("=9999", "=99"))

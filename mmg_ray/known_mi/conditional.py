@@ -60,6 +60,17 @@ def changing(name: str, rho: Callable[[Array], Array], spread: float = 0.0) -> C
     return ConditionalTask(name, mi, sample)
 
 
+def changing_labels(name: str, rho: Array) -> ConditionalTask:
+    """C one of K labels, as often; a normal pair with the correlation rho[C] (K,): I = -1/2 mean log(1 - rho^2)."""
+
+    def sample(rng: np.random.Generator, n: int) -> tuple[Array, Array, Array]:
+        c = rng.integers(0, len(rho), n)
+        a, e = rng.standard_normal((2, n))
+        return a + c, rho[c] * a + np.sqrt(1 - rho[c] ** 2) * e - 2.0 * c, c
+
+    return ConditionalTask(name, float(-0.5 * np.log1p(-(rho**2)).mean()), sample, categorical=True)
+
+
 def autoregression(strength: float, own: float) -> tuple[float, Callable[..., tuple[Array, Array]]]:
     """Transfer entropy X -> Y at lag 1 of x_t = .5 x + e, y_t = own y + strength x + e', and its sampler.
 
@@ -156,6 +167,7 @@ def conditional_suite() -> list[ConditionalTask]:
         ),
         changing("correlation .9 tanh 2c", lambda c: 0.9 * np.tanh(2 * c), 1.0),
         changing("y = c x + e", lambda c: c / np.sqrt(1 + c**2)),
+        changing_labels("correlation by label", np.array([-0.8, 0.0, 0.0, 0.3, 0.8])),
         confounded("none: linear", apart, number, lambda a, c: a + 2 * c, lambda b, c: b + 2 * c),
         confounded(
             "none: strong waves",

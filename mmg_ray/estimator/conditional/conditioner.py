@@ -6,8 +6,8 @@ With U_x and U_y the conditional ranks (see `conditional_ranks`), each coordinat
 
 whatever the pair; the last term is 0 for a scalar. Scalar pairs are first an ordinary pair
 (U_x, U_y), at its cost, which is all there is unless the way in which they depend changes with C. A test
-of that sends the few pairs where it does to the networks, which are given C as well: both denoisers know
-C, the unconditional one by the ranks. Where X, Y and C all have few values (spikes in bins and the bins before
+of that sends the pairs where it does to strata of C (see `strata`), or where these would be too coarse to the networks,
+which are given C as well: both denoisers know C, the unconditional one by the ranks. Where X, Y and C all have few values (spikes in bins and the bins before
 them), ranks broken at random would hide the little there is, and tables in the strata of C say it all.
 """
 
@@ -26,13 +26,15 @@ from mmg_ray.config import EstimatorConfig
 from mmg_ray.estimator.cascade.denoisers import Tier, denoiser
 from mmg_ray.estimator.cascade.tile import estimate_tile
 from mmg_ray.estimator.conditional.conditional_ranks import Condition, Smoother, conditional_ranks
+from mmg_ray.estimator.conditional.strata import NAME as STRATA
+from mmg_ray.estimator.conditional.strata import InStrata, estimate_in_strata, strata_of
 from mmg_ray.estimator.dependence import contingency
 from mmg_ray.estimator.dependence.evidence import Evidence
 from mmg_ray.estimator.pairs.directions import stack
 from mmg_ray.estimator.ranks import marginals
 from mmg_ray.estimator.ranks.ranked_variable import RankCache
 from mmg_ray.estimator.streams import numpy_stream
-from mmg_ray.schema import Labels, PairEstimates, Status, Variable
+from mmg_ray.schema import Labels, PairEstimates, Status, Stop, Variable
 
 _CHANGES = 1e-3  # p-value from which the dependence of a pair changes with the condition
 
@@ -234,8 +236,14 @@ def estimate_given(
         found, tabled = _tabulate(found, variables, pairs, given, cfg)
         rows = rows[~tabled[rows]]
         of_scalars = rows[scalar[rows]]
-        same = of_scalars[given.changes(left, pairs[of_scalars]) >= _CHANGES]
-        rows = np.setdiff1d(rows, same)
+        same = given.changes(left, pairs[of_scalars]) >= _CHANGES
+        rows = np.setdiff1d(rows, of_scalars[same])
+        strata = strata_of(given.condition, cfg.min_samples)
+        if strata is not None and not same.all():
+            changing = of_scalars[~same]
+            made = estimate_in_strata(left, pairs[changing], strata, cfg, device, identity)
+            found = _put(found, changing, made, chosen.last)
+            rows = np.setdiff1d(rows, changing)
     return _knowing(found, rows, left, pairs, given, cfg, device)
 
 
@@ -295,6 +303,21 @@ def _tabulate(
         made_by[row], stops[row] = contingency.NAME, denoiser(cfg.denoiser).last
     numbers["se_nats"][tabled] *= _wider(found)[tabled]
     return replace(found, denoiser=Labels.of(made_by), stop=Labels.of(stops), **numbers), tabled
+
+
+def _put(found: PairEstimates, rows: np.ndarray, made: InStrata, last: Stop) -> PairEstimates:
+    """The estimates with those in strata where they are more: a coarse stratum hides dependence, and makes none."""
+    more = np.flatnonzero(made.mi_nats > found.mi_nats[rows])
+    at = rows[more]
+    numbers = {name: getattr(found, name).copy() for name in InStrata._fields}
+    for name, values in made._asdict().items():
+        numbers[name][at] = values[more]
+    numbers["se_nats"][at] *= _wider(found)[at]
+    made_by = [found.denoiser[k] for k in range(len(found))]
+    stops = [found.stop[k] for k in range(len(found))]
+    for row in at.tolist():
+        made_by[row], stops[row] = STRATA, last
+    return replace(found, denoiser=Labels.of(made_by), stop=Labels.of(stops), **numbers)
 
 
 def _wider(found: PairEstimates) -> np.ndarray:
