@@ -25,9 +25,10 @@ from mmg_ray.schema import PairEstimates, Variable
 
 NAME = "strata"  # of the rows that are its own
 
-# samples of a stratum of numbers, at least: of so few in all, and of more; and strata at most
-_LEAST, _LEAST_OF_MANY, _MANY, _MOST = 150, 300, 4_800, 64
-_FEWEST = 8  # strata of numbers: coarser ones lose what changes within them
+# Strata of numbers: so many from so many samples on. Coarser ones lose what changes within them, and smaller ones read a
+# hundredth of a nat too much (`benchmarks/conditions.py`).
+_STRATA = ((1_440, 16), (4_800, 32), (19_200, 64))
+_OF_LABELS = 50  # samples of a combination of labels
 
 
 def strata_of(condition: Condition, min_samples: int) -> np.ndarray | None:
@@ -36,11 +37,12 @@ def strata_of(condition: Condition, min_samples: int) -> np.ndarray | None:
     Labels first, rare ones together, then halves by the median of one number after the other.
     """
     n = len(condition.codes)
-    least = _LEAST if n < _MANY else max(_LEAST_OF_MANY, n // (_MOST + 1))
-    parts = _by_label(condition.categories, max(min_samples, _LEAST // 3))
+    parts = _by_label(condition.categories, max(min_samples, _OF_LABELS))
     if condition.codes.shape[1]:
-        if n < _FEWEST * least:
+        wanted = max((count for fewest, count in _STRATA if n >= fewest), default=None)
+        if wanted is None:
             return None
+        least = n // (wanted + 1)
         parts = [half for part in parts for half in _halves(condition.codes, part, 0, least)]
     if len(parts) < 2:
         return None
