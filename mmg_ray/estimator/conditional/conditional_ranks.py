@@ -13,6 +13,7 @@ of a run share it, and a variable costs a few matrix products.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -195,6 +196,21 @@ class Smoother:
         fitted += self._penalised @ (best * along)
         leverage = (self._free**2).sum(1, keepdims=True) + self._penalised**2 @ best
         return fitted, leverage
+
+
+class Smoothers:
+    """The smoothers of a condition over n samples, by which of them a variable has; each is made once."""
+
+    def __init__(self, condition: Condition, seed: int) -> None:
+        self._condition, self._seed = condition, seed
+        self._made: dict[bytes, Smoother] = {}
+
+    def __call__(self, complete: np.ndarray) -> Smoother:
+        """Over the samples where `complete` (n,)."""
+        key = hashlib.blake2b(np.packbits(complete).tobytes(), digest_size=16).digest()
+        if key not in self._made:
+            self._made[key] = Smoother(self._condition.at(complete), self._seed)
+        return self._made[key]
 
 
 def conditional_ranks(x: np.ndarray, smooth: Smoother) -> np.ndarray | None:

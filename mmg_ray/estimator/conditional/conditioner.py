@@ -13,7 +13,6 @@ them), ranks broken at random would hide the little there is, and tables in the 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -25,7 +24,7 @@ from scipy.stats import chi2
 from mmg_ray.config import EstimatorConfig
 from mmg_ray.estimator.cascade.denoisers import Tier, denoiser
 from mmg_ray.estimator.cascade.tile import estimate_tile
-from mmg_ray.estimator.conditional.conditional_ranks import Condition, Smoother, conditional_ranks
+from mmg_ray.estimator.conditional.conditional_ranks import Condition, Smoothers, conditional_ranks
 from mmg_ray.estimator.conditional.strata import NAME as STRATA
 from mmg_ray.estimator.conditional.strata import InStrata, estimate_in_strata, strata_of
 from mmg_ray.estimator.dependence import contingency
@@ -52,7 +51,7 @@ class Conditioner:
         self.condition = condition.at(self.present).informative()
         self._columns = self.condition.columns()
         self._seed = seed
-        self._smoothers: dict[str, Smoother] = {}
+        self._smoother = Smoothers(self.condition, seed)
         self._made: dict[str, Variable] = {}
 
     def __call__(self, variable: Variable) -> Variable:
@@ -60,6 +59,10 @@ class Conditioner:
         if variable.name not in self._made:
             self._made[variable.name] = self._make(variable)
         return self._made[variable.name]
+
+    def forget(self) -> None:
+        """What was made of variables: names may mean others now. What was made of the condition stays."""
+        self._made = {}
 
     @classmethod
     def nothing(cls, n_samples: int, seed: int) -> Conditioner:
@@ -100,12 +103,6 @@ class Conditioner:
             status = Status.DETERMINED if varied else Status.CONSTANT
             return replace(variable, codes=codes, status=status)
         return Variable(variable.name, np.stack(left, axis=1))
-
-    def _smoother(self, complete: np.ndarray) -> Smoother:
-        key = hashlib.blake2b(np.packbits(complete).tobytes(), digest_size=16).hexdigest()
-        if key not in self._smoothers:
-            self._smoothers[key] = Smoother(self.condition.at(complete), self._seed)
-        return self._smoothers[key]
 
     def in_strata(
         self, a: Variable, b: Variable

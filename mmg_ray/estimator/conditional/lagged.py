@@ -21,7 +21,7 @@ import numpy as np
 
 from mmg_ray.config import EstimatorConfig, NullConfig
 from mmg_ray.errors import ConfigError
-from mmg_ray.estimator.conditional.conditional_ranks import Condition, Smoother
+from mmg_ray.estimator.conditional.conditional_ranks import Condition, Smoothers
 from mmg_ray.estimator.conditional.conditioner import Conditioner, estimate_given
 from mmg_ray.estimator.lags import LagEstimates, LagSettings
 from mmg_ray.estimator.ranks import marginals
@@ -34,6 +34,7 @@ _SHIFTS = 1000  # of trials
 _LEAST_SCALE = 0.3  # of the mean square: where little is left, rare events would weigh too much
 _LEAST_LEFT = 1e-6  # a smaller share of the variance is rounding
 _LEVEL = 0.05  # of the band
+_KEPT = 400_000  # samples of all lags of transfer whose pasts are kept: 2 kB each
 
 
 class Functions(NamedTuple):
@@ -48,6 +49,15 @@ class Functions(NamedTuple):
     present: np.ndarray
     wave: np.ndarray
     known: np.ndarray
+
+
+class _Scan(NamedTuple):
+    """All lags of a pair: that of the largest T, its p-value, the (2 most + 1,) curve in nats and its band."""
+
+    lag: int
+    p_value: float
+    curve: np.ndarray
+    band: float
 
 
 class LaggedPairs:
@@ -71,6 +81,8 @@ class LaggedPairs:
         self._length = n_samples // len(starts)
         self._place = np.arange(n_samples) + settings.most * self._segment
         self._functions: dict[str, Functions] = {}
+        self._smoother = None if condition is None else Smoothers(condition, cfg.seed)
+        self._pasts: tuple[str, dict[int, Conditioner]] = ("", {})  # of the last target, by lag
 
     def status(self, variable: Variable) -> Status:
         """Why a variable has no lags; determined where the condition says all of it."""
@@ -84,42 +96,57 @@ class LaggedPairs:
         self._functions = {name: f for name, f in self._functions.items() if name in names}
 
     def estimate(self, variables: Mapping[int, Variable], pairs: np.ndarray) -> LagEstimates:
-        """The (P, 2) pairs, one by one."""
-        rows = [self._pair(variables[int(i)], variables[int(j)]) for i, j in pairs]
-        columns = {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
-        messages = [str(message) for message in columns.pop("message", [])]
-        return LagEstimates(**{k: np.array(v) for k, v in columns.items()}, message=messages)
+        """The (P, 2) pairs: all scans, then MI at one lag after the other, then transfer to one target after the other.
 
-    def _pair(self, x: Variable, y: Variable) -> dict[str, object]:
+        What a condition says at a lag, or a target's past of it, takes longest to find, and all pairs of it share it.
+        """
+        ends = [(variables[int(i)], variables[int(j)]) for i, j in pairs]
+        scans = [self._scan(x, y) for x, y in ends]
+        here: dict[int, PairEstimate] = {}
+        for lag in sorted({scan.lag for scan in scans}):
+            given = self._given_at(lag)
+            for k in (k for k, scan in enumerate(scans) if scan.lag == lag):
+                here[k] = self._at_lag(*ends[k], lag, given)
+        low = [k for k, scan in enumerate(scans) if scan.p_value <= self._settings.max_p_value]
+        ways = [(y, x, k, 0) for k in low for x, y in [ends[k]]]
+        ways += [(x, y, k, 1) for k in low for x, y in [ends[k]]]
+        transfer = np.full((2, 2, len(ends)), np.nan)
+        if self._settings.transfer:
+            for target, source, k, way in sorted(ways, key=lambda one: one[0].name):
+                transfer[way, :, k] = self.transfer(source, target)
+        found = [here[k] for k in range(len(ends))]
+        return LagEstimates(
+            lag=np.array([scan.lag for scan in scans], dtype=np.int64),
+            p_value=np.array([scan.p_value for scan in scans], dtype=float),
+            mi_nats=np.array([_number(e.mi_nats) for e in found], dtype=float),
+            se_nats=np.array([_number(e.se_nats) for e in found], dtype=float),
+            n_samples=np.array([e.n_samples for e in found], dtype=np.int64),
+            sign=np.array([_number(e.spearman) for e in found], dtype=float),
+            curve=np.array([scan.curve for scan in scans], dtype=np.float32),
+            band=np.array([scan.band for scan in scans], dtype=float),
+            transfer_ij=transfer[0, 0],
+            transfer_p_ij=transfer[0, 1],
+            transfer_ji=transfer[1, 0],
+            transfer_p_ji=transfer[1, 1],
+            message=[e.message for e in found],
+        )
+
+    def _scan(self, x: Variable, y: Variable) -> _Scan:
         most = self._settings.most
         a, b = self._of(x), self._of(y)
         t = _strength(a, b)
         every = np.arange(-most, most + 1)
         null = self._null(a, b, t)
         at = t[every]
-        p = self._p_value(at.max(), null)
-        lag = int(every[at.argmax()])
-        here = self._at_lag(x, y, lag)
         n = self._n_samples(a, b, every)
         # a weak dependence has T / (2 n) nats, and T of an independent pair on the average
         bias = float(np.median(t[self._apart()]))
-        row: dict[str, object] = {
-            "lag": lag,
-            "p_value": p,
-            "mi_nats": _number(here.mi_nats),
-            "se_nats": _number(here.se_nats),
-            "n_samples": here.n_samples,
-            "sign": _number(here.spearman),
-            "curve": ((at - bias) / (2 * n)).astype(np.float32),
-            "band": float((np.quantile(null, 1 - _LEVEL) - bias) / (2 * n.mean())),
-            "message": here.message,
-        }
-        for way, (source, target) in {"ij": (x, y), "ji": (y, x)}.items():
-            mi, p_way = (np.nan, np.nan)
-            if self._settings.transfer and p <= self._settings.max_p_value:
-                mi, p_way = self.transfer(source, target)
-            row |= {f"transfer_{way}": mi, f"transfer_p_{way}": p_way}
-        return row
+        return _Scan(
+            lag=int(every[at.argmax()]),
+            p_value=self._p_value(at.max(), null),
+            curve=((at - bias) / (2 * n)).astype(np.float32),
+            band=float((np.quantile(null, 1 - _LEVEL) - bias) / (2 * n.mean())),
+        )
 
     def _of(self, variable: Variable) -> Functions:
         if variable.name not in self._functions:
@@ -140,8 +167,8 @@ class LaggedPairs:
                 found = ranked(dense).at_samples()[:, : len(degrees)]
                 values[has, : found.shape[1]] = found
             values /= np.sqrt(degrees)
-            if known is not None and has.any():
-                smooth = Smoother(known.at(has), self._cfg.seed)
+            if self._smoother is not None and has.any():
+                smooth = self._smoother(has)
                 rest = values[has] - smooth(values[has])[0]
                 square = rest**2
                 left = square.mean(axis=0) > _LEAST_LEFT * (values[has] ** 2).mean(axis=0)
@@ -200,41 +227,60 @@ class LaggedPairs:
         t = t[self._segment[t] == self._segment[t + lag]]
         return t, t + lag
 
-    def _at_lag(self, x: Variable, y: Variable, lag: int) -> PairEstimate:
+    def _given_at(self, lag: int) -> Conditioner | None:
+        """The condition at the times of both ends."""
+        if self._condition is None:
+            return None
+        ends = [self._condition.at(rows) for rows in self._rows(lag)]
+        return Conditioner(_together(ends), self._cfg.seed)
+
+    def _at_lag(
+        self, x: Variable, y: Variable, lag: int, given: Conditioner | None
+    ) -> PairEstimate:
         """MI at a lag given the condition at the times of both; the test is made elsewhere."""
         left, right = self._rows(lag)
         block = None if self._n_segments == 1 else max(1, self._length - abs(lag))
         kind: NullConfig = NullConfig(
             kind="shift" if block is None else "block", max_permutations=0, block_samples=block
         )
-        given = None
-        if self._condition is not None:
-            given = _together([self._condition.at(left), self._condition.at(right)])
         return self._estimate(_at(x, left), _at(y, right), given, replace(self._cfg, nulls=kind))
 
     def transfer(self, x: Variable, y: Variable) -> tuple[float, float]:
         """I(Y_t; X_(t - lag) | Y's own past) of the best lag, and its p-value, times how many were tried."""
-        own = self._settings.own
         # given the past, samples are new
         cfg = replace(self._cfg, nulls=NullConfig())
         found = []
         for lag in self._settings.transfer:
-            reach = max(lag, *own)
-            t = self._rows(-reach)[0]
-            past = [Condition.of("", len(t), list(y.codes[t - k].T), []) for k in own]
-            if self._condition is not None:
-                past.append(self._condition.at(t))
-            found.append(self._estimate(_at(x, t - lag), _at(y, t), _together(past), cfg))
+            t = self._rows(-max(lag, *self._settings.own))[0]
+            found.append(self._estimate(_at(x, t - lag), _at(y, t), self._past(y, lag), cfg))
         tried = [e for e in found if e.mi_nats is not None]
         if not tried:
             return np.nan, np.nan
         p = min((e.p_value for e in tried if e.p_value is not None), default=np.nan)
         return max(e.mi_nats or 0.0 for e in tried), float(np.minimum(1.0, p * len(tried)))
 
+    def _past(self, y: Variable, lag: int) -> Conditioner:
+        """What is known of y before the times at which it is looked at, and the condition at those."""
+        if self._pasts[0] != y.name:
+            self._pasts = (y.name, {})
+        made = self._pasts[1]
+        if lag not in made:
+            own = self._settings.own
+            t = self._rows(-max(lag, *own))[0]
+            past = [Condition.of("", len(t), list(y.codes[t - k].T), []) for k in own]
+            if self._condition is not None:
+                past.append(self._condition.at(t))
+            given = Conditioner(_together(past), self._cfg.seed)
+            if len(t) * len(self._settings.transfer) > _KEPT:
+                return given
+            made[lag] = given
+        return made[lag]
+
     def _estimate(
-        self, x: Variable, y: Variable, known: Condition | None, cfg: EstimatorConfig
+        self, x: Variable, y: Variable, given: Conditioner | None, cfg: EstimatorConfig
     ) -> PairEstimate:
-        given = None if known is None else Conditioner(known, cfg.seed)
+        if given is not None:
+            given.forget()  # names of variables are those at other times
         return estimate_given({0: x, 1: y}, [(0, 1)], given, cfg)[0]
 
 
