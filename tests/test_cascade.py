@@ -109,6 +109,22 @@ class TestGates:
         tiers = {name for name, _ in seen}
         assert {"screen", "contingency", "spline-direct", "spline"} <= tiers
 
+    def test_a_plainly_dependent_pair_never_reads_nothing(self):
+        """Weak dependence of variables with zeros: held-out samples show nothing of it at times."""
+
+        def sample(rng):
+            x, e = rng.standard_normal((2, 700))
+            y = 0.16 * x + np.sqrt(1 - 0.16**2) * e
+            return np.maximum(x, 0), np.maximum(y - 0.5, 0)
+
+        rows = many(sample, 150)
+        plain = rows.p_value <= 1e-3
+        assert plain.sum() > 30
+        assert (rows.mi_nats[plain] > 0).all()
+        kept = plain & rows.denoiser.isin(["screen"])
+        assert kept.any()
+        assert (rows.se_nats[kept] > 0.003).all()
+
     def test_open_gates_are_the_forced_denoiser(self, mixture):
         cascade = {"p_value": 1.0, "mi_nats": 0.0}
         opened = estimate_tile(mixture, ALL_PAIRS, config(cascade=cascade))

@@ -11,7 +11,7 @@ from mmg_ray.config import EstimatorConfig
 from mmg_ray.estimator.cascade.columns import Columns
 from mmg_ray.estimator.cascade.denoisers import Known, Tier
 from mmg_ray.estimator.cascade.tile_pairs import MOST_SAMPLES, TilePairs
-from mmg_ray.estimator.dependence import codetection
+from mmg_ray.estimator.dependence import codetection, screen
 from mmg_ray.estimator.pairs.directions import Directions, stack
 from mmg_ray.estimator.pairs.estimates import BothWays, Estimates, Found
 from mmg_ray.estimator.pairs.tables import Samples, batches, tabulate
@@ -23,6 +23,7 @@ _NEAR_NATS = 2.0  # below log n: there the grid of the ranks begins to show in a
 _STACK_BYTES = 2**27  # of the scores of one stack
 _MISSED = 1.1  # a gap above so many squared distances of the denoisers: much is missed
 _STRONG_NATS = 0.5  # of groups with ties: there other networks may find more
+_PLAIN = 1e-3  # p-value: of so few independent pairs the screen's MI is read instead of 0
 _LEVELS_APART = 16  # tables within so many levels are estimated together
 
 
@@ -57,6 +58,16 @@ class Steps:
                 self._refine(rows[columns.ok(rows) & enough])
             rows = rows[columns.ok(rows)]
         columns.stop(rows, last)
+
+    def keep_detected(self, rows: np.ndarray, mi: np.ndarray, se: np.ndarray) -> None:
+        """Where a tier reads 0 of a pair that is plainly dependent, what the screen saw, (R,) each, is the estimate.
+
+        Held-out samples may show nothing of a weak dependence, by which a fit is then told to be none.
+        """
+        columns = self._columns
+        none = columns.numbers["mi_nats"][rows] == 0
+        seen = none & (columns.numbers["p_value"][rows] <= _PLAIN) & (mi > 0)
+        columns.put_one_number(rows[seen], screen.NAME, mi[seen], se[seen])
 
     def raise_to_codetected(self, rows: np.ndarray) -> None:
         """Where the MI of two rare variables being non-modal is more than was found, it is the estimate."""

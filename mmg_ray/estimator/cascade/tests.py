@@ -135,8 +135,8 @@ def _put(block: Block, found: _Rank, columns: Columns) -> None:
     mi, se = screen.weak_mi(moments.chi_square, n, scatter)
     columns.screen_mi[rows] = screen.linked_mi(moments.all_orders)
     columns.plausible_mi[rows] = screen.plausible_mi(moments.all_orders, n)
-    columns.put_one_number(rows, "screen", mi, se)
-    columns.put(rows, "screen", p_value=p_value, spearman=np.clip(found.spearman, -1.0, 1.0))
+    columns.put_one_number(rows, screen.NAME, mi, se)
+    columns.put(rows, screen.NAME, p_value=p_value, spearman=np.clip(found.spearman, -1.0, 1.0))
 
 
 def _beyond_moments(block: Block, columns: Columns, fine_structure: bool) -> None:

@@ -47,9 +47,11 @@ def estimate_tile(
     tests.test_scalars(tile, scalars, of_many_values, columns, fine, device)
     tests.test_by_shifts(tile, scalars, vectors, columns, cfg)
     steps = Steps(tile, columns, cfg, device)
+    screened = columns.numbers["mi_nats"][scalars], columns.numbers["se_nats"][scalars]
     steps.run(scalars, chosen.scalars, chosen.last)
     # a tier that was asked for by name stands as it is
     if not chosen.scalars or any(t.enters for t in chosen.scalars):
+        steps.keep_detected(scalars, *screened)
         steps.raise_to_codetected(scalars)
     if chosen.vectors:
         steps.run(vectors, chosen.vectors, chosen.last)

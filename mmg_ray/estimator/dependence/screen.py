@@ -35,6 +35,7 @@ WEIGHTS = np.where(_used, 1.0 / np.outer(_degree, _degree), 0.0)
 _LOW = (np.outer(_degree, _degree) <= ORDER).astype(float)  # orders that weak_mi adds up
 _SUMS = WEIGHTS, _LOW, _used.astype(float)
 USED_ORDERS = np.argwhere(_used)  # (39, 2) positions, one below degrees
+NAME = "screen"  # of the rows that are its own
 MIN_SAMPLES = 30  # below it the law of T for finite n is not good to 10 %
 
 
