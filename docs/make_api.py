@@ -163,7 +163,9 @@ def _commands() -> list[str]:
     main = cli.main
     with main.make_context("mmg-ray", [], max_content_width=100, resilient_parsing=True) as context:
         parts = [f"```text\n{main.get_help(context)}\n```"]
-        for name, command in sorted(main.commands.items()):
+        for name in sorted(main.list_commands(context)):
+            command = main.get_command(context, name)
+            assert command is not None
             with click.Context(command, info_name=name, parent=context) as inner:
                 parts.append(f"### mmg-ray {name}\n\n```text\n{command.get_help(inner)}\n```")
     return parts

@@ -10,7 +10,7 @@ import mmg_ray
 from mmg_ray import known_mi
 from mmg_ray.config import EstimatorConfig, NetworkConfig, from_dict
 from mmg_ray.errors import DataError
-from mmg_ray.estimator.conditional import strata
+from mmg_ray.estimator.conditional import conditioner, strata
 from mmg_ray.estimator.conditional.conditional_ranks import Condition, Smoother, conditional_ranks
 from mmg_ray.estimator.conditional.conditioner import Conditioner
 from mmg_ray.estimator.ranks.marginals import midrank_scores, ordinal_codes
@@ -88,6 +88,20 @@ def test_dependence_that_changes_with_the_condition_is_estimated_in_strata(name)
     assert all(abs(f.mi_ij - f.mi_nats) < 0.1 for f in found)
     ranks_alone = estimate(name, 3000, denoiser="spline")[0]
     assert ranks_alone.mi_nats < truth - 0.05
+
+
+def test_conditional_ranks_are_kept_within_bounds(monkeypatch):
+    rng = np.random.default_rng(8)
+    codes = [ordinal_codes(v)[:, None] for v in rng.standard_normal((7, 400))]
+    condition = Condition("c", codes[0], np.empty((400, 0), dtype=np.int32))
+    variables = [Variable(f"v{k}", c) for k, c in enumerate(codes[1:])]
+    given = Conditioner(condition, 0)
+    whole = [given(v).codes for v in variables]
+    monkeypatch.setattr(conditioner, "_MOST_BYTES", 4 * 400 * 4)
+    given.make_room(variables[:2])
+    assert set(given._made) == {"v0", "v1"}
+    again = [given(v).codes for v in variables]
+    assert all((a == b).all() for a, b in zip(whole, again, strict=True))
 
 
 def test_strata_have_samples_of_like_condition():

@@ -13,7 +13,7 @@ them), ranks broken at random would hide the little there is, and tables in the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -35,6 +35,7 @@ from mmg_ray.estimator.ranks.ranked_variable import RankCache
 from mmg_ray.estimator.streams import numpy_stream
 from mmg_ray.schema import Labels, PairEstimates, Status, Stop, Variable
 
+_MOST_BYTES = 2**28  # of conditional ranks that are kept from tile to tile
 _CHANGES = 1e-3  # p-value from which the dependence of a pair changes with the condition
 
 
@@ -63,6 +64,12 @@ class Conditioner:
     def forget(self) -> None:
         """What was made of variables: names may mean others now. What was made of the condition stays."""
         self._made = {}
+
+    def make_room(self, variables: Iterable[Variable]) -> None:
+        """Keep what was made of these alone, where all takes much memory: a shard may have very many variables."""
+        if sum(made.codes.nbytes for made in self._made.values()) > _MOST_BYTES:
+            names = {variable.name for variable in variables}
+            self._made = {name: made for name, made in self._made.items() if name in names}
 
     @classmethod
     def nothing(cls, n_samples: int, seed: int) -> Conditioner:
@@ -213,6 +220,7 @@ def estimate_given(
     if identity is not None:
         identity = identity[given.present]
     pairs = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
+    given.make_room(variables.values())
     left = {index: given(v) for index, v in variables.items()}
     scalar = np.array([left[i].dim == left[j].dim == 1 for i, j in pairs.tolist()], dtype=bool)
     chosen = denoiser(cfg.denoiser)
