@@ -18,6 +18,7 @@ from mmg_ray.network.graph import Network, network, table_of, turned
 from mmg_ray.network.significance import QValues, count
 from mmg_ray.network.stream import Batch, EdgeStream
 from mmg_ray.plan.pairs import SourcePairs
+from mmg_ray.schema import Status
 from mmg_ray.store import manifest
 from mmg_ray.store.location import Location
 from mmg_ray.store.run import Run, batch_of, edge_fields
@@ -133,7 +134,7 @@ def index_of(run: Run, each: Callable[[int, int], Any] = lambda *_: None) -> Ind
                 held, out = _strongest(held)
                 n_left_out += out
             each(done, len(parts))
-    n_tests = status.statuses.get("ok", 0) - n_without
+    n_tests = status.statuses.get(Status.OK, 0) - n_without
     whole = Batch.concatenate(held)
     if n_tests:
         q = QValues(counts, n_tests).of(whole.p_value)

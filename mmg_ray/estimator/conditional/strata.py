@@ -58,7 +58,8 @@ def _by_label(categories: np.ndarray, least: int) -> list[np.ndarray]:
     if not categories.shape[1]:
         return [np.arange(n)]
     label = np.unique(categories, axis=0, return_inverse=True)[1].ravel()
-    parts = [np.flatnonzero(label == k) for k in range(int(label.max()) + 1)]
+    order = np.argsort(label, kind="stable")
+    parts = np.split(order, np.cumsum(np.bincount(label))[:-1])
     large = [part for part in parts if len(part) >= least]
     rare = [part for part in parts if len(part) < least]
     if rare:
