@@ -360,7 +360,7 @@ class Edges:
     def parts(
         self, columns: Sequence[str] | None = None, where: pc.Expression | None = None
     ) -> list[Iterator[pa.RecordBatch]]:
-        """The same a shard each, in plan order; threads that read several at a time take half as long."""
+        """The same a shard each, in plan order; several may be read at a time, in threads."""
         asked = edge_schema().names if columns is None else list(columns)
         return [self._part(name, asked, where) for name in self._names]
 
