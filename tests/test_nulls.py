@@ -63,6 +63,17 @@ class TestStatistic:
 
 
 class TestCalibration:
+    def test_the_statistic_of_series_beside_that_of_samples(self):
+        rng = np.random.default_rng(12)
+        cfg = NullConfig(kind="shift")
+        for phi, least, most in ((0.0, 0.9, 1.15), (0.9, 3.0, 12.0)):
+            found = [
+                nulls.test(side("x", x), side("y", y), cfg, 0)
+                for x, y in (series(rng, 2000, phi, 2).T for _ in range(8))
+            ]
+            assert least < np.mean([f.level for f in found]) < most
+            assert least < np.mean([f.spread for f in found]) < most + 2
+
     def test_groups_that_are_independent(self):
         """Uniform p-values of groups whose own coordinates depend on one another, with ties."""
         p = []
@@ -208,6 +219,19 @@ class TestRows:
         assert wider > 2
         assert shifted.se_nats == pytest.approx(plain.se_nats * wider)
         assert 1 / 800 <= shifted.p_value < 0.05
+
+    def test_of_slow_independent_series_read_next_to_nothing(self):
+        """Their moments, and how they fill bins, look like dependence: .04 nats before the shifts were asked."""
+        cfg = EstimatorConfig(nulls=NullConfig(kind="shift"))
+        rng = np.random.default_rng(11)
+        found = [mmg_ray.estimate_mi(*series(rng, 3000, 0.97, 2).T, config=cfg) for _ in range(24)]
+        held_back = [f for f in found if f.p_value > 0.1]
+        assert len(held_back) > 15
+        assert {f.denoiser for f in held_back} == {screen.NAME}
+        assert np.mean([f.mi_nats for f in held_back]) < 0.01
+        x, y = series(rng, 3000, 0.97, 2).T
+        y = 0.8 * x + 0.6 * y  # and what depends is there
+        assert mmg_ray.estimate_mi(x, y, config=cfg).mi_nats > 0.3
 
     def test_of_very_few_samples_have_a_p_value(self):
         x, e = np.random.default_rng(14).standard_normal((2, 20))

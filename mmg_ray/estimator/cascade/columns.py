@@ -18,6 +18,7 @@ class Columns:
         numbers: (P,) float64 by name, NaN where there is none.
         n_samples: (P,) int32.
         screen_mi: (P,) nats, of all orders of the screen.
+        low_square, n_low: (P,) of the screen: what its MI is made of, see `screen.weak_mi`.
         codetected_mi, codetected_se: (P,) of pairs of rare variables, see `codetection`; 0 of others.
         binned_p_value, binned_mi, binned_most: (P,) of ranks in bins, see `binned_ranks.Found`; 1 and 0 where not asked.
         plausible_mi: (P,) nats, the screen's of all orders and two standard errors more.
@@ -28,6 +29,7 @@ class Columns:
         self.numbers = {name: np.full(n_pairs, np.nan) for name in _NUMBERS}
         self.n_samples = np.zeros(n_pairs, dtype=np.int32)
         self.screen_mi, self.plausible_mi = np.zeros(n_pairs), np.zeros(n_pairs)
+        self.low_square, self.n_low = np.zeros(n_pairs), np.zeros(n_pairs)
         self.binned_mi, self.binned_most = np.zeros(n_pairs), np.zeros(n_pairs)
         self.binned_p_value = np.ones(n_pairs)
         self.codetected_mi, self.codetected_se = np.zeros(n_pairs), np.zeros(n_pairs)

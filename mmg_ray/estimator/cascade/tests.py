@@ -21,6 +21,7 @@ from mmg_ray.estimator.pairs.tables import batches, table_spearman, tabulate
 from mmg_ray.estimator.ranks.levels import MOST
 from mmg_ray.estimator.ranks.ranked_variable import RankedVariable
 
+_NEARLY_ALL = 0.9  # effective samples of the samples
 _FROM_TABLES = 4000  # samples
 
 
@@ -133,6 +134,7 @@ def _put(block: Block, found: _Rank, columns: Columns) -> None:
             for column, values in zip(columns.moments, kept, strict=True):
                 column[rows] = values
     mi, se = screen.weak_mi(moments.chi_square, n, scatter)
+    columns.low_square[rows], columns.n_low[rows] = moments.chi_square, moments.n_low
     columns.screen_mi[rows] = screen.linked_mi(moments.all_orders)
     columns.plausible_mi[rows] = screen.plausible_mi(moments.all_orders, n)
     columns.put_one_number(rows, screen.NAME, mi, se)
@@ -176,3 +178,21 @@ def test_by_shifts(
         p_value[row] = found.p_value
         if series:
             n_effective[row] = found.n_effective
+            if found.n_effective < _NEARLY_ALL * columns.n_samples[row]:
+                _of_memory(row, found, columns)
+
+
+def _of_memory(row: int, found: nulls.NullTest, columns: Columns) -> None:
+    """A pair of series whose samples resemble those before them: bins and moments say more than there is.
+
+    The moments of independent series are larger than those of independent samples, as the shifts have it, and are
+    shrunk by as much. The standard error is widened later.
+    """
+    columns.put_binned(np.array([row]), binned_ranks.NOTHING)
+    if not columns.n_low[row]:  # a pair of groups
+        return
+    n, n_low = columns.n_samples[row], columns.n_low[row]
+    square = columns.low_square[row] - n_low * (max(found.level, 1.0) - 1) / n
+    scatter = np.sqrt(2 * n_low) / n * max(found.spread, 1.0)
+    mi, _ = screen.weak_mi(np.array([square]), int(n), np.array([scatter]))
+    columns.put_one_number(np.array([row]), screen.NAME, mi, columns.numbers["se_nats"][[row]])

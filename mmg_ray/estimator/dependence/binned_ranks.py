@@ -28,6 +28,9 @@ class Found(NamedTuple):
     at_most: np.ndarray
 
 
+NOTHING = Found(np.ones(1), np.zeros(1), np.zeros(1))  # of a pair
+
+
 def pairs(x: Sequence[Binned], y: Sequence[Binned], i: np.ndarray, j: np.ndarray) -> Found:
     """Pairs x[i], y[j] of two blocks over the same n samples; i and j (P,)."""
     n = len(x[0].bin)

@@ -49,11 +49,15 @@ class NullTest(NamedTuple):
         p_value: (1 + b) / (1 + B); NaN where there is no room for any shift, or none is asked for.
         n_shifts: B.
         n_effective: of the n samples, how many independent ones would scatter as much.
+        level, spread: mean and standard deviation of the statistic of scalars over the shifts, over those that
+            independent samples have; 1 of vectors.
     """
 
     p_value: float
     n_shifts: int
     n_effective: float
+    level: float = 1.0
+    spread: float = 1.0
 
 
 def test(a: RankedVariable, b: RankedVariable, cfg: NullConfig, seed: int) -> NullTest:
@@ -68,15 +72,28 @@ def test(a: RankedVariable, b: RankedVariable, cfg: NullConfig, seed: int) -> Nu
         lag = size * np.minimum(apart, length - apart)
         apart = apart[(lag == 0) | (lag >= _GUARD * time)]
     exceeded = total = 0
+    seen = np.zeros(2)  # sums of the statistic and of its square
     if len(apart) > 1 and cfg.max_permutations:
         rng = numpy_stream(seed, "null", *sorted((a.name, b.name)))
         for rows in _orders(a.n, size, cfg.kind, rng):
             t = _statistic(views, rows, size)[apart]
             exceeded += int((t[1:] >= t[0] - 1e-9 * abs(t[0])).sum())
             total += len(t) - 1
+            seen += t[1:].sum(), (t[1:] ** 2).sum()
             if exceeded >= ENOUGH or total + len(t) - 1 > cfg.max_permutations:
                 break
-    return NullTest((1 + exceeded) / (1 + total) if total else np.nan, total, n_effective)
+    if not total:
+        return NullTest(np.nan, 0, n_effective)
+    found = NullTest((1 + exceeded) / (1 + total), total, n_effective)
+    if views.largest:
+        return found
+    mean, square = seen / total
+    usual = [np.outer((x**2).mean(0), (y**2).mean(0)) for x, y in views.views]
+    expected, scatter = sum(float(u.sum()) for u in usual), sum(float((u**2).sum()) for u in usual)
+    return found._replace(
+        level=float(mean / expected),
+        spread=float(np.sqrt(max(square - mean**2, 0.0) / (2 * scatter))),
+    )
 
 
 def effective_samples(a: RankedVariable, b: RankedVariable) -> float:
