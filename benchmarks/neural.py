@@ -3,6 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/neural.py --part synchrony
     OMP_NUM_THREADS=1 python benchmarks/neural.py --part lags
     OMP_NUM_THREADS=1 python benchmarks/neural.py --part nulls
+    OMP_NUM_THREADS=1 python benchmarks/neural.py --part memory --pairs 20
 
 synchrony: pairs of Poisson trains, 10 Hz, of which a known part are coincidences (elephant's
 single_interaction_process, Kuhn et al. 2003), counted in bins of 5 ms. Every method is held to 5 % false
@@ -14,6 +15,9 @@ larger forth than back, and each way's own p-value, where it has one, at 5 %.
 
 nulls: fMRI (nitime, 28 regions x 250 volumes) and EEG (spkit, 14 electrodes x 2048 at 128 Hz): every series
 has its time turned, or its Fourier phases drawn, by itself. What is left are independent series as these are.
+
+memory: MI at lag 0 of Gaussian autoregressions of 3,000 samples, tested by shifts; a memory of .97 is that share of a sample
+in the next one. Its bias and error, and how often 95 % intervals hold the truth.
 
 GCMI is frites' Gaussian-copula MI (Ince et al. 2017); without frites the same closed form of ours, named so.
 """
@@ -28,9 +32,11 @@ from typing import Any
 
 import numpy as np
 from common import print_table
+from scipy.signal import lfilter
 from scipy.stats import kstest, rankdata
 
 from mmg_ray.api import estimate_mi, independence_test, transfer_entropy
+from mmg_ray.config import EstimatorConfig, NullConfig
 from mmg_ray.estimator.lags import LagEstimates, LagSettings, Series, scan_tile
 from mmg_ray.estimator.ranks.marginals import ordinal_codes
 from mmg_ray.jobs import packaged
@@ -347,11 +353,28 @@ def part_nulls(tests: int) -> None:
     )
 
 
+def part_memory(n_pairs: int) -> None:
+    cfg, rows = EstimatorConfig(nulls=NullConfig(kind="shift")), []
+    for memory in (0.0, 0.5, 0.9, 0.97):
+        for rho in (0.0, 0.3, 0.6):
+            rng = np.random.default_rng([int(100 * memory), int(10 * rho)])
+            noise = rng.standard_normal((3200, 2 * n_pairs))
+            x = lfilter([1], [1, -memory], noise, axis=0)[200:]
+            y = rho * x[:, ::2] + np.sqrt(1 - rho**2) * x[:, 1::2]
+            found = [estimate_mi(x[:, 2 * k], y[:, k], config=cfg) for k in range(n_pairs)]
+            truth = -0.5 * np.log1p(-(rho**2))
+            error = np.array([f.mi_nats for f in found]) - truth
+            held = np.abs(error) <= 1.96 * np.array([f.se_nats for f in found])
+            shown = (truth, error.mean(), np.sqrt((error**2).mean()))
+            rows.append([memory, *(f"{v:.4f}" for v in shown), f"{held.mean():.2f}"])
+    print_table(["memory", "MI", "bias", "RMSE", "cover"], rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--part", choices=["synchrony", "lags", "nulls"], required=True)
+    parser.add_argument("--part", choices=["synchrony", "lags", "nulls", "memory"], required=True)
     parser.add_argument("--pairs", type=int, default=200, help="dependent pairs of a kind")
     parser.add_argument("--nulls", type=int, default=400, help="independent pairs, for thresholds")
     parser.add_argument(
@@ -362,6 +385,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.part == "synchrony":
         part_synchrony(args.pairs, args.nulls, args.seconds)
+    elif args.part == "memory":
+        part_memory(args.pairs)
     elif args.part == "lags":
         part_lags(args.pairs, args.nulls, args.transfers)
     else:
