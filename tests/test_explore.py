@@ -135,6 +135,8 @@ def test_pages(runs: dict[str, mmg_ray.Run]) -> None:
     assert [svg.count("<circle") for svg, _ in pair["charts"]] == [240, 0]
     # charts are put into the page as they are, captions as text
     assert not any("<script>" in svg for svg, _ in explorer.pair(NAMES[0], "gene1")["charts"])
+    with pytest.raises(ConfigError, match="both are 'gene1'"):
+        explorer.pair("gene1", "gene1")
     with pytest.raises(DataError, match="no variable 'gene99'"):
         explorer.edges(Filters(variable="gene99"))
     with pytest.raises(ConfigError, match="known: weight, mi_nats, p_value"):
@@ -235,19 +237,24 @@ def address(runs: dict[str, mmg_ray.Run], tmp_path: Path) -> Iterator[str]:
             assert process.wait(30) == 0, log.read_text()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-@pytest.mark.parametrize("width", [500, 1300])
-def test_a_browser_shows_edges_and_a_pair(address: str, tmp_path: Path, width: int) -> None:
+def shown(url: str, folder: Path, width: int) -> str:
+    """The page as Chromium has it in the end."""
     command = [
         str(CHROMIUM),
         *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
         *("--disable-background-networking", "--disable-component-update", "--dump-dom"),
-        f"--user-data-dir={tmp_path / 'profile'}",
+        f"--user-data-dir={folder / 'profile'}",
         f"--window-size={width},1000",
         "--virtual-time-budget=20000",
-        f"{address}#variable=gene7&source=gene7&target=gene8",
+        url,
     ]
-    page = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@pytest.mark.parametrize("width", [500, 1300])
+def test_a_browser_shows_edges_and_a_pair(address: str, tmp_path: Path, width: int) -> None:
+    page = shown(f"{address}#variable=gene7&source=gene7&target=gene8", tmp_path, width)
     assert "edges of gene7." in page
     rows = page[page.index("<tbody>") : page.index("</tbody>")]
     assert 3 < rows.count("<tr") < SHOWN
@@ -255,6 +262,12 @@ def test_a_browser_shows_edges_and_a_pair(address: str, tmp_path: Path, width: i
     assert "Half the area is the MI" in page
     assert "token=" not in page
     assert 'class="error"' not in page
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_what_is_wrong_is_said_in_the_page(address: str, tmp_path: Path) -> None:
+    page = shown(f"{address}#variable=gene99&source=gene7&target=gene99", tmp_path, 1300)
+    assert page.count("this run has no variable 'gene99'") == 2
 
 
 def test_without_a_browser_the_command_answers(address: str) -> None:

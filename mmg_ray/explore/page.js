@@ -106,16 +106,21 @@ function choose(name) {
 }
 
 let typed = 0;
-at("variable").addEventListener("input", () => {
-  clearTimeout(typed);
-  typed = setTimeout(async () => {
-    const text = at("variable").value;
-    const found = await ask("/variables", { text }).catch(() => []);
-    at("matches").replaceChildren();
-    found.forEach((v) => make("option", at("matches"), `${whole(v.n_edges)} edges`, { value: v.name }));
-    if (!text || found.some((v) => v.name === text)) showEdges();
-  }, 150);
-});
+function suggest(id, then = () => {}) {
+  at(id).addEventListener("input", () => {
+    clearTimeout(typed);
+    typed = setTimeout(async () => {
+      const text = at(id).value;
+      const found = await ask("/variables", { text }).catch(() => []);
+      at("matches").replaceChildren();
+      found.forEach((v) => make("option", at("matches"), `${whole(v.n_edges)} edges`, { value: v.name }));
+      then(text, found);
+    }, 150);
+  });
+}
+suggest("variable", (text, found) => { if (!text || found.some((v) => v.name === text)) showEdges(); });
+suggest("one");
+suggest("other");
 at("filters").addEventListener("submit", (event) => { event.preventDefault(); showEdges(); });
 ["variable", "max_q", "min_mi", "by"].forEach((id) => at(id).addEventListener("change", showEdges));
 at("all").addEventListener("click", () => choose(""));
@@ -137,7 +142,8 @@ async function showPair(edge) {
     return;
   }
   if (mine !== opened) return;
-  at("pair-said").textContent = found.charts.length ? "" : "There is no chart of this pair: it is of groups, or of too few samples.";
+  at("pair-said").textContent = !found.row ? "This pair has no row: the run does not have it, or a filter left it out."
+    : found.charts.length ? "" : "There is no chart of this pair: it is of groups, or of too few samples.";
   found.charts.forEach(([svg, caption]) => {
     const figure = make("figure", at("pair-charts"));
     figure.insertAdjacentHTML("beforeend", svg);  // drawn by the server, names escaped
@@ -150,6 +156,11 @@ async function showPair(edge) {
     make("td", line, number(value));
   });
 }
+
+at("any-pair").addEventListener("submit", (event) => {
+  event.preventDefault();
+  showPair({ source: at("one").value.trim(), target: at("other").value.trim() });
+});
 
 // --- modules
 

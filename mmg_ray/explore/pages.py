@@ -160,6 +160,8 @@ class Explorer:
         )  # torch takes seconds, and the first view does without
 
         i, j = sorted(self._variable(name) for name in (source, target))
+        if i == j:
+            raise ConfigError(f"a pair is of two variables; both are {source!r}")
         row = self._row(i, j)
         if row is None:
             return {"row": None, "charts": []}
