@@ -10,6 +10,7 @@ import mmg_ray
 from mmg_ray import known_mi
 from mmg_ray.config import EstimatorConfig, NetworkConfig, from_dict
 from mmg_ray.errors import DataError
+from mmg_ray.estimator.conditional import conditional_ranks as conditional_ranks_module
 from mmg_ray.estimator.conditional import conditioner, strata
 from mmg_ray.estimator.conditional.conditional_ranks import Condition, Smoother, conditional_ranks
 from mmg_ray.estimator.conditional.conditioner import Conditioner
@@ -102,6 +103,22 @@ def test_conditional_ranks_are_kept_within_bounds(monkeypatch):
     assert set(given._made) == {"v0", "v1"}
     again = [given(v).codes for v in variables]
     assert all((a == b).all() for a, b in zip(whole, again, strict=True))
+
+
+def test_smoothers_are_kept_within_bounds(monkeypatch):
+    codes = ordinal_codes(np.random.default_rng(9).standard_normal(300))[:, None]
+    smoothers = conditional_ranks_module.Smoothers(
+        Condition("c", codes, np.empty((300, 0), dtype=np.int32)), 0
+    )
+    masks = [np.arange(300) != k for k in range(4)]
+    first = smoothers(masks[0])
+    assert smoothers(masks[0]) is first
+    monkeypatch.setattr(conditional_ranks_module, "_MOST_BYTES", 2 * first.nbytes)
+    for mask in masks:
+        smoothers(mask)
+        assert len(smoothers._made) <= 3
+    target = codes[masks[0]].astype(float)
+    assert (smoothers(masks[0])(target)[0] == first(target)[0]).all()
 
 
 def test_strata_have_samples_of_like_condition():

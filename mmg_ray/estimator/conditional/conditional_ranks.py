@@ -33,6 +33,7 @@ _DEGREE = (
 _LEVELS = np.array([0.01, 0.03, 0.07, *np.arange(0.125, 0.9, 0.0625), 0.93, 0.97, 0.99])
 _LEAST_VARIANCE = 1e-6  # a smaller share of the variance is no variable of its own
 _MAX_CATEGORIES = 64
+_MOST_BYTES = 2**28  # of smoothers that are kept
 
 
 class Condition(NamedTuple):
@@ -182,6 +183,11 @@ class Smoother:
         self._penalised = features @ (turn[:, keep] / np.sqrt(gram[keep]))
         self._squares = gram[keep]
 
+    @property
+    def nbytes(self) -> int:
+        """Of its features: 2 kB a sample at most."""
+        return self._free.nbytes + self._penalised.nbytes
+
     def __call__(self, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(n, T) -> fitted values (n, T) and the leverage of each sample (n, T)."""
         n = len(targets)
@@ -199,7 +205,7 @@ class Smoother:
 
 
 class Smoothers:
-    """The smoothers of a condition over n samples, by which of them a variable has; each is made once."""
+    """The smoothers of a condition over n samples, by which of them a variable has; made once while there is room."""
 
     def __init__(self, condition: Condition, seed: int) -> None:
         self._condition, self._seed = condition, seed
@@ -209,6 +215,8 @@ class Smoothers:
         """Over the samples where `complete` (n,)."""
         key = hashlib.blake2b(np.packbits(complete).tobytes(), digest_size=16).digest()
         if key not in self._made:
+            if sum(made.nbytes for made in self._made.values()) > _MOST_BYTES:
+                self._made.clear()  # variables that all lack other samples would fill the memory
             self._made[key] = Smoother(self._condition.at(complete), self._seed)
         return self._made[key]
 

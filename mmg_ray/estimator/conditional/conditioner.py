@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -302,12 +302,9 @@ def _tabulate(
             numbers["p_value"][row] = contingency.association(
                 *columns, cfg.nulls.max_permutations, numpy_stream(cfg.seed, "strata", *both)
             )
-    made_by = [found.denoiser[k] for k in range(len(found))]
-    stops = [found.stop[k] for k in range(len(found))]
-    for row in np.flatnonzero(tabled).tolist():
-        made_by[row], stops[row] = contingency.NAME, denoiser(cfg.denoiser).last
     numbers["se_nats"][tabled] *= _wider(found)[tabled]
-    return replace(found, denoiser=Labels.of(made_by), stop=Labels.of(stops), **numbers), tabled
+    rows = np.flatnonzero(tabled)
+    return _made(found, rows, contingency.NAME, denoiser(cfg.denoiser).last, numbers), tabled
 
 
 def _put(found: PairEstimates, rows: np.ndarray, made: InStrata, last: Stop) -> PairEstimates:
@@ -318,10 +315,17 @@ def _put(found: PairEstimates, rows: np.ndarray, made: InStrata, last: Stop) -> 
     for name, values in made._asdict().items():
         numbers[name][at] = values[more]
     numbers["se_nats"][at] *= _wider(found)[at]
+    return _made(found, at, STRATA, last, numbers)
+
+
+def _made(
+    found: PairEstimates, rows: np.ndarray, by: str, stop: Stop, numbers: Mapping[str, Any]
+) -> PairEstimates:
+    """The estimates with these numbers (P,), of which some rows were made anew."""
     made_by = [found.denoiser[k] for k in range(len(found))]
     stops = [found.stop[k] for k in range(len(found))]
-    for row in at.tolist():
-        made_by[row], stops[row] = STRATA, last
+    for row in rows.tolist():
+        made_by[row], stops[row] = by, stop
     return replace(found, denoiser=Labels.of(made_by), stop=Labels.of(stops), **numbers)
 
 
@@ -346,8 +350,7 @@ def _knowing(
     falls short, seldom high.
     """
     numbers = {name: getattr(found, name).copy() for name in (*_Known._fields, "mi_ij", "mi_ji")}
-    made_by = [found.denoiser[k] for k in range(len(found))]
-    stops = [found.stop[k] for k in range(len(found))]
+    anew: list[int] = []
     chosen = denoiser(cfg.denoiser)
     # conditional ranks are in no levels
     tier = next(t for t in chosen.vectors if t.estimate is not None)
@@ -367,8 +370,8 @@ def _knowing(
         numbers["se_nats"][row] *= wider[row]
         numbers["mi_ij"][row], numbers["mi_ji"][row] = ij.mi_nats, ji.mi_nats
         numbers["mi_nats"][row] = max(best.mi_nats, 0.0)
-        made_by[row], stops[row] = tier.name, chosen.last
-    return replace(found, denoiser=Labels.of(made_by), stop=Labels.of(stops), **numbers)
+        anew.append(row)
+    return _made(found, np.array(anew, dtype=np.int64), tier.name, chosen.last, numbers)
 
 
 class _Known(NamedTuple):

@@ -107,11 +107,11 @@ class LaggedPairs:
             given = self._given_at(lag)
             for k in (k for k, scan in enumerate(scans) if scan.lag == lag):
                 here[k] = self._at_lag(*ends[k], lag, given)
-        low = [k for k, scan in enumerate(scans) if scan.p_value <= self._settings.max_p_value]
-        ways = [(y, x, k, 0) for k in low for x, y in [ends[k]]]
-        ways += [(x, y, k, 1) for k in low for x, y in [ends[k]]]
         transfer = np.full((2, 2, len(ends)), np.nan)
         if self._settings.transfer:
+            low = [k for k, scan in enumerate(scans) if scan.p_value <= self._settings.max_p_value]
+            # the target of way 0, from i to j, is the second end
+            ways = [(ends[k][1 - way], ends[k][way], k, way) for way in (0, 1) for k in low]
             for target, source, k, way in sorted(ways, key=lambda one: one[0].name):
                 transfer[way, :, k] = self.transfer(source, target)
         found = [here[k] for k in range(len(ends))]
@@ -345,11 +345,7 @@ def _together(conditions: Sequence[Condition]) -> Condition:
 
 def _at(variable: Variable, rows: np.ndarray) -> Variable:
     """A variable at other samples, its codes dense again."""
-    codes = variable.codes[rows]
-    for column in codes.T:
-        has = column != marginals.MISSING
-        column[has] = np.unique(column[has], return_inverse=True)[1]
-    return replace(variable, codes=codes)
+    return replace(variable, codes=marginals.dense_codes(variable.codes[rows]))
 
 
 def _number(value: float | None) -> float:

@@ -111,7 +111,8 @@ def estimate_in_strata(
     for stratum in range(int(strata.max()) + 1):
         rows = np.flatnonzero(strata == stratum)
         part = {
-            v: replace(variable, codes=_dense(variable.codes[rows])) for v, variable in used.items()
+            v: replace(variable, codes=marginals.dense_codes(variable.codes[rows]))
+            for v, variable in used.items()
         }
         parts.append(
             estimate_tile(part, pairs, cfg, device, None if identity is None else identity[rows])
@@ -132,12 +133,3 @@ def estimate_in_strata(
     variance += (share * (mi - mean) ** 2).sum(axis=0) / np.maximum(total, 1)
     sums = ((share * of(name)).sum(axis=0) for name in ("mi_ij", "mi_ji", "gap", "orthogonal"))
     return InStrata(mean, np.sqrt(variance), *sums)
-
-
-def _dense(codes: np.ndarray) -> np.ndarray:
-    """(n, 1) codes 0, 1, ... of the values that are left; what is missing stays so."""
-    column = codes[:, 0]
-    found = np.full(len(column), marginals.MISSING, dtype=np.int32)
-    there = column != marginals.MISSING
-    found[there] = np.unique(column[there], return_inverse=True)[1]
-    return found[:, None]

@@ -37,6 +37,15 @@ def sparse_codes(n: int, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
     return codes
 
 
+def dense_codes(codes: np.ndarray) -> np.ndarray:
+    """(N, D) codes of some samples -> codes 0, 1, ... of the values that are left; what is missing stays so."""
+    found = np.full(codes.shape, MISSING, dtype=np.int32)
+    for d, column in enumerate(codes.T):
+        there = column != MISSING
+        found[there, d] = np.unique(column[there], return_inverse=True)[1]
+    return found
+
+
 def distinct_coordinates(codes: np.ndarray) -> np.ndarray:
     """(N, D) -> (N, D') without coordinates that repeat or mirror an earlier one.
 
