@@ -59,15 +59,15 @@ _HOME = {
 class _Commands(click.Group):
     """Errors that a user can act on become one message and an exit code."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*_HOME, *super().list_commands(ctx)]
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return [*_HOME]
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name in _HOME:
-            module, _, attribute = _HOME[name].partition(":")
-            command: click.Command = getattr(importlib.import_module(module), attribute)
-            return command
-        return super().get_command(ctx, name)
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _HOME:
+            return None
+        module, _, attribute = _HOME[name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         left = set(self.list_commands(ctx))

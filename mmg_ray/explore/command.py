@@ -13,7 +13,6 @@ import click
 @click.command(
     "explore",
     help=__doc__,
-    context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""
     \b
     Examples:

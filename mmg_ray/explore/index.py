@@ -13,14 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmg_ray.errors import StoreError
 from mmg_ray.network.graph import Network, network, table_of, turned
 from mmg_ray.network.significance import QValues, count
 from mmg_ray.network.stream import Batch, EdgeStream
-from mmg_ray.plan.pairs import SourcePairs
+from mmg_ray.plan.tiles import Plan
 from mmg_ray.schema import Status
-from mmg_ray.store import manifest
-from mmg_ray.store.location import Location
 from mmg_ray.store.run import Run, batch_of, edge_fields
 
 LOOSEST_Q = 0.2  # pairs above it are counted and not held
@@ -42,7 +39,7 @@ class Index:
         names: (V,) of the variables.
         edges: of q-value up to `LOOSEST_Q`, or without one, the largest weight first.
         n_tests: pairs that have a p-value. n_left_out: edges beyond `_HELD`, of the smallest weights.
-        partners: (V,) pairs that were estimated of each variable.
+        plan: which pairs were estimated, and where they are stored.
         sources: (S,) regulators of a bipartite run, which its edges lead from; None of other runs.
         lagged: whether the run has lags: its edges lead from the end that is first.
     """
@@ -51,7 +48,7 @@ class Index:
     edges: Batch
     n_tests: int
     n_left_out: int
-    partners: np.ndarray
+    plan: Plan
     sources: np.ndarray | None
     lagged: bool
 
@@ -81,7 +78,7 @@ class Index:
         """The network of the `k` edges of largest weight up to a q-value."""
         at, _ = self.find(None, max_q, -np.inf, "weight", k)
         some = self.edges.take(at)
-        stream = EdgeStream(self.partners, self.n_tests, lambda: iter([some]))
+        stream = EdgeStream(self.plan.pairs.partners, self.n_tests, lambda: iter([some]))
         return network(stream, self.names, self.sources, {}, self.lagged)
 
     def table(self, positions: np.ndarray) -> pa.Table:
@@ -112,17 +109,8 @@ def index_of(run: Run, each: Callable[[int, int], Any] = lambda *_: None) -> Ind
     Raises:
         StoreError: the run is not complete, or a shard is damaged.
     """
-    status = run.status()
-    if status.shards_done < status.n_shards:
-        raise StoreError(
-            f"{run.url} has {status.shards_done:,} of {status.n_shards:,} shards, and which of its edges are "
-            f"significant depends on all of them; go on with `mmg-ray run {run.url}`"
-        )
-    config = run.manifest.resolved()
-    plan = manifest.read_plan(Location(run.url), run.manifest.plan_digest)
-    lagged, bipartite = config.lags.max_s is not None, config.pairs.mode == "bipartite"
-    valued = pc.field("mi_nats").is_valid()
-    parts = run.edge_store().parts(edge_fields(lagged), valued)
+    store, plan, lagged = run.complete_edges(), run.plan(), run.lagged
+    parts = store.parts(edge_fields(lagged), pc.field("mi_nats").is_valid())
     held: list[Batch] = []
     counts, n_without, n_left_out = count([]), 0, 0
     with ThreadPoolExecutor(_READERS) as pool:
@@ -134,7 +122,7 @@ def index_of(run: Run, each: Callable[[int, int], Any] = lambda *_: None) -> Ind
                 held, out = _strongest(held)
                 n_left_out += out
             each(done, len(parts))
-    n_tests = status.statuses.get(Status.OK, 0) - n_without
+    n_tests = run.status().statuses.get(Status.OK, 0) - n_without
     whole = Batch.concatenate(held)
     if n_tests:
         q = QValues(counts, n_tests).of(whole.p_value)
@@ -142,13 +130,13 @@ def index_of(run: Run, each: Callable[[int, int], Any] = lambda *_: None) -> Ind
         whole = whole.take(~(q > LOOSEST_Q))
     (whole, *_), out = _strongest([whole])
     whole = whole.take(np.lexsort((whole.j, whole.i, -whole.weight)))
-    sources = plan.pairs.sources if bipartite and isinstance(plan.pairs, SourcePairs) else None
+    names, sources = run.names, run.regulators(plan)
     return Index(
-        run.names,
-        _facing(whole, sources, len(run.names)),
+        names,
+        _facing(whole, sources, len(names)),
         n_tests,
         n_left_out + out,
-        plan.pairs.partners,
+        plan,
         sources,
         lagged,
     )

@@ -11,18 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from mmg_ray.errors import ConfigError, DataError, MMGError
+from mmg_ray.errors import ConfigError, DataError
 from mmg_ray.explore.index import LOOSEST_Q, RANKINGS, Index, index_of
-from mmg_ray.store import manifest
+from mmg_ray.network.modules import MOST_EDGES, listed
 from mmg_ray.store.csv_names import safe_texts
-from mmg_ray.store.location import Location
 from mmg_ray.store.run import Run
 
 SHOWN = 200  # rows of the table of edges
 _MATCHES = 20  # of a search
-MODULE_Q, _MODULE_EDGES, _MODULES = 0.05, 50_000, 40
+_MODULE_Q, _MODULES = 0.05, 40
 _PATIENCE_S = 0.5
-_SMALLEST = 3  # variables of a module
 # of a pair, beside what the index holds; some are of runs with lags only
 _MORE = ("mi_nats", "se_nats", "p_value", "spearman", "mi_posterior", "p_dependent", "status")
 _AND_MORE = ("message", "n_samples", "denoiser", "mi_ij", "mi_ji", "gap", "lag_s", "band", "curve")
@@ -145,19 +143,13 @@ class Explorer:
 
     def modules(self) -> list[dict[str, Any]]:
         """Modules of the strongest edges, the largest first."""
-        found = self.index.network(MODULE_Q, _MODULE_EDGES).modules()
-        members: dict[int, list[str]] = {}
-        for row in found.select(["module", "variable"]).to_pylist():
-            members.setdefault(row["module"], []).append(row["variable"])
-        large = [names for names in members.values() if len(names) >= _SMALLEST]
-        return [{"members": names} for names in large[:_MODULES]]
+        found = self.index.network(_MODULE_Q, MOST_EDGES).modules()
+        return [{"members": names} for names in listed(found)[:_MODULES]]
 
     def pair(self, source: str, target: str) -> dict[str, Any]:
         """Everything there is of one pair: its stored row, and its charts as SVG."""
-        from mmg_ray.report import (
-            lags,
-            pairs,
-        )  # torch takes seconds, and the first view does without
+        # torch takes seconds, and the first view does without
+        from mmg_ray.report import lags, pairs
 
         i, j = sorted(self._variable(name) for name in (source, target))
         if i == j:
@@ -165,28 +157,20 @@ class Explorer:
         row = self._row(i, j)
         if row is None:
             return {"row": None, "charts": []}
-        charts = []
-        names = self.index.names
+        names, curve = self.index.names, row.pop("curve")
         row |= {"i": i, "j": j, "source": names[i], "target": names[j]}
-        curve = row.pop("curve")
+        charts = []
         if self.index.lagged:
             if curve is not None and row["band"] is not None:
                 settings = self.run.manifest.resolved().lags
-                chart = lags.chart_of(settings, {**row, "curve": curve})
-                charts.append(
-                    (str(chart), "MI by lag. Of independent pairs 95 % stay below the dashed line.")
-                )
+                charts = [(lags.chart_of(settings, {**row, "curve": curve}), lags.OF_CURVE)]
         elif (detail := pairs.detail_of(self.run.prepared(), row)) is not None:
-            charts.append((str(pairs.scatter(detail)), "Normal scores of the ranks."))
-            charts.append(
-                (
-                    str(pairs.gap_chart(detail)),
-                    f"Gap in denoising error: {names[i]} given the other (first colour), {names[j]} given the "
-                    "other (second). Half the area is the MI.",
-                )
-            )
+            charts = [
+                (pairs.scatter(detail), pairs.OF_SCATTER),
+                (pairs.gap_chart(detail), pairs.of_gap(detail)),
+            ]
         shown = {name: value for name, value in row.items() if value is not None}
-        return {"row": shown, "charts": charts}
+        return {"row": shown, "charts": [(str(chart), said) for chart, said in charts]}
 
     def _find(self, filters: Filters, k: int | None) -> tuple[np.ndarray, int]:
         of = self._variable(filters.variable) if filters.variable else None
@@ -200,8 +184,7 @@ class Explorer:
 
     def _row(self, i: int, j: int) -> dict[str, Any] | None:
         """The stored row of a pair; None where a filter left it out, or it is not of this run."""
-        plan = manifest.read_plan(Location(self.run.url), self.run.manifest.plan_digest)
-        shard = plan.shard_of(np.array([[i, j]]))
+        shard = self.index.plan.shard_of(np.array([[i, j]]))
         if shard[0] < 0:
             return None
         rows = self.run.edge_store().rows_of(np.array([[i, j]]), shard, [*_MORE, *_AND_MORE])
@@ -210,8 +193,3 @@ class Explorer:
 
 def _plain(table: pa.Table) -> list[dict[str, Any]]:
     return table.drop_columns(["i", "j"]).to_pylist()
-
-
-def said(error: Exception) -> str:
-    """What the page shows of an error."""
-    return str(error) if isinstance(error, MMGError) else f"{type(error).__name__}: {error}"

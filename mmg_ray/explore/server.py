@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from mmg_ray.errors import MMGError
-from mmg_ray.explore.pages import Explorer, Filters, said
+from mmg_ray.explore.pages import Explorer, Filters
 
 log = logging.getLogger(__name__)
 
@@ -79,17 +79,14 @@ def application(explorer: Explorer, token: str) -> web.Application:
     return app
 
 
-async def serve(
-    explorer: Explorer, port: int, started: Callable[[str], None], token: str | None = None
-) -> None:
+async def serve(explorer: Explorer, port: int, started: Callable[[str], None]) -> None:
     """Serve until cancelled.
 
     Args:
         port: 0 for any that is free.
         started: called with the address to open.
-        token: default a new one.
     """
-    token = token or secrets.token_urlsafe(24)
+    token = secrets.token_urlsafe(24)
     runner = web.AppRunner(application(explorer, token), access_log=None)
     await runner.setup()
     try:
@@ -140,10 +137,10 @@ async def _explain(request: web.Request, handler: Handler) -> web.StreamResponse
     except web.HTTPException:
         raise
     except MMGError as error:
-        return web.json_response({"error": said(error)}, status=400)
+        return web.json_response({"error": str(error)}, status=400)
     except Exception as error:  # the page shows it, and the log has where it was
         log.exception("%s failed", request.path)
-        return web.json_response({"error": said(error)}, status=500)
+        return web.json_response({"error": f"{type(error).__name__}: {error}"}, status=500)
 
 
 def _asset(name: str) -> str:

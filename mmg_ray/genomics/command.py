@@ -16,7 +16,6 @@ import click
 @click.command(
     "genomics",
     help=__doc__,
-    context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""
     \b
     Examples:

@@ -12,12 +12,24 @@ from mmg_ray.schema import Column
 if TYPE_CHECKING:
     from mmg_ray.network.graph import Network
 
+MOST_EDGES = 50_000  # of largest weight, which the modules of a large network are found in
+SMALLEST = 3  # variables of a module that is listed
+
 MODULE_COLUMNS: tuple[Column, ...] = (
     Column("module", "int32", "1 is the module of most variables"),
     Column("variable", "string", "its name"),
     Column("n_edges", "int32", "edges of the variable within its module"),
     Column("strength", "float64", "sum of their weights; the hub of a module has the largest"),
 )
+
+
+def listed(modules: pa.Table) -> list[list[str]]:
+    """The variables of each module that has `SMALLEST` or more, the best connected first; modules by size."""
+    parts: dict[int, list[str]] = {}
+    ends = (modules.column(name).to_pylist() for name in ("module", "variable"))
+    for module, name in zip(*ends, strict=True):
+        parts.setdefault(module, []).append(name)
+    return [part for part in parts.values() if len(part) >= SMALLEST]
 
 
 def modules_of(network: Network, resolution: float = 1.0, seed: int = 0) -> pa.Table:

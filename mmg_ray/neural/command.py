@@ -18,7 +18,6 @@ from mmg_ray.neural import examples
 @click.command(
     "neural",
     help=__doc__,
-    context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""
     \b
     Examples:

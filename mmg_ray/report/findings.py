@@ -14,6 +14,7 @@ import pyarrow as pa
 from mmg_ray.config import EstimatorConfig
 from mmg_ray.estimator.ranks.marginals import MISSING
 from mmg_ray.network.graph import Network
+from mmg_ray.network.modules import MOST_EDGES
 from mmg_ray.report.calibration import Calibration, calibrate
 from mmg_ray.report.figures import cluster_order
 from mmg_ray.report.pairs import Detail, detail_of
@@ -22,7 +23,6 @@ from mmg_ray.store.prepared import Prepared
 from mmg_ray.store.run import Run, RunStatus
 
 _HEAT_VARIABLES, _GRAPH_EDGES, _SHOWN, _DETAILED = 100, 150, 20, 6
-MODULE_EDGES = 50_000  # of largest weight, which modules are found in
 LOCAL_CUTS = (0.01, 0.05, 0.1, 0.2, 0.5)  # of the local false-discovery rate
 # of MI in a histogram, nats: equal steps in log from what is as good as none
 _MI_CUTS = np.concatenate([[0.0], np.geomspace(1e-3, 20, 44)])
@@ -123,7 +123,7 @@ def find(run: Run, steps: Sequence[str] | None = None) -> Findings:
                 if entry["values"] is not None:
                     counter[entry["values"]] += entry["counts"]
     order = cluster_order(heat)
-    strong = replace(network, gather=lambda _: network.edges.slice(0, MODULE_EDGES))
+    strong = replace(network, gather=lambda _: network.edges.slice(0, MOST_EDGES))
     prepared = run.prepared()
     return Findings(
         run=run,

@@ -13,6 +13,7 @@ from mmg_ray.report.html import figure, section, table
 from mmg_ray.report.svg import Chart, ticks
 
 _DRAWN = 6
+OF_CURVE = "MI by lag. Of independent pairs 95 % stay below the dashed line at every lag."
 
 
 def charts_of(found: Findings) -> dict[str, Chart]:
@@ -34,10 +35,7 @@ def section_of(found: Findings, charts: dict[str, Chart]) -> str:
     cards = "".join(
         f"<div class='card'><h3>{escape(row['source'])} &ndash; {escape(row['target'])}</h3>"
         f"<p>{row['mi_nats']:.3g} ± {row['se_nats'] or 0:.2g} nats at {row['lag_s']:+.3g} s</p>"
-        + figure(
-            charts[f"pair-{k}-lags"],
-            "MI by lag. Of independent pairs 95 % stay below the dashed line at every lag.",
-        )
+        + figure(charts[f"pair-{k}-lags"], OF_CURVE)
         + "</div>"
         for k, row in enumerate(_rows(found), 1)
     )

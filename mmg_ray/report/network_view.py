@@ -9,12 +9,14 @@ import networkx as nx
 import numpy as np
 
 from mmg_ray.network.graph import Network
-from mmg_ray.report.findings import MODULE_EDGES, Findings, top_edges
+from mmg_ray.network.modules import MOST_EDGES, SMALLEST
+from mmg_ray.network.modules import listed as listed_modules
+from mmg_ray.report.findings import Findings, top_edges
 from mmg_ray.report.html import folded, section, table
 
 _WIDTH, _HEIGHT, _MARGIN = 1000, 600, 50  # of the plane
 _COLOURED = 8  # modules with a colour of their own, the largest
-_LISTED, _SMALLEST = 30, 3  # modules in the table, and the fewest variables of one
+_LISTED = 30  # modules in the table
 _HUBS = 3
 
 
@@ -46,7 +48,7 @@ def section_of(found: Findings) -> str:
 
 
 def _modules_section(found: Findings) -> str:
-    parts = [part for part in _members(found) if len(part) >= _SMALLEST]
+    parts = listed_modules(found.modules)
     if not parts:
         return ""
     rows = "".join(
@@ -55,26 +57,17 @@ def _modules_section(found: Findings) -> str:
         f"<td>{folded('all names', f'<pre>{escape(chr(10).join(part))}</pre>')}</td></tr>"
         for k, part in enumerate(parts[:_LISTED], start=1)
     )
-    whole = found.network.edges.num_rows <= MODULE_EDGES
-    of = "the whole network" if whole else f"the {MODULE_EDGES:,} edges of largest weight"
+    whole = found.network.edges.num_rows <= MOST_EDGES
+    of = "the whole network" if whole else f"the {MOST_EDGES:,} edges of largest weight"
     more = f"<p>and {len(parts) - _LISTED:,} smaller ones</p>" if len(parts) > _LISTED else ""
     return section(
         "Modules",
-        f"<p>{len(parts):,} groups of {_SMALLEST} or more variables with many edges among themselves (Louvain "
+        f"<p>{len(parts):,} groups of {SMALLEST} or more variables with many edges among themselves (Louvain "
         f"communities of {of}). The names of a module can be pasted into an enrichment test.</p>"
         "<div class='scroll'><table><thead><tr><th scope='col'>module</th><th scope='col' class='n'>variables</th>"
         "<th scope='col'>best connected</th><th scope='col'>members</th></tr></thead>"
         f"<tbody>{rows}</tbody></table></div>{more}",
     )
-
-
-def _members(found: Findings) -> list[list[str]]:
-    """The variables of each module, the best connected first; modules by size."""
-    names = found.modules.column("variable").to_pylist()
-    parts: dict[int, list[str]] = {}
-    for module, name in zip(found.modules.column("module").to_pylist(), names, strict=True):
-        parts.setdefault(module, []).append(name)
-    return list(parts.values())
 
 
 def _shown_names(network: Network) -> list[str]:
@@ -95,9 +88,8 @@ def graph_of(found: Findings) -> dict[str, Any]:
     position = {name: k for k, name in enumerate(names)}
     module = {
         name: k
-        for k, part in enumerate(_members(found), start=1)
+        for k, part in enumerate(listed_modules(found.modules)[:_COLOURED], start=1)
         for name in part
-        if k <= _COLOURED and len(part) >= _SMALLEST
     }
     return {
         "directed": found.network.directed,

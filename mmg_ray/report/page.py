@@ -145,12 +145,8 @@ def _strongest_section(found: Findings, charts: dict[str, Chart]) -> str:
     cards = "".join(
         f"<div class='card'><h3>{escape(d.row['source'])} &ndash; {escape(d.row['target'])}</h3>"
         f"<p>{d.row['mi_nats']:.3f} ± {d.row['se_nats']:.3f} nats</p>"
-        + figure(charts[f"pair-{k}-scatter"], "Normal scores of the ranks.")
-        + figure(
-            charts[f"pair-{k}-gap"],
-            f"Gap in denoising error: {d.row['source']} given the other (line), "
-            f"{d.row['target']} given the other (second colour). Half the area is the MI.",
-        )
+        + figure(charts[f"pair-{k}-scatter"], pairs.OF_SCATTER)
+        + figure(charts[f"pair-{k}-gap"], pairs.of_gap(d))
         + "</div>"
         for k, d in enumerate(found.details, start=1)
     )

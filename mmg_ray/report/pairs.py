@@ -14,6 +14,7 @@ from mmg_ray.report.svg import Chart, ticks
 from mmg_ray.store.prepared import Prepared
 
 _POINTS = 800
+OF_SCATTER = "Normal scores of the ranks."
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +61,14 @@ def scatter(detail: Detail) -> Chart:
     )
     chart.points(detail.x, detail.y)
     return chart
+
+
+def of_gap(detail: Detail) -> str:
+    """What the gap chart shows."""
+    return (
+        f"Gap in denoising error: {detail.row['source']} given the other (line), "
+        f"{detail.row['target']} given the other (second colour). Half the area is the MI."
+    )
 
 
 def gap_chart(detail: Detail) -> Chart:

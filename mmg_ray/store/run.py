@@ -19,6 +19,7 @@ from mmg_ray.network.steps import apply
 from mmg_ray.network.steps.fdr import with_q_values
 from mmg_ray.network.stream import Batch, EdgeStream
 from mmg_ray.plan.pairs import SourcePairs
+from mmg_ray.plan.tiles import Plan
 from mmg_ray.schema import FAILURES, Status
 from mmg_ray.store import heartbeat, integrity, manifest, matrix, shards
 from mmg_ray.store.heartbeat import Heartbeat
@@ -212,9 +213,7 @@ class Run:
             ConfigError: a step that there is not, or a value that does not fit it.
             StoreError: the run is not complete: how many tests it makes is part of a q-value.
         """
-        plan = manifest.read_plan(self._location, self.manifest.plan_digest)
-        config = self.manifest.resolved()
-        bipartite, lagged = config.pairs.mode == "bipartite", config.lags.max_s is not None
+        plan, lagged = self.plan(), self.lagged
         found = apply(with_q_values(self._stream(plan.pairs.partners, lagged)), steps)
         provenance = {
             "mmg_ray": self.manifest.version,
@@ -224,8 +223,21 @@ class Run:
             "n_samples": self.manifest.n_samples,
             "steps": list(steps),
         }
-        sources = plan.pairs.sources if bipartite and isinstance(plan.pairs, SourcePairs) else None
-        return network(found, self.names, sources, provenance, lagged)
+        return network(found, self.names, self.regulators(plan), provenance, lagged)
+
+    def plan(self) -> Plan:
+        """Which pairs, and how they were cut; one read."""
+        return manifest.read_plan(self._location, self.manifest.plan_digest)
+
+    @property
+    def lagged(self) -> bool:
+        """Whether it has lags."""
+        return self.manifest.resolved().lags.max_s is not None
+
+    def regulators(self, plan: Plan) -> np.ndarray | None:
+        """(S,) sources of a bipartite run, which its edges lead from; None of other runs."""
+        bipartite = self.manifest.resolved().pairs.mode == "bipartite"
+        return plan.pairs.sources if bipartite and isinstance(plan.pairs, SourcePairs) else None
 
     def to_anndata(self, adata: AnnData, steps: Sequence[str] = ()) -> AnnData:
         """Write `network(steps)` into the AnnData that the run read: .varp["mmg_ray_mi_nats"], ...
@@ -238,19 +250,23 @@ class Run:
 
     def _stream(self, partners: np.ndarray, lagged: bool) -> EdgeStream:
         """The stored edges that have a value, as network steps take them."""
-        footers = self._whole()
-        if len(footers) < self.manifest.n_shards:
-            raise StoreError(
-                f"{self.url} has {len(footers)} of {self.manifest.n_shards} shards, and a network is "
-                f"of all of them; go on with `mmg-ray run {self.url}`"
-            )
-        edges = Edges(self._location, self.manifest.fingerprint, list(footers))
+        edges = self.complete_edges()
         valued = pc.field("mi_nats").is_valid()
 
         def batches() -> Iterator[Batch]:
             return map(batch_of, edges.batches(edge_fields(lagged), valued))
 
         return EdgeStream(partners, self.n_tests(), batches)
+
+    def complete_edges(self) -> Edges:
+        """As `edge_store`; StoreError where a shard is missing: how many tests there are is part of a q-value."""
+        footers = self._whole()
+        if len(footers) < self.manifest.n_shards:
+            raise StoreError(
+                f"{self.url} has {len(footers)} of {self.manifest.n_shards} shards, and a network is "
+                f"of all of them; go on with `mmg-ray run {self.url}`"
+            )
+        return Edges(self._location, self.manifest.fingerprint, list(footers))
 
     def n_tests(self) -> int:
         """Pairs that have a p-value, whether a filter stored them or not."""
