@@ -20,9 +20,11 @@ from matplotlib.patches import FancyBboxPatch
 import mmg_ray
 
 FOLDER = Path(__file__).with_name("figures")
+CHROMIUM = shutil.which("chromium")
 _HEADLESS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update", "--window-size=1300,1650"),
+    *("--disable-background-networking", "--disable-component-update"),
+    "--virtual-time-budget=20000",
 )
 _BLUE, _GREY, _PALE = "#2f6690", "#5c6770", "#e8eef3"
 
@@ -77,55 +79,43 @@ def cascade() -> None:
 
 def report() -> None:
     """The first screen of the report on 200 genes in 700 blood cells."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
+    if CHROMIUM is None:
         return
     with tempfile.TemporaryDirectory() as folder:
-        settings = ["genes.top=200", "execute.executor=serial", f"output.url={folder}/blood-cells"]
-        words = [word for setting in settings for word in ("--set", setting)]
-        subprocess.run([sys.executable, "-m", "mmg_ray", "genomics", *words], check=True)
+        _blood_cells(folder)
         page = Path(folder) / "blood-cells" / "report.html"
         page.write_text(page.read_text().replace(folder, "runs"))
-        command = [chromium, *_HEADLESS, f"--user-data-dir={folder}/profile"]
-        command += [
-            f"--screenshot={FOLDER / 'report.png'}",
-            page.as_uri(),
-        ]
-        subprocess.run(command, check=True)
+        _picture("report", page.as_uri(), folder, 1650)
 
 
 def explore() -> None:
     """The local page on the same genes, one variable and one of its edges."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
+    if CHROMIUM is None:
         return
     with tempfile.TemporaryDirectory() as folder:
-        url = f"{folder}/blood-cells"
-        settings = [
-            "genes.top=200",
-            "execute.executor=serial",
-            "network.report=false",
-            f"output.url={url}",
-        ]
-        words = [word for setting in settings for word in ("--set", setting)]
-        subprocess.run([sys.executable, "-m", "mmg_ray", "genomics", *words], check=True)
+        _blood_cells(folder, "network.report=false")
         command = [sys.executable, "-m", "mmg_ray", "explore", "blood-cells", "--no-browser"]
         server = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
         try:
             assert server.stdout is not None
             lines = iter(server.stdout.readline, "")
             address = next(found[0] for line in lines if (found := re.search(r"http://\S+", line)))
-            command = [chromium, *_HEADLESS[:-1], f"--user-data-dir={folder}/profile"]
-            command += [
-                "--window-size=1300,1000",
-                "--virtual-time-budget=20000",
-                f"--screenshot={FOLDER / 'explore.png'}",
-                f"{address}#variable=NKG7&source=NKG7&target=GNLY",
-            ]
-            subprocess.run(command, check=True)
+            _picture("explore", f"{address}#variable=NKG7&source=NKG7&target=GNLY", folder, 1000)
         finally:
             server.terminate()
             server.wait()
+
+
+def _blood_cells(folder: str, *more: str) -> None:
+    settings = ["genes.top=200", "execute.executor=serial", f"output.url={folder}/blood-cells"]
+    words = [word for setting in (*settings, *more) for word in ("--set", setting)]
+    subprocess.run([sys.executable, "-m", "mmg_ray", "genomics", *words], check=True)
+
+
+def _picture(name: str, url: str, folder: str, height: int) -> None:
+    command = [str(CHROMIUM), *_HEADLESS, f"--user-data-dir={folder}/profile"]
+    command += [f"--window-size=1300,{height}", f"--screenshot={FOLDER / name}.png", url]
+    subprocess.run(command, check=True)
 
 
 def _save(figure: plt.Figure, name: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import pandas as pd
 import pytest
 from aiohttp import ClientSession, CookieJar
 from aiohttp.test_utils import TestServer
+from chromium import dom, needed
 
 import mmg_ray
 from mmg_ray.errors import ConfigError, DataError, StoreError
@@ -29,7 +29,6 @@ from mmg_ray.explore.server import application
 
 V, TOKEN = 24, "a-token"
 NAMES = ["=cmd|<script>alert(1)</script>", *(f"gene{v}" for v in range(1, V))]
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 def data() -> pd.DataFrame:
@@ -237,24 +236,12 @@ def address(runs: dict[str, mmg_ray.Run], tmp_path: Path) -> Iterator[str]:
             assert process.wait(30) == 0, log.read_text()
 
 
-def shown(url: str, folder: Path, width: int) -> str:
-    """The page as Chromium has it in the end."""
-    command = [
-        str(CHROMIUM),
-        *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
-        *("--disable-background-networking", "--disable-component-update", "--dump-dom"),
-        f"--user-data-dir={folder / 'profile'}",
-        f"--window-size={width},1000",
-        "--virtual-time-budget=20000",
-        url,
-    ]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@needed
 @pytest.mark.parametrize("width", [500, 1300])
 def test_a_browser_shows_edges_and_a_pair(address: str, tmp_path: Path, width: int) -> None:
-    page = shown(f"{address}#variable=gene7&source=gene7&target=gene8", tmp_path, width)
+    page = dom(
+        f"{address}#variable=gene7&source=gene7&target=gene8", tmp_path, width, budget_ms=20_000
+    )
     assert "edges of gene7." in page
     rows = page[page.index("<tbody>") : page.index("</tbody>")]
     assert 3 < rows.count("<tr") < SHOWN
@@ -264,9 +251,11 @@ def test_a_browser_shows_edges_and_a_pair(address: str, tmp_path: Path, width: i
     assert 'class="error"' not in page
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@needed
 def test_what_is_wrong_is_said_in_the_page(address: str, tmp_path: Path) -> None:
-    page = shown(f"{address}#variable=gene99&source=gene7&target=gene99", tmp_path, 1300)
+    page = dom(
+        f"{address}#variable=gene99&source=gene7&target=gene99", tmp_path, 1300, budget_ms=20_000
+    )
     assert page.count("this run has no variable 'gene99'") == 2
 
 

@@ -67,21 +67,10 @@ def run(
     stop_after_s: float | None = None,
     verify: bool = False,
 ) -> Run:
-    """Do what is missing of a run: prepare, plan, shards, matrix. A complete run is only opened.
+    """What `mmg_ray.run` does, which explains arguments and errors, of a configuration or of a run.
 
     Args:
-        what: a configuration, a YAML file of one, or the URL of a run to go on with.
-        overrides: `section.key=value` over it; for a run at a URL only `execute` may change.
         table: the data, where they are in no file; its variables and samples are chosen already.
-        stop_after_s: seconds after which it stops as it does on SIGTERM; main thread only.
-        verify: read every byte that the run wrote, and make again what is damaged.
-
-    Raises:
-        Drained: it stopped early, on SIGTERM or after `stop_after_s`; `run` again goes on.
-        ConfigError, DataError: before anything of the run is written.
-        FingerprintError: the URL holds a run of another configuration or data; nothing is touched.
-        StoreError: storage cannot be read or written, or another driver is at work on the run.
-        RunError: some shards failed; the others are stored, and `run` again tries the rest.
     """
     asked = _configure(what, overrides, table)
     _check(asked)
