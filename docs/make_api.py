@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 import mmg_ray
-from mmg_ray import cli, genomics
+from mmg_ray import cli, genomics, neural
 from mmg_ray.config import Config, load
 from mmg_ray.network.compare import COMPARISON_COLUMNS, Comparison
 from mmg_ray.network.graph import NETWORK_COLUMNS, Network
@@ -30,6 +30,7 @@ from mmg_ray.store.sources import SOURCES, Table, read_table
 
 PAGE = Path(__file__).with_name("api.md")
 _MORE = (PairEstimate, RunStatus, Network, Comparison, write_network, read_table, Table, load)
+_FIELDS = {"genomics": genomics.run, "neural": neural.run}
 _CONFIGS = ("Config", "EstimatorConfig", "NullConfig")  # shown as a table of their fields
 
 
@@ -44,7 +45,7 @@ def page() -> str:
     ]
     named = [(name, getattr(mmg_ray, name)) for name in mmg_ray.__all__]
     parts += [_thing(f"mmg_ray.{name}", value) for name, value in named if name not in _CONFIGS]
-    parts += [_thing("mmg_ray.genomics.run", genomics.run)]
+    parts += [_thing(f"mmg_ray.{field}.run", of) for field, of in _FIELDS.items()]
     parts += [_thing(f"{value.__module__}.{value.__name__}", value) for value in _MORE]
     parts += ["## Columns of the edge table", _columns(EDGE_COLUMNS)]
     parts += ["## Columns of a network", _columns(NETWORK_COLUMNS)]

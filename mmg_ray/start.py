@@ -87,6 +87,15 @@ def in_memory(
     layer: str | None = None,
 ) -> tuple[AnyConfig, Table]:
     """The configuration of a run of data in memory, and their table."""
+    with_layer = [] if layer is None else [f"data.layer={layer}"]
+    cfg = configured(kind, data, url, [*with_layer, *overrides])
+    return cfg, table_of(data, cfg.data)
+
+
+def configured(
+    kind: type[AnyConfig], data: Any, url: str | None, overrides: Iterable[str] = ()
+) -> AnyConfig:
+    """The configuration of a run of data in memory; ConfigError for fields that only files use."""
     if url is None:
         raise ConfigError(
             f"url says where the run of this {type(data).__name__} is stored, and was not given: "
@@ -97,10 +106,8 @@ def in_memory(
     for text in overrides:
         if (key := text.partition("=")[0].strip()) in ("data.path", "data.format", "output.url"):
             raise ConfigError(f"{key} cannot be set: the data were handed over, and url says where")
-    with_layer = [] if layer is None else [f"data.layer={layer}"]
     yaml = f"data: {{path: {IN_MEMORY!r}}}"
-    cfg = configuration.load_as(kind, yaml, [f"output.url={url}", *with_layer, *overrides])
-    return cfg, table_of(data, cfg.data)
+    return configuration.load_as(kind, yaml, [f"output.url={url}", *overrides])
 
 
 def _asked(

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mmg_ray.errors import DataError
+from mmg_ray.errors import ConfigError, DataError
 from mmg_ray.neural.config import NeuralConfig
 from mmg_ray.neural.orientation import wrong_way
 from mmg_ray.neural.recordings import LONGEST_GAP, Recording, Series, some
@@ -20,7 +20,7 @@ _LONGEST_S = 14 * 86_400.0
 
 
 def checked(found: Recording, cfg: NeuralConfig) -> Recording:
-    """What the configuration keeps of a recording in seconds. DataError for its faults."""
+    """What the configuration keeps of a recording in seconds. DataError for its faults, ConfigError without areas."""
     own, notes = cfg.recording, list(found.notes)
     names = [*found.spikes, *(n for s in found.series for n in s.names)]
     if not names:
@@ -33,6 +33,11 @@ def checked(found: Recording, cfg: NeuralConfig) -> Recording:
         counted = Counter(of)
         if repeated := sorted(name for name, n in counted.items() if n > 1):
             raise DataError(f"several {what} are called {repeated[0]!r}; rename them")
+    if cfg.between.areas is not None and found.spikes and not found.areas:
+        raise ConfigError(
+            f"between.areas: {cfg.between.areas!r} is no column that this recording holds; name a csv or tsv with "
+            "columns unit, area"
+        )
     kept = {names[k] for k in choose_variables(names, cfg.data.variables, cfg.data.exclude)}
     left_out = [(name, "data.variables, data.exclude") for name in names if name not in kept]
     if left_out:

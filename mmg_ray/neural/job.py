@@ -25,6 +25,7 @@ from mmg_ray.execute import driver, lags
 from mmg_ray.neural.bins import TRIAL
 from mmg_ray.neural.config import NeuralConfig, changed
 from mmg_ray.neural.readers import read
+from mmg_ray.neural.recordings import Recording
 from mmg_ray.neural.samples import Samples, samples
 from mmg_ray.runs import Run
 from mmg_ray.store.integrity import forget_files
@@ -49,10 +50,13 @@ _NEEDS = {
 _RATE = 0.05  # false-discovery rate of what is said of lags
 
 
-def inputs(cfg: NeuralConfig) -> Samples:
-    """What a configuration would run. ConfigError or DataError, naming value, reason and way out."""
-    _check(cfg)
-    made = samples(read(cfg), cfg)
+def inputs(cfg: NeuralConfig, found: Recording | None = None) -> Samples:
+    """What a configuration would run, of its file or of a recording that was handed over.
+
+    ConfigError or DataError, naming value, reason and way out.
+    """
+    _check(cfg, found)
+    made = samples(read(cfg) if found is None else found, cfg)
     lags.check(replace(cfg, lags=_lags(made, cfg)))
     if cfg.lags.max_s is not None:
         starts = np.arange(0, made.table.n_samples, made.table.n_samples // made.n_segments)
@@ -104,9 +108,11 @@ def _lags(made: Samples, cfg: NeuralConfig) -> LagsConfig:
     return replace(cfg.lags, sample_s=made.width_s, trials=TRIAL if made.n_segments > 1 else None)
 
 
-def go(cfg: NeuralConfig, say: Any = None) -> tuple[Samples, Run, list[str]]:
-    """Do all that a configuration asks for: (input, run, what was written)."""
-    made = inputs(cfg)
+def go(
+    cfg: NeuralConfig, say: Any = None, found: Recording | None = None
+) -> tuple[Samples, Run, list[str]]:
+    """Do all that a configuration asks for: (input, run, what was written). `found` as in `inputs`."""
+    made = inputs(cfg, found)
     if callable(say):
         for line in made.notes:
             say(line)
@@ -126,7 +132,7 @@ def _of_time(made: Samples, cfg: EstimatorConfig) -> EstimatorConfig:
     return replace(cfg, nulls=replace(cfg.nulls, kind="block", block_samples=n_bins))
 
 
-def _check(cfg: NeuralConfig) -> None:
+def _check(cfg: NeuralConfig, found: Recording | None) -> None:
     """ConfigError for what can be seen to be wrong before any work."""
     for option, reason in _NO_USE.items():
         if changed(cfg, option):
@@ -136,7 +142,7 @@ def _check(cfg: NeuralConfig) -> None:
             raise ConfigError(
                 f"{option} does nothing without {needed}; set {needed}, or leave it out"
             )
-    stimulus = bool(cfg.between.stimulus or cfg.between.stimulus_path)
+    stimulus = bool(cfg.between.stimulus or cfg.between.stimulus_path or (found and found.stimuli))
     if stimulus and cfg.pairs != configuration.PairsConfig():
         raise ConfigError("between.stimulus says which pairs are estimated; leave out pairs")
     if stimulus and cfg.between.areas is not None:

@@ -22,7 +22,7 @@ from mmg_ray.store.sources import OPTIONS
 from mmg_ray.store.sources.files import locate
 from mmg_ray.store.sources.select import nearest
 
-__all__ = ["READERS", "Reader", "read"]
+__all__ = ["READERS", "Reader", "in_seconds", "read", "refuse_unused"]
 
 
 @dataclass(frozen=True)
@@ -86,28 +86,27 @@ def read(cfg: NeuralConfig) -> Recording:
     """
     layout, why = _layout(cfg)
     refuse_unused(cfg, layout)
-    found = READERS[layout].read(cfg)
-    if not found.in_seconds:
-        unit_s = cfg.recording.time_unit_s
-        if unit_s is not None:
-            found.notes.append(f"times:   of the file are in units of {unit_s:g} s")
-        elif found.spikes or not all(s.by_rate for s in found.series):
-            found.notes.append("times:   taken as seconds, recording.time_unit_s is not set")
-        found = found.scaled(unit_s or 1.0)
+    found = in_seconds(READERS[layout].read(cfg), cfg)
     found = replace(found, notes=[f"layout:  {layout}, {why}", *found.notes])
     if cfg.between.stimulus_path is not None:
         found.stimuli.append(beside.stimuli(cfg.between.stimulus_path))
     if cfg.bins.trials is not None and not found.trials:
         found = replace(found, trials=beside.trials(cfg.bins.trials))
-    areas = cfg.between.areas
-    if areas is not None and beside.is_table(areas):
-        found = replace(found, areas=beside.areas(areas))
-    elif areas is not None and found.spikes and not found.areas:
-        raise ConfigError(
-            f"between.areas: {areas!r} is no column that this file of layout {layout} holds; name a csv or tsv "
-            "with columns unit, area"
-        )
+    if cfg.between.areas is not None and beside.is_table(cfg.between.areas):
+        found = replace(found, areas=beside.areas(cfg.between.areas))
     return checked(found, cfg)
+
+
+def in_seconds(found: Recording, cfg: NeuralConfig) -> Recording:
+    """A recording as it was read, its own times in seconds; says what they were taken for."""
+    if found.in_seconds:
+        return found
+    unit_s = cfg.recording.time_unit_s
+    if unit_s is not None:
+        found.notes.append(f"times:   of the recording are in units of {unit_s:g} s")
+    elif found.spikes or not all(s.by_rate for s in found.series):
+        found.notes.append("times:   taken as seconds, recording.time_unit_s is not set")
+    return found.scaled(unit_s or 1.0)
 
 
 def refuse_unused(cfg: NeuralConfig, layout: str) -> None:

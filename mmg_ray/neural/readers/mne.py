@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 
+from mmg_ray.arrays.columns import is_of
 from mmg_ray.arrays.mne_objects import Channels, channels_of
 from mmg_ray.errors import ConfigError, DataError
 from mmg_ray.neural.config import NeuralConfig
@@ -41,12 +42,18 @@ def read_mne(cfg: NeuralConfig) -> Recording:
             raise DataError(
                 f"{location.url} holds {size:,} values, more than fit; resample or crop it with MNE"
             )
-        channels = channels_of(found, cfg.recording.series)
-        return _epochs(found, channels, cfg) if is_epochs else _raw(found, channels, cfg)
+        return of_object(found, cfg)
     except (DataError, ConfigError):
         raise
     except Exception as error:  # noqa: BLE001  # of any of its readers
         raise unreadable(location, "a file of MNE", error) from None
+
+
+def of_object(found: Any, cfg: NeuralConfig) -> Recording:
+    """The same of MNE's Raw or Epochs."""
+    channels = channels_of(found, cfg.recording.series)
+    of = _raw if is_of(found, "mne.io.base", "BaseRaw") else _epochs
+    return of(found, channels, cfg)
 
 
 def _raw(found: Any, channels: Channels, cfg: NeuralConfig) -> Recording:

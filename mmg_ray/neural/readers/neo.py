@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mmg_ray.errors import ConfigError, DataError
@@ -32,15 +34,17 @@ def read_neo(cfg: NeuralConfig) -> Recording:
             f"{location.url} holds {len(segments)} segments, and a recording is one; write each to a file, "
             "or trials as one segment with a table of their times (bins.trials)"
         )
-    segment = segments[0]
+    return of_segment(segments[0], location.url)
+
+
+def of_segment(segment: Any, what: str) -> Recording:
+    """Spike trains and analog signals of neo's Segment, which messages call `what`."""
     names = [
         t.name or str(t.annotations.get("id", f"unit{k}"))
         for k, t in enumerate(segment.spiketrains)
     ]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(
-            f"{location.url}: several spike trains are called {repeated[0]!r}; rename them"
-        )
+        raise DataError(f"{what}: several spike trains are called {repeated[0]!r}; rename them")
     trains = [np.asarray(t.rescale("s").magnitude, float) for t in segment.spiketrains]
     series = []
     for k, signal in enumerate(segment.analogsignals):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -53,11 +54,7 @@ def read_pynapple(cfg: NeuralConfig) -> Recording:
             )
         notes = [f"kind:    {kind} of pynapple"]
         epochs = np.stack([found["start"], found["end"]], axis=1).astype(float)
-        if len(epochs) > 1:
-            notes.append(
-                f"gaps:    time_support is {len(epochs)} epochs, {np.diff(epochs).sum():g} s in all; "
-                "samples that lie outside of them are missing"
-            )
+        notes += gaps(epochs)
         columns = sorted(set(found) - _OWN)
         area = cfg.between.areas if cfg.between.areas in columns else None
         unused = [name for name in columns if name != area]
@@ -86,6 +83,16 @@ def read_pynapple(cfg: NeuralConfig) -> Recording:
         return Recording(
             spikes=spikes, observed=dict.fromkeys(spikes, epochs), areas=areas, notes=notes
         )
+
+
+def gaps(epochs: np.ndarray) -> list[str]:
+    """What is to be said of (k, 2) epochs of time_support."""
+    if len(epochs) < 2:
+        return []
+    return [
+        f"gaps:    time_support is {len(epochs)} epochs, {np.diff(epochs).sum():g} s in all; samples that lie "
+        "outside of them are missing"
+    ]
 
 
 def read_series(url: str) -> Series:
@@ -125,11 +132,21 @@ def _series(found: Arrays, kind: str, notes: list[str]) -> Series:
                 f"names:   those of the columns are a pickle, which is never read: {stem}_0, {stem}_1, ... in "
                 "the file's order"
             )
-        names = [c if isinstance(c, str) else f"{stem}_{c}" for c in columns]
     else:
+        columns = None
+    return series_named(found["t"].astype(float), values, stem, columns)
+
+
+def series_named(
+    times: np.ndarray, values: np.ndarray, stem: str, columns: list[Any] | None
+) -> Series:
+    """Of (T, ...) values: text columns by their names, others and axes without columns numbered after `stem`."""
+    if columns is None:
         places = itertools.product(*map(range, values.shape[1:]))
         names = ["_".join([stem, *map(str, place)]) for place in places]
-    return Series(found["t"].astype(float), values.reshape(len(values), -1), names)
+    else:
+        names = [c if isinstance(c, str) else f"{stem}_{c}" for c in columns]
+    return Series(times, values.reshape(len(values), -1), names)
 
 
 def _stem(url: str) -> str:
