@@ -3,6 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/evidence.py --part rankings
     OMP_NUM_THREADS=1 python benchmarks/evidence.py --part rates
     OMP_NUM_THREADS=1 python benchmarks/evidence.py --part stability
+    OMP_NUM_THREADS=1 python benchmarks/evidence.py --part changes
 
 rankings: area under the precision-recall curve over unordered pairs, of few and of more samples: scale-free networks of
 100 genes (grnlab), a layered network of 150 genes whose regulation saturates (made here), and trees of 20 genes in
@@ -12,6 +13,9 @@ rates: families of `network.py`; what share of the edges found at a rate is inde
 false-discovery rate, and how far the shares of dependent pairs are from p_dependent, by tenths of it.
 
 stability: how many of the strongest 1,000 of 20,000 pairs stay when one sample is left out.
+
+changes: two conditions of 100 variables; 30 % of 64 edges are of another strength in the second, or none. Differences of MI
+and their posterior, of edges of either network, against the exact change (Gaussian family), and p_changed against the share that changed.
 
 The shapes and strengths of the mixture were chosen on seeds below 200.
 """
@@ -26,11 +30,12 @@ import time
 import numpy as np
 from common import print_table
 from genomics import grnlab_cells, harissa_cells, installed, scores, stepped
-from network import draw, found_at, judge
+from network import SHAPES, draw, found_at, judge
 from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score
 
 from mmg_ray.api import mi_matrix
+from mmg_ray.network.changes import posterior
 
 PEERS = ("KSG k=3", "B-spline MI (widestats)", "GRNBoost2")
 SLOW = {"KSG k=3": 80, "GRNBoost2": 80}  # samples up to which they are asked
@@ -167,11 +172,115 @@ def part_stability(seeds: list[int]) -> None:
     print_table(["N", *kept], rows)
 
 
+Edge = tuple[
+    int, int, tuple[float, float], int
+]  # driver, target, strength in either condition, shape
+_MODULES, _VARIABLES = 16, 100  # modules of a driver and four targets; 20 variables stand alone
+
+
+def two_conditions(share: float, rng: np.random.Generator) -> list[Edge]:
+    """Edges of 16 modules, `share` of them of another strength in the second condition, or none there."""
+    edges = []
+    for driver in range(0, 5 * _MODULES, 5):
+        for target in range(driver + 1, driver + 5):
+            first, other = rng.uniform(0.15, 0.8, 2)
+            changes = rng.random() < share
+            second = first if not changes else other * rng.integers(2)
+            edges.append((driver, target, (first, second), int(rng.integers(len(SHAPES)))))
+    return edges
+
+
+def of_condition(
+    family: str, edges: list[Edge], which: int, n: int, rng: np.random.Generator
+) -> np.ndarray:
+    """(n, 100) samples."""
+    x = rng.standard_normal((n, _VARIABLES))
+    for driver, target, strengths, shape in edges:
+        r = strengths[which]
+        of = SHAPES[shape](x[:, driver]) if family == "nonlinear" else x[:, driver]
+        x[:, target] = r * of + np.sqrt(1 - r**2) * x[:, target]
+    if family == "counts":
+        return rng.poisson(np.exp(np.linspace(-1.5, 2, _VARIABLES) + 0.8 * x)).astype(float)
+    return x
+
+
+def part_changes(seeds: list[int]) -> None:
+    rows = []
+    for family in ("gaussian", "nonlinear", "counts"):
+        for n in (200, 1000):
+            for share in (0.3, 0.0):
+                found = np.concatenate([_changes(family, n, share, seed) for seed in seeds])
+                raw, mean, probability, changed, exact = found.T
+                tenth = np.minimum((10 * probability).astype(int), 9)
+                off = [
+                    abs(changed[tenth == k].mean() - probability[tenth == k].mean())
+                    for k in range(10)
+                    if (tenth == k).sum() >= 50
+                ]
+                error = [f"{np.sqrt(np.mean((v - exact) ** 2)):.4f}" for v in (raw, mean)]
+                sure = probability >= 0.9
+                rows.append(
+                    [
+                        *(
+                            family,
+                            n,
+                            len(found),
+                            f"{changed.mean():.2f}",
+                            f"{probability.mean():.2f}",
+                        ),
+                        *(error if family == "gaussian" else ["", ""]),
+                        *(int(sure.sum()), int((sure & (changed == 0)).sum()), f"{max(off):.2f}"),
+                    ]
+                )
+                print(*rows[-1], file=sys.stderr, flush=True)
+    header = ["family", "N", "edges", "changed", "mean p_changed", "RMSE of difference"]
+    header += ["RMSE of its posterior", "p_changed >= .9", "of these unchanged", "tenths off by"]
+    print_table(header, rows)
+
+
+def _changes(family: str, n: int, share: float, seed: int) -> np.ndarray:
+    """(E, 5) difference, its posterior, p_changed, whether it changed and by how much, of the edges of either network."""
+    rng = np.random.default_rng([seed, n])
+    edges = two_conditions(share, rng)
+    both = [mi_matrix(of_condition(family, edges, which, n, rng)) for which in (0, 1)]
+    strength = {target: strengths for _, target, strengths, _ in edges}
+    compared = [
+        (i, j)
+        for i, j in sorted(
+            {
+                (min(i, j), max(i, j))
+                for m in both
+                for i, j in zip(
+                    *(m.network(["fdr=0.05"]).edges[c].to_pylist() for c in "ij"), strict=True
+                )
+            }
+        )
+        if i < 5 * _MODULES and i // 5 == j // 5  # others are false discoveries, and did not change
+    ]
+    i, j = np.array(compared).T
+    raw = both[1].mi[i, j] - both[0].mi[i, j]
+    se = np.hypot(both[0].se[i, j], both[1].se[i, j])
+    # of a pair the product of the edges on its way
+    way = np.array(
+        [
+            [np.prod([strength[v][k] for v in pair if v in strength]) for k in (0, 1)]
+            for pair in compared
+        ]
+    )
+    changed = [
+        any(strength[v][0] != strength[v][1] for v in pair if v in strength) for pair in compared
+    ]
+    mi = -0.5 * np.log1p(-(way**2))
+    return np.column_stack([raw, *posterior(raw, se), changed, mi[:, 1] - mi[:, 0]])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--part", choices=["rankings", "rates", "stability"], default="rankings")
+    parser.add_argument(
+        "--part", choices=["rankings", "rates", "stability", "changes"], default="rankings"
+    )
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--first-seed", type=int, default=200)
     parser.add_argument("--families", nargs="+", choices=list(FAMILIES), default=list(FAMILIES))
@@ -181,7 +290,8 @@ def main() -> None:
     if args.part == "rankings":
         part_rankings(seeds, args.families)
     else:
-        {"rates": part_rates, "stability": part_stability}[args.part](seeds)
+        parts = {"rates": part_rates, "stability": part_stability, "changes": part_changes}
+        parts[args.part](seeds)
     print(f"\nseeds {seeds[0]}-{seeds[-1]}, {time.perf_counter() - began:.0f} s")
 
 

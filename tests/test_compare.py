@@ -19,6 +19,7 @@ from mmg_ray.estimator.ranks.marginals import ordinal_codes
 from mmg_ray.estimator.ranks.rank_polynomials import basis
 from mmg_ray.estimator.ranks.ranked_variable import RankedVariable
 from mmg_ray.execute import driver
+from mmg_ray.network.changes import posterior
 from mmg_ray.network.compare import COMPARISON_COLUMNS
 from mmg_ray.store.run import Run
 
@@ -82,6 +83,58 @@ class TestDifferences:
         )
 
 
+class TestPosterior:
+    """Of the change of MI, in the light of all pairs that are compared."""
+
+    @staticmethod
+    def drawn(seed: int, share: float, n: int = 2000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(seed)
+        se = rng.uniform(0.05, 0.2, n)
+        change = np.where(rng.random(n) < share, 3 * se * rng.standard_normal(n), 0.0)
+        return change, change + se * rng.standard_normal(n), se
+
+    @pytest.mark.parametrize("share", [0.1, 0.5])
+    def test_it_is_that_of_who_knows_the_law(self, share):
+        """Against Bayes' rule with the true law of changes, by numerical integration."""
+        change, difference, se = self.drawn(1, share)
+        found = posterior(difference, se)
+        z, grid = difference / se, np.linspace(-20, 20, 8001)  # changes in errors
+        law = (
+            share * np.exp(-0.5 * (grid / 3) ** 2) / (3 * np.sqrt(2 * np.pi)) * (grid[1] - grid[0])
+        )
+        seen = np.exp(-0.5 * (z[:, None] - grid) ** 2) * law
+        moved, stays = seen.sum(1), (1 - share) * np.exp(-0.5 * z**2)
+        mean = se * (seen * grid).sum(1) / (moved + stays)
+        assert np.abs(found.mean - mean).mean() < 0.01
+        assert np.abs(found.probability - moved / (moved + stays)).mean() < 0.04
+        own, best, raw = (
+            np.sqrt(np.mean((v - change) ** 2)) for v in (found.mean, mean, difference)
+        )
+        assert own < 1.02 * best
+        assert best < 0.9 * raw
+
+    def test_nothing_changes_where_there_is_noise_alone(self):
+        for seed in range(5):
+            _, difference, se = self.drawn(seed, 0.0)
+            found = posterior(difference, se)
+            assert found.probability.mean() < 0.05
+            assert np.abs(found.mean).mean() < 0.01
+
+    def test_the_order_of_pairs_is_nothing_and_missing_ones_stay_missing(self):
+        _, difference, se = self.drawn(2, 0.3, 70_000)  # more than are looked at at once
+        difference[7], se[11] = np.nan, np.nan
+        one, other = posterior(difference, se), posterior(difference[::-1], se[::-1])
+        for left, right in zip(one, other, strict=True):
+            np.testing.assert_array_equal(left, right[::-1])
+        assert np.flatnonzero(np.isnan(one.mean)).tolist() == [7, 11]
+
+    @pytest.mark.parametrize("n", [0, 1, 2])
+    def test_few_pairs_say_little(self, n):
+        found = posterior(np.full(n, 0.3), np.full(n, 0.1))
+        assert (found.probability < 0.95).all()
+        assert (np.abs(found.mean) < 0.3).all()
+
+
 def table(rng: np.random.Generator, n: int, edges: dict[int, float], prefix: str = "v") -> Any:
     """n samples of six variables; `edges` are of 0 to k."""
     x = rng.standard_normal((n, 6))
@@ -124,6 +177,8 @@ class TestRuns:
         assert [of_0[k]["edge"] for k in (1, 2, 3, 4)] == ["kept", "kept", "lost", "gained"]
         assert [of_0[k]["changed"] for k in (1, 2, 3, 4)] == [False, True, True, True]
         assert of_0[4]["difference"] == pytest.approx(-0.5 * np.log(1 - 0.36), abs=0.1)
+        assert 0 < of_0[4]["difference_posterior"] < of_0[4]["difference"]
+        assert of_0[1]["p_changed"] < 0.5 < of_0[4]["p_changed"]
         assert found.edges.column_names == [c.name for c in COMPARISON_COLUMNS]
         assert found.only_second == ("new",)
         assert found.names == tuple(f"v{k}" for k in range(6))
@@ -135,7 +190,9 @@ class TestRuns:
         found = mmg_ray.compare(runs[0], runs[0])
         assert found.counts["kept"] == found.edges.num_rows > 0
         assert found.counts["changed"] == 0
-        assert (found.edges["difference"].to_numpy() == 0).all()
+        for name in ("difference", "difference_posterior"):
+            assert (found.edges[name].to_numpy() == 0).all()
+        assert max(found.edges["p_changed"].to_pylist()) < 0.1
 
     def test_paired_needs_pairs(self, runs, tmp_path):
         other = make_run(tmp_path, "other", table(np.random.default_rng(6), 90, {1: 0.6}))

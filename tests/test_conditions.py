@@ -8,8 +8,9 @@ from scipy import stats
 
 import mmg_ray
 from mmg_ray import known_mi
-from mmg_ray.config import EstimatorConfig, NetworkConfig, from_dict
+from mmg_ray.config import EstimatorConfig, NetworkConfig, NullConfig, from_dict
 from mmg_ray.errors import DataError
+from mmg_ray.estimator.cascade.tile import estimate_tile
 from mmg_ray.estimator.conditional import conditional_ranks as conditional_ranks_module
 from mmg_ray.estimator.conditional import conditioner, strata
 from mmg_ray.estimator.conditional.conditional_ranks import Condition, Smoother, conditional_ranks
@@ -335,6 +336,38 @@ class TestTables:
         assert sum(seen) >= 9
 
 
+def test_dependence_of_slow_series_does_not_change_for_being_slow() -> None:
+    """Samples that follow one another scatter more than independent ones: pairs would go to networks for it."""
+    n, n_pairs, memory = 400, 60, 0.9
+    rng = np.random.default_rng(9)
+    e = rng.standard_normal((n, 2 * n_pairs + 1))
+    e[:, 1::2] = 0.7 * e[:, 2::2] + 0.7 * e[:, 1::2]
+    for t in range(1, n):
+        e[t] += memory * e[t - 1]
+    c = e[:, 0]
+    variables = {k: Variable(f"v{k}", ordinal_codes(v)[:, None]) for k, v in enumerate(e.T)}
+    given = Conditioner(Condition.of("c", n, [ordinal_codes(c)], []), 0)
+    left = {k: given(variables[k]) for k in range(1, 2 * n_pairs + 1)}
+    pairs = np.arange(1, 2 * n_pairs + 1).reshape(-1, 2)
+    series = EstimatorConfig("screen", nulls=NullConfig(kind="shift", max_permutations=0))
+    found = estimate_tile(left, pairs, series)
+    worth = found.n_effective / found.n_samples
+    assert (worth < 0.5).all()
+    naive = given.changes(left, pairs, np.ones(n_pairs)) < 1e-3
+    assert naive.mean() > 0.05
+    assert (given.changes(left, pairs, worth) < 1e-3).mean() <= 1 / n_pairs
+
+
+def test_a_variable_that_is_the_condition_has_no_mi_given_it() -> None:
+    x, c = np.random.default_rng(10).standard_normal((2, 300))
+    c = np.round(c, 1)  # a smoother of ties would leave a little
+    for same in (c, -c, np.exp(c)):
+        found = mmg_ray.estimate_mi(x + c, same, condition=c)
+        assert found.status is Status.DETERMINED
+        assert found.p_value is None
+    assert mmg_ray.estimate_mi(x, np.abs(c), condition=c).status in (Status.OK, Status.DETERMINED)
+
+
 def test_changes_of_many_pairs_are_those_of_each_alone() -> None:
     rng = np.random.default_rng(8)
     n = 400
@@ -345,7 +378,7 @@ def test_changes_of_many_pairs_are_those_of_each_alone() -> None:
     variables = {k: Variable(f"v{k}", ordinal_codes(v)[:, None]) for k, v in enumerate(x.T)}
     given = Conditioner(Condition.of("c", n, [ordinal_codes(c)], [label]), 0)
     pairs = np.array([(i, j) for i in range(4) for j in range(i + 1, 4)])
-    found = given.changes(variables, pairs)
+    found = given.changes(variables, pairs, np.ones(len(pairs)))
     for (i, j), p_value in zip(pairs.tolist(), found, strict=True):
         rows = np.isfinite(x[:, i]) & np.isfinite(x[:, j])
         u, v, w = (2 * stats.rankdata(values[rows]) for values in (x[:, i], x[:, j], c))

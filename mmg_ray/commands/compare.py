@@ -42,7 +42,8 @@ def compare(
     """Compare two runs: edges gained, lost, and changed beyond their errors, from FIRST to SECOND.
 
     For two conditions run the same table twice, each time with its own data.samples.
-    Without steps the networks are those at a false-discovery rate of 5 %.
+    Without steps the networks are those at a false-discovery rate of 5 %. "posterior" is the mean difference, nats, and
+    "P(changed)" the probability that the MI changed, in the light of all edges that are compared.
 
     \b
     Examples:
@@ -72,7 +73,15 @@ def compare(
     table = Table(title=repr(found), title_justify="left")
     for name in ("source", "target", "edge"):
         table.add_column(name, overflow="fold")
-    for name in ("first, nats", "second, nats", "difference ± se", "p-value", "q-value"):
+    for name in (
+        "first, nats",
+        "second, nats",
+        "difference ± se",
+        "posterior",
+        "P(changed)",
+        "p-value",
+        "q-value",
+    ):
         table.add_column(name, justify="right", no_wrap=True)
     for row in found.edges.slice(0, top).to_pylist():
         table.add_row(
@@ -82,6 +91,8 @@ def compare(
             number(row["mi_first"], ".4f"),
             number(row["mi_second"], ".4f"),
             f"{number(row['difference'], '+.4f')} ± {number(row['se_difference'], '.4f')}",
+            number(row["difference_posterior"], "+.4f"),
+            number(row["p_changed"], ".2f"),
             p_value(row["p_value"]),
             p_value(row["q_value"]),
         )

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.special import ndtr
 
+from mmg_ray.network.changes import posterior
 from mmg_ray.network.graph import Network
 from mmg_ray.network.significance import QValues, count
 from mmg_ray.schema import Column
@@ -25,6 +26,14 @@ COMPARISON_COLUMNS: tuple[Column, ...] = (
     Column("mi_second", "float64", "MI in the second run, nats"),
     Column("difference", "float64", "second less first, nats"),
     Column("se_difference", "float64", "its standard error, the runs taken as independent, nats"),
+    Column(
+        "difference_posterior",
+        "float64",
+        "its mean in the light of all edges that are compared, nats: shrunk by what their differences and errors say",
+    ),
+    Column(
+        "p_changed", "float64", "probability that the MI changed: 1 - local false-discovery rate"
+    ),
     Column("p_value", "float64", "of no difference: by permutation if asked for, else normal"),
     Column("q_value", "float64", "smallest false-discovery rate, over all pairs of both runs"),
 )
@@ -108,6 +117,7 @@ def compare_networks(
     difference, se = b[:, 0] - a[:, 0], np.hypot(a[:, 1], b[:, 1])
     with np.errstate(invalid="ignore", divide="ignore"):
         p = 2 * ndtr(-np.abs(difference) / se)
+    change = posterior(difference, se)
     if permuted is not None:
         p = np.array([permuted.get(pair, np.nan) for pair in pairs])
     q = QValues(count([p]), n_tests).of(p)
@@ -122,6 +132,8 @@ def compare_networks(
         "mi_second": b[:, 0],
         "difference": difference,
         "se_difference": se,
+        "difference_posterior": change.mean,
+        "p_changed": change.probability,
         "p_value": p,
         "q_value": q,
     }

@@ -98,6 +98,8 @@ class Conditioner:
             if dense.max() == 0:
                 continue
             varied = True
+            if any(_same_order(dense, number[complete]) for number in self.condition.codes.T):
+                continue
             drawn = marginals.randomised_ranks(
                 dense, numpy_stream(self._seed, "ties", variable.name, d).random(dense.size)
             )
@@ -138,11 +140,16 @@ class Conditioner:
         """C, a vector."""
         return Variable(self.condition.name, self._columns)
 
-    def changes(self, variables: Mapping[int, Variable], pairs: np.ndarray) -> np.ndarray:
+    def changes(
+        self, variables: Mapping[int, Variable], pairs: np.ndarray, worth: np.ndarray
+    ) -> np.ndarray:
         """(P,) p-values of: the dependence of two scalars of conditional ranks does not change with C.
 
         Products of their first two rank polynomials against functions of C. Under the null they
         are uncorrelated, whatever the dependence; sizes are taken from their own scatter.
+
+        Args:
+            worth: (P,) independent samples that one sample of a pair is worth, less than 1 in a series.
         """
         found = np.ones(len(pairs))
         complete = {
@@ -151,14 +158,19 @@ class Conditioner:
         whole = np.array([complete[i] and complete[j] for i, j in pairs.tolist()], dtype=bool)
         if whole.any():
             everywhere = np.ones(len(self.condition.codes), dtype=bool)
-            found[whole] = self._changes(variables, pairs[whole], everywhere)
+            found[whole] = self._changes(variables, pairs[whole], everywhere, worth[whole])
         for k in np.flatnonzero(~whole).tolist():
             both = [variables[v].codes[:, 0] != marginals.MISSING for v in pairs[k].tolist()]
-            found[k] = self._changes(variables, pairs[k : k + 1], both[0] & both[1])[0]
+            present, one = both[0] & both[1], slice(k, k + 1)
+            found[k] = self._changes(variables, pairs[one], present, worth[one])[0]
         return found
 
     def _changes(
-        self, variables: Mapping[int, Variable], pairs: np.ndarray, present: np.ndarray
+        self,
+        variables: Mapping[int, Variable],
+        pairs: np.ndarray,
+        present: np.ndarray,
+        worth: np.ndarray,
     ) -> np.ndarray:
         """The same of pairs that all have the samples where `present` (n,)."""
         functions = self._functions(present)
@@ -175,7 +187,7 @@ class Conditioner:
             variance = ((of_x**2 @ of_y**2) / n - (of_x @ of_y / n) ** 2)[i, j]
             for function in functions.T:
                 total += ((of_x * function) @ of_y)[i, j] ** 2 / np.maximum(variance, 1e-24)
-        p_value: np.ndarray = chi2.sf(total, 4 * functions.shape[1])
+        p_value: np.ndarray = chi2.sf(worth * total, 4 * functions.shape[1])
         return p_value
 
     def _functions(self, present: np.ndarray) -> np.ndarray:
@@ -193,6 +205,12 @@ class Conditioner:
         left, size, _ = np.linalg.svd(functions, full_matrices=False)
         found: np.ndarray = left[:, size > 1e-6 * size[0]]
         return found
+
+
+def _same_order(dense: np.ndarray, codes: np.ndarray) -> bool:
+    """Whether two variables are functions of each other, rising or falling."""
+    other = np.unique(codes, return_inverse=True)[1]
+    return np.array_equal(dense, other) or np.array_equal(dense, other.max(initial=0) - other)
 
 
 def _polynomials(codes: np.ndarray) -> np.ndarray:
@@ -241,7 +259,8 @@ def estimate_given(
         found, tabled = _tabulate(found, variables, pairs, given, cfg)
         rows = rows[~tabled[rows]]
         of_scalars = rows[scalar[rows]]
-        same = given.changes(left, pairs[of_scalars]) >= _CHANGES
+        worth = 1 / _wider(found)[of_scalars] ** 2
+        same = given.changes(left, pairs[of_scalars], worth) >= _CHANGES
         rows = np.setdiff1d(rows, of_scalars[same])
         strata = strata_of(given.condition, cfg.min_samples)
         if strata is not None and not same.all():
