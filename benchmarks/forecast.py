@@ -16,7 +16,7 @@ from common import machine, print_table
 from single_cell import single_cell
 
 from mmg_ray import config as configuration
-from mmg_ray.execute import driver
+from mmg_ray.execute import beginning, driver
 from mmg_ray.execute.task import ShardTask, run_shard
 
 GENES = {1_000: 300, 10_000: 200, 100_000: 120}
@@ -51,8 +51,8 @@ def main() -> None:
                 began = time.process_time()
                 planned = driver.plan_run(config)
                 spent = time.process_time() - began
-                asked = driver._configure(config, ())
-                found = driver._begin(asked, asked.digests())
+                asked = beginning.configure(config, ())
+                found = beginning.begin(asked, asked.digests())
                 began = time.process_time()
                 for shard in range(found.n_shards):
                     run_shard(ShardTask(asked.place.url, found.fingerprint, shard, "cpu"))

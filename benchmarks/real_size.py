@@ -30,7 +30,7 @@ from common import machine, print_table
 from scipy import sparse
 
 from mmg_ray import config as configuration
-from mmg_ray.execute import driver
+from mmg_ray.execute import beginning
 from mmg_ray.execute.task import ShardTask, run_shard
 from mmg_ray.store import manifest
 from mmg_ray.store.location import Location
@@ -70,8 +70,8 @@ def begun(path: Path, folder: Path) -> manifest.Manifest:
             "output": {"url": str(folder / "run")},
         }
     )
-    asked = driver._configure(config, ())
-    return driver._begin(asked, asked.digests())
+    asked = beginning.configure(config, ())
+    return beginning.begin(asked, asked.digests())
 
 
 def part_prepare(n_cells: int, n_genes: int) -> None:

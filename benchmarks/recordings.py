@@ -24,7 +24,7 @@ import numpy as np
 import yaml
 
 from mmg_ray.config import load_as
-from mmg_ray.execute import driver
+from mmg_ray.execute import beginning, driver
 from mmg_ray.execute.task import ShardTask, run_shard
 from mmg_ray.neural.config import NeuralConfig
 from mmg_ray.neural.job import go, inputs, stored
@@ -139,9 +139,9 @@ def first_shards(cfg: NeuralConfig, n_shards: int) -> None:
         f"{forecast.task_s:.0f} s (measured over the cost model's {forecast.calibrated:.2f}), worker {forecast.peak_bytes / 1e6:.0f} MB, "
         f"driver {forecast.driver_bytes / 1e6:.0f} MB"
     )
-    asked = driver._configure(config, (), table)
+    asked = beginning.configure(config, (), table)
     began = time.perf_counter()
-    found = driver._begin(asked, asked.digests())
+    found = beginning.begin(asked, asked.digests())
     print(f"prepared in {time.perf_counter() - began:.0f} s")
     began, busy, pairs = time.perf_counter(), time.process_time(), 0
     for shard in range(min(n_shards, found.n_shards)):

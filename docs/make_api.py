@@ -25,7 +25,7 @@ from mmg_ray.network.steps import STEPS
 from mmg_ray.schema import EDGE_COLUMNS, PairEstimate, Status, Stop
 from mmg_ray.store.exports import FORMATS
 from mmg_ray.store.exports import write as write_network
-from mmg_ray.store.run import RunStatus
+from mmg_ray.store.run_status import RunStatus
 from mmg_ray.store.sources import SOURCES, Table, read_table
 
 PAGE = Path(__file__).with_name("api.md")

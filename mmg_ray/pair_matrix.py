@@ -16,8 +16,8 @@ from mmg_ray.network.steps import apply
 from mmg_ray.network.steps.fdr import with_q_values
 from mmg_ray.network.stream import Batch, EdgeStream
 from mmg_ray.schema import PairEstimate, PairEstimates
+from mmg_ray.store.edge_table import edge_table
 from mmg_ray.store.kept import first_weight
-from mmg_ray.store.shards import edge_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,15 +7,8 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from mmg_ray.schema import (
-    EDGE_COLUMNS,
-    Labels,
-    PairEstimate,
-    PairEstimates,
-    Status,
-    Stop,
-)
-from mmg_ray.store.shards import edge_schema, edge_table
+from mmg_ray.schema import EDGE_COLUMNS, Labels, PairEstimate, PairEstimates, Status, Stop
+from mmg_ray.store.edge_table import edge_schema, edge_table
 
 NUMBERS = [c.name for c in EDGE_COLUMNS if c.dtype == "float64"]
 GOOD = PairEstimate(

@@ -99,8 +99,8 @@ def test_readers_check_it(config, monkeypatch, module):
     monkeypatch.setattr(f"mmg_ray.store.{module}.SCHEMA_VERSION", SCHEMA_VERSION + 1)
     read = {"shards": run.edges, "prepared": run.variables, "matrix": run.matrix}[module]
     if module == "shards":
+        from mmg_ray.store.edges import Edges
         from mmg_ray.store.location import Location
-        from mmg_ray.store.shards import Edges
 
         edges = Edges(Location(run.url), run.manifest.fingerprint, [0])
         read = edges.table

@@ -14,9 +14,10 @@ from mmg_ray.config import DataConfig
 from mmg_ray.errors import DataError, StoreError
 from mmg_ray.estimator.ranks.marginals import ordinal_codes, sparse_codes
 from mmg_ray.schema import Status
-from mmg_ray.store import prepared as prepared_module
+from mmg_ray.store import preparing
 from mmg_ray.store.location import Location
-from mmg_ray.store.prepared import Prepared, prepare
+from mmg_ray.store.prepared import Prepared
+from mmg_ray.store.preparing import prepare
 from mmg_ray.store.quality import measure, measure_sparse
 from mmg_ray.store.sources import Table
 
@@ -167,7 +168,7 @@ def test_memory_url() -> None:
 
 
 def test_long_tables_get_smaller_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepared_module, "CHUNK_BYTES", 4 * 20 * 3)
+    monkeypatch.setattr(preparing, "CHUNK_BYTES", 4 * 20 * 3)
     run = prepared(tmp_path, counts_table(n_variables=7))
     chunks = [name for name in files(tmp_path / "run") if "/c/" in name]
     assert len(chunks) == 3

@@ -5,13 +5,8 @@ never imported here to recognise its types: who passes one of its objects has im
 """
 
 from mmg_ray.arrays.columns import Column, Kind
-from mmg_ray.arrays.containers import (
-    Samples,
-    aligned,
-    read,
-    refuse_numbers_as_text,
-    require_numbers,
-)
+from mmg_ray.arrays.containers import read
+from mmg_ray.arrays.samples import Samples, aligned, refuse_numbers_as_text, require_numbers
 
 __all__ = [
     "Column",

@@ -10,7 +10,8 @@ import numpy as np
 from scipy import sparse
 
 from mmg_ray.arrays.columns import is_of
-from mmg_ray.arrays.containers import Samples, matrix_of, read, require_numbers
+from mmg_ray.arrays.containers import matrix_of, read
+from mmg_ray.arrays.samples import Samples, require_numbers
 from mmg_ray.config import DataConfig
 from mmg_ray.errors import DataError
 from mmg_ray.store.sources import Table, choose, refuse_unused

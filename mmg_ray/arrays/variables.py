@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from mmg_ray.arrays.columns import Column, Kind
-from mmg_ray.arrays.containers import Samples, refuse_numbers_as_text
+from mmg_ray.arrays.samples import Samples, refuse_numbers_as_text
 from mmg_ray.config import EstimatorConfig
 from mmg_ray.estimator.conditional.conditional_ranks import Condition, label_codes, warnings_of
 from mmg_ray.estimator.conditional.conditioner import Conditioner

@@ -15,7 +15,7 @@ from mmg_ray.schema import Status
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mmg_ray.store.run import RunStatus
+    from mmg_ray.store.run_status import RunStatus
 
 
 class _Console(Console):

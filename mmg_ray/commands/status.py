@@ -15,7 +15,7 @@ from mmg_ray.store.heartbeat import State
 
 if TYPE_CHECKING:
     from mmg_ray.runs import Run
-    from mmg_ray.store.run import RunStatus
+    from mmg_ray.store.run_status import RunStatus
 
 _WATCH_S = 10.0
 _DAMAGE_SHOWN = 10

@@ -6,22 +6,16 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
-from fsspec.implementations.local import LocalFileSystem
 
-from mmg_ray import config as configuration
 from mmg_ray.config import Config
-from mmg_ray.errors import ConfigError, DataError, Drained, RunError
-from mmg_ray.estimator.cascade.denoisers import denoiser
-from mmg_ray.execute import lags, pilot
+from mmg_ray.errors import Drained, RunError
+from mmg_ray.execute.beginning import Asked, begin, check, configure, resume
 from mmg_ray.execute.drain import Abandoned, Drain, draining
 from mmg_ray.execute.driver_lock import DriverLock, driving
 from mmg_ray.execute.executor import open_executor
-from mmg_ray.execute.numerics import library_threads, numerical_environment
+from mmg_ray.execute.numerics import numerical_environment
 from mmg_ray.execute.outcome import Executor
 from mmg_ray.execute.planning import (
     PlanSummary,
@@ -35,21 +29,14 @@ from mmg_ray.execute.planning import (
     summarise,
     task_device,
 )
-from mmg_ray.execute.progress import Tally, each, progress
+from mmg_ray.execute.progress import Tally, progress
 from mmg_ray.execute.state import RunState, damaged_files, damaged_shards
-from mmg_ray.execute.task import (
-    BandTask,
-    ShardTask,
-    fill_band,
-    run_shard,
-)
+from mmg_ray.execute.task import BandTask, ShardTask, fill_band, run_shard
 from mmg_ray.plan.cost import TASK_BYTES, Projection
-from mmg_ray.plan.tiles import Plan
-from mmg_ray.store import environments, integrity, manifest, matrix, selection
+from mmg_ray.store import environments, integrity, manifest, matrix
 from mmg_ray.store.location import Location
 from mmg_ray.store.manifest import Manifest
-from mmg_ray.store.prepared import Prepared, prepare
-from mmg_ray.store.reuse import Reuse
+from mmg_ray.store.prepared import Prepared
 from mmg_ray.store.run import Run
 from mmg_ray.store.sources import Table
 
@@ -72,8 +59,8 @@ def run(
     Args:
         table: the data, where they are in no file; its variables and samples are chosen already.
     """
-    asked = _configure(what, overrides, table)
-    _check(asked)
+    asked = configure(what, overrides, table)
+    check(asked)
     with draining(stop_after_s, asked.config.execute.drain_s) as drain:
         try:
             _drive(asked, drain, verify)
@@ -84,7 +71,7 @@ def run(
     return Run(asked.place.url)
 
 
-def _drained(asked: _Asked) -> Drained:
+def _drained(asked: Asked) -> Drained:
     return Drained(
         f"{asked.place.url} stopped before it was complete, as asked; what is finished is stored, and "
         "the same command goes on"
@@ -103,8 +90,8 @@ def plan_run(
     Args:
         measure: time parts of a few tiles on this machine, some seconds, and project from them.
     """
-    asked = _configure(what, overrides, table)
-    _check(asked)
+    asked = configure(what, overrides, table)
+    check(asked)
     table = read_input(asked.config, table)
     names, dims = outline(table, asked.config.data)
     plan = make_plan(asked.config, table, names, dims)
@@ -117,131 +104,10 @@ def fingerprint_of(config: Config) -> str:
     return manifest.fingerprint(config, input_digests(config))
 
 
-class _Asked(NamedTuple):
-    """A configuration, the place of its run with an absolute URL, and the run if asked for by URL.
-
-    `table` holds the data where they are in no file.
-    """
-
-    config: Config
-    place: Location
-    found: Manifest | None
-    table: Table | None = None
-
-    def digests(self) -> dict[str, str]:
-        return input_digests(self.config, self.table)
-
-
-def _configure(
-    what: Config | str | os.PathLike[str],
-    overrides: Iterable[str],
-    table: Table | None = None,
-) -> _Asked:
-    found = None
-    if isinstance(what, Config):
-        text = yaml.safe_dump(configuration.to_dict(what))
-    else:
-        given = Location(os.fspath(what))
-        if given.name.endswith((".yaml", ".yml")):
-            text = given.read_text()
-        elif manifest.exists(given):
-            found = manifest.read(given)
-            # where it lies now, not where it was begun
-            text = yaml.safe_dump(found.config | {"output": {"url": given.url}})
-        else:
-            raise ConfigError(
-                f"{given.url} is neither a configuration (a .yaml file) nor a run (it holds no "
-                f"{manifest.MANIFEST}); check the path"
-            )
-    config = configuration.load(text, overrides)
-    place = Location(config.output.url)
-    if isinstance(place.fs, LocalFileSystem):
-        place = Location(place.path)  # a worker may have another working directory
-    return _Asked(config, place, found, table)
-
-
-def _check(asked: _Asked) -> None:
-    """ConfigError for what can be seen to be wrong before any work."""
-    denoiser(asked.config.estimator.denoiser)
-    selection.check(asked.config.pairs)
-    lags.check(asked.config)
-    task_device(asked.config.execute)
-    if asked.config.execute.executor == "ray" and asked.place.url.startswith("memory:"):
-        raise ConfigError(
-            f"output.url is {asked.place.url!r}, which only this process can see; set "
-            "execute.executor: serial, or store the run elsewhere"
-        )
-
-
-def _resume(asked: _Asked) -> Manifest:
-    """The manifest of the run that is there; FingerprintError if it is of something else."""
-    found = manifest.read(asked.place)
-    digests = manifest.stored_digests(found)
-    inputs = ("data", "pairs")
-    wanted = configuration.to_dict(asked.config)
-    if asked.found is None or any(wanted[name] != found.config[name] for name in inputs):
-        # a run asked for by its URL goes on from its prepared data: the input may be gone by now
-        digests = asked.digests()
-    manifest.refuse_other(found, asked.config, digests, asked.place.url)
-    return found
-
-
-def _begin(asked: _Asked, digests: dict[str, str]) -> Manifest:
-    """Read and prepare the data, plan, and freeze both. DataError if the input is not what it was."""
-    config, place = asked.config, asked.place
-    if config.plan.reuse is not None:
-        Reuse(config).require_complete()
-    table = read_input(config, asked.table)
-    names, dims = outline(table, config.data)
-    plan = make_plan(config, table, names, dims)
-    log.info("preparing %s variables x %s samples", f"{len(names):,}", f"{table.n_samples:,}")
-    prepared = prepare(
-        table, config.data, place, config.lags.trials, partial(each, what="preparing, parts")
-    )
-    changed = [name for name, digest in asked.digests().items() if digest != digests[name]]
-    if changed:
-        raise DataError(
-            f"{config.data.path}, or a file that belongs to it, was replaced or written to while it was "
-            f"read (the {' and the '.join(changed)} changed), so nothing was begun. Wait until it is "
-            "whole, and start again"
-        )
-    learned = _learn(config, plan, Prepared.open(place, prepared))
-    environment = numerical_environment()
-    return manifest.write(
-        place, config, digests, plan, table.n_samples, prepared, environment, learned
-    )
-
-
-def _learn(config: Config, plan: Plan, prepared: Prepared) -> dict[str, Any] | None:
-    """What the pairs look like; of a run that takes over rows, as they looked to the earlier one."""
-    if config.plan.reuse is not None:
-        return manifest.read(Location(config.plan.reuse)).evidence
-    if config.data.conditions or config.lags.max_s is not None:
-        return None
-    with library_threads():
-        found = pilot.learn(
-            prepared.names,
-            prepared.dims,
-            plan.pairs,
-            prepared.load,
-            config.estimator,
-            prepared.identity(),
-        )
-    if found is None:
-        return None
-    log.info(
-        "posterior: %s",
-        f"learned from {found.n_pairs:,} pairs: {found}"
-        if found.n_pairs
-        else "too few pairs to learn from, so by fixed weights",
-    )
-    return found.to_json()
-
-
-def _drive(asked: _Asked, drain: Drain, verify: bool) -> None:
+def _drive(asked: Asked, drain: Drain, verify: bool) -> None:
     """Whatever of a run is missing or damaged; nothing is written if nothing is."""
     place = asked.place
-    found = _resume(asked) if manifest.exists(place) else None
+    found = resume(asked) if manifest.exists(place) else None
     if (
         found is not None
         and not verify
@@ -253,7 +119,7 @@ def _drive(asked: _Asked, drain: Drain, verify: bool) -> None:
     digests = {} if found is not None else asked.digests()
     with driving(place, drain) as lock:
         if found is None:  # another driver may have begun it meanwhile
-            found = _resume(asked) if manifest.exists(place) else _begin(asked, digests)
+            found = resume(asked) if manifest.exists(place) else begin(asked, digests)
         if drain.requested:
             raise _drained(asked)
         state = RunState.of(place, asked.config, found, asked.table)
@@ -264,7 +130,7 @@ def _drive(asked: _Asked, drain: Drain, verify: bool) -> None:
 
 
 def _work(
-    asked: _Asked, found: Manifest, state: RunState, drain: Drain, lock: DriverLock, verify: bool
+    asked: Asked, found: Manifest, state: RunState, drain: Drain, lock: DriverLock, verify: bool
 ) -> None:
     place, fingerprint = asked.place, found.fingerprint
     tally = Tally(found.n_shards, found.n_pairs)
@@ -309,7 +175,7 @@ def _work(
                 raise _drained(asked)
 
 
-def _warn_of_mixture(asked: _Asked, here: bool) -> None:
+def _warn_of_mixture(asked: Asked, here: bool) -> None:
     """Say where shards of a run come from unlike CPUs or libraries; `here`: those to come, too."""
     place, execute = asked.place, asked.config.execute
     on_this_machine = execute.executor == "serial" or execute.address == "local"
@@ -330,7 +196,7 @@ def _warn_of_mixture(asked: _Asked, here: bool) -> None:
         )
 
 
-def _projection(asked: _Asked, found: Manifest) -> Projection:
+def _projection(asked: Asked, found: Manifest) -> Projection:
     """What the whole run costs."""
     prepared = Prepared.open(asked.place, found.prepared_digest)
     plan = manifest.read_plan(asked.place, found.plan_digest)
@@ -339,7 +205,7 @@ def _projection(asked: _Asked, found: Manifest) -> Projection:
     return projection(asked.config, plan, prepared.dims, found.n_samples, n_events)
 
 
-def _task_bytes(asked: _Asked, projected: Projection) -> float:
+def _task_bytes(asked: Asked, projected: Projection) -> float:
     """Memory that a task is given: the largest shard's, or a band's of the matrix."""
     peak = projected.peak_bytes
     return max(peak, TASK_BYTES + matrix.BAND_BYTES) if asked.config.edges.matrix else peak

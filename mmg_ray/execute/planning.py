@@ -24,7 +24,8 @@ from mmg_ray.plan.tiles import Plan, cut_shards
 from mmg_ray.schema import Cost
 from mmg_ray.store import selection
 from mmg_ray.store.location import Location
-from mmg_ray.store.prepared import Prepared, prepare, segments
+from mmg_ray.store.prepared import Prepared
+from mmg_ray.store.preparing import prepare, segments
 from mmg_ray.store.sources import Table, read_table, source_digest
 from mmg_ray.store.sources.groups import read_groups, resolve_groups
 

@@ -14,7 +14,7 @@ from mmg_ray.execute.task import CheckTask, ShardTask, check_files, check_shard
 from mmg_ray.store import integrity, manifest, matrix, shards
 from mmg_ray.store.location import Location
 from mmg_ray.store.manifest import Manifest
-from mmg_ray.store.prepared import prepare
+from mmg_ray.store.preparing import prepare
 from mmg_ray.store.shards import Footer
 from mmg_ray.store.sources import Table
 

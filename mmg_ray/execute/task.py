@@ -25,6 +25,7 @@ from mmg_ray.plan.tiles import Plan
 from mmg_ray.schema import PairEstimate, PairEstimates, Receipt, Status, Variable
 from mmg_ray.store import digests, environments, manifest, matrix, shards
 from mmg_ray.store.digests import Digests
+from mmg_ray.store.edges import Edges
 from mmg_ray.store.kept import KeptRows
 from mmg_ray.store.location import Location
 from mmg_ray.store.prepared import Prepared
@@ -85,7 +86,7 @@ def run_shard(task: ShardTask) -> Receipt:
 def check_shard(task: ShardTask) -> str:
     """What is wrong with a finished shard, "" if nothing is: every byte that matters is read."""
     try:
-        shards.Edges(Location(task.url), task.fingerprint, [task.shard]).check()
+        Edges(Location(task.url), task.fingerprint, [task.shard]).check()
     except StoreError as error:
         return str(error)
     return ""

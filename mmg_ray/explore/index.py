@@ -18,7 +18,8 @@ from mmg_ray.network.significance import QValues, count
 from mmg_ray.network.stream import Batch, EdgeStream
 from mmg_ray.plan.tiles import Plan
 from mmg_ray.schema import Status
-from mmg_ray.store.run import Run, batch_of, edge_fields
+from mmg_ray.store.edges import batch_of, edge_fields
+from mmg_ray.store.run import Run
 
 LOOSEST_Q = 0.2  # pairs above it are counted and not held
 _HELD = 5_000_000  # edges in memory at most, 100 bytes each

@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
 
-import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 
 from mmg_ray import config as configuration
@@ -25,11 +23,10 @@ from mmg_ray.errors import ConfigError, DataError
 from mmg_ray.execute import driver
 from mmg_ray.genomics import cells as of_cells
 from mmg_ray.genomics import genes as of_genes
-from mmg_ray.genomics.checks import describe, refuse_turned
+from mmg_ray.genomics.checks import refuse_turned
 from mmg_ray.genomics.config import GenomicsConfig
-from mmg_ray.genomics.depth import depth_of
+from mmg_ray.genomics.preparing import Input, prepare
 from mmg_ray.runs import Run
-from mmg_ray.store.condition import require_known
 from mmg_ray.store.integrity import forget_files
 from mmg_ray.store.location import Location
 from mmg_ray.store.sources import Table, read_table
@@ -37,26 +34,6 @@ from mmg_ray.store.sources.in_memory import IN_MEMORY
 
 _BESIDE = ("genomics.json", "input/left_out.tsv")
 _SECTIONS = configuration.known_keys([])
-
-
-class Input(NamedTuple):
-    """What a run is given.
-
-    Attributes:
-        table: samples x genes.
-        regulators: of these, the sources of a bipartite run; empty for all pairs.
-        sets: {set: genes}; empty for genes as they are.
-        notes: what was found and done, a line each.
-        left_out: (axis, name, reason) of every cell and gene that is not in the table.
-        conditions: {name: (N,)} of data.conditions that are no genes of the table.
-    """
-
-    table: Table
-    regulators: list[str]
-    sets: dict[str, list[str]]
-    notes: list[str]
-    left_out: list[tuple[str, str, str]]
-    conditions: dict[str, np.ndarray]
 
 
 def inputs(cfg: GenomicsConfig, table: Table | None = None) -> Iterator[tuple[str, Input]]:
@@ -97,158 +74,6 @@ def inputs(cfg: GenomicsConfig, table: Table | None = None) -> Iterator[tuple[st
             yield folder, Input(part, [], {}, [text], [], {})
     if not enough:
         raise DataError(f"cells.group_by: no value of {cfg.cells.group_by!r} has enough cells")
-
-
-def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Input:
-    """From a table as it was read to the one that is run."""
-    left_out: list[tuple[str, str, str]] = []
-    whole, negative, found = describe(table)
-    depth = depth_of(table, whole, negative)
-    counts = bool(depth.counts) or cfg.cells.normalise == "log"
-    kind = (
-        "counts"
-        if whole
-        else "counts that are not whole"
-        if counts
-        else "values that are no counts"
-    )
-    shape = f"{table.n_samples:,} cells x {table.n_variables:,} genes"
-    why = "" if whole else f" ({depth.reason})"
-    lines = [*notes, *table.notes, f"read:    {shape}, {kind}{why}", *found]
-    if depth.counts is None and cfg.cells.normalise == "auto":
-        raise DataError(
-            f"it is open whether the values are counts, whose depth must be taken out ({depth.reason}). If "
-            "they are counts, corrected or estimated, set cells.normalise: log; if they are scaled already, "
-            "or something else, cells.normalise: none"
-        )
-    if depth.undo is not None and cfg.cells.normalise != "none":
-        table = of_cells.transformed(table, depth.undo)
-    # cells
-    n_genes = of_cells.n_expressed(table)
-    keep = n_genes >= cfg.cells.min_genes
-    if not keep.all():
-        names = table.sample_names or [str(n) for n in range(table.n_samples)]
-        out = np.flatnonzero(~keep)
-        left_out += [("cell", names[n], f"expresses {n_genes[n]} genes") for n in out]
-        if not keep.any():
-            raise DataError(
-                f"no cell expresses cells.min_genes = {cfg.cells.min_genes} genes (at most "
-                f"{n_genes.max()}); the table is empty, or lower it"
-            )
-        lines.append(
-            f"cells:   {len(out):,} left out, of fewer than {cfg.cells.min_genes} genes: "
-            f"{', '.join(names[n] for n in out[:5])}{', ...' if len(out) > 5 else ''}"
-        )
-        table = of_cells.keep_cells(table, keep)
-    if counts and of_cells.DEPTH not in table.metadata:
-        table.metadata[of_cells.DEPTH] = of_cells.depth(table)
-    # pools
-    log = cfg.cells.normalise == "log" or (cfg.cells.normalise == "auto" and counts)
-    if cfg.cells.pseudobulk or cfg.cells.metacells:
-        n_cells = table.n_samples
-        if cfg.cells.pseudobulk:
-            names, place = of_cells.labels(table, cfg.cells.pseudobulk, "cells.pseudobulk")
-        else:
-            size = cfg.cells.metacells or 0
-            place = of_cells.metacells(of_cells.log_normalised(table) if log else table, size)
-            names = [f"metacell{k}" for k in range(int(place.max()) + 1)]
-        table = of_cells.pooled(table, place, names, counts)
-        if counts:
-            table.metadata[of_cells.DEPTH] = of_cells.depth(table)
-        sizes = table.metadata["n_cells"]
-        lines.append(
-            f"pools:   {n_cells:,} cells in {table.n_samples:,} samples of {sizes.min()} to "
-            f"{sizes.max()}, {'added up' if counts else 'averaged'}"
-        )
-        if cfg.cells.metacells:
-            lines.append(
-                "pools:   metacells are made of cells that are alike, so p-values and standard errors "
-                "say too much: rank edges by MI"
-            )
-    require_known(table, cfg.data.conditions)
-    if log:
-        table = of_cells.log_normalised(table)
-        lines.append("scaled:  every cell to the median depth, log(1 + x)")
-    # genes
-    regulators: list[str] = []
-    if cfg.genes.regulators is not None:
-        wanted = of_genes.read_regulators(cfg.genes.regulators)
-        matched, how = of_genes.overlap(table.names, wanted, cfg.genes.regulators)
-        regulators = list(dict.fromkeys(matched.values()))
-        absent = [gene for gene in wanted if gene not in matched]
-        lines.append(_overlap_line(len(wanted), len(regulators), absent))
-        lines += [f"regulators: {note}" for note in how]
-    n_above, mean, variance = of_genes.moments(table)
-    enough = n_above >= cfg.genes.min_cells
-    pools = bool(cfg.cells.pseudobulk or cfg.cells.metacells)
-    least = f"genes.min_cells = {cfg.genes.min_cells} {'pools' if pools else 'cells'}"
-    if not enough.all():
-        out = np.flatnonzero(~enough)
-        left_out += [("gene", table.names[v], f"above 0 in {n_above[v]:.0f}") for v in out]
-        lines.append(f"genes:   {len(out):,} left out, above 0 in fewer than {least}")
-    chosen = np.flatnonzero(enough)
-    if cfg.genes.top is not None and len(chosen) > cfg.genes.top:
-        top = of_genes.strongest(mean[chosen], variance[chosen], cfg.genes.top, cfg.genes.by)
-        is_regulator = np.isin(np.array(table.names)[chosen], regulators)
-        stays = is_regulator.copy()
-        stays[top] = True
-        left_out += [
-            ("gene", table.names[v], f"not of the {cfg.genes.top} most {cfg.genes.by}")
-            for v in chosen[~stays]
-        ]
-        lines.append(
-            f"genes:   the {cfg.genes.top:,} most {cfg.genes.by}"
-            + (f" and {int(is_regulator.sum()):,} regulators" if regulators else "")
-            + f"; {int((~stays).sum()):,} left out"
-        )
-        chosen = chosen[stays]
-    sets: dict[str, list[str]] = {}
-    if cfg.genes.sets is not None:
-        there = [table.names[v] for v in chosen]
-        sets, said = of_genes.disjoint(of_genes.read_gmt(cfg.genes.sets), there)
-        lines += said
-        members = {gene for genes in sets.values() for gene in genes}
-        left_out += [
-            ("gene", gene, "in no set, or in several") for gene in there if gene not in members
-        ]
-        chosen = np.array([v for v in chosen if table.names[v] in members], dtype=np.int64)
-    if len(chosen) < 2:
-        raise DataError(
-            f"{len(chosen)} genes are left of {table.n_variables}, and pairs need two: {least}"
-            f"{'' if cfg.genes.sets is None else ', genes.sets'}. Lower it; "
-            "if nearly every gene was lost, look whether data.transpose is right"
-        )
-    conditions = _conditions(table, cfg)
-    names = [table.names[v] for v in chosen]
-    lost = sorted(set(regulators) - set(names))
-    regulators = [gene for gene in regulators if gene in set(names)]
-    if lost:
-        lines.append(
-            f"genes:   {len(lost):,} regulators among those left out: {', '.join(lost[:5])}"
-        )
-    if cfg.genes.regulators is not None and not regulators:
-        raise DataError(f"no regulator is above 0 in {least}; lower it")
-    table = replace(table, values=table.values[:, chosen], names=names)
-    # covariates
-    if cfg.cells.stratify_by:
-        table, note = of_cells.stratified(table, cfg.cells.stratify_by, cfg.estimator.seed)
-        lines.append(note)
-    if cfg.cells.regress:
-        table, note = of_cells.regressed(table, cfg.cells.regress)
-        lines.append(note)
-    lines.append(f"run:     {table.n_samples:,} samples x {table.n_variables:,} genes")
-    if cfg.data.conditions:
-        lines.append(f"given:   {', '.join(cfg.data.conditions)}")
-    conditions = {name: c for name, c in conditions.items() if name not in table.names}
-    return Input(table, regulators, sets, lines, left_out, conditions)
-
-
-def _conditions(table: Table, cfg: GenomicsConfig) -> dict[str, np.ndarray]:
-    """The columns of data.conditions: genes as they are normalised, whether they take part or not."""
-    return {
-        name: table.column(table.names.index(name)) if name in table.names else table.metadata[name]
-        for name in cfg.data.conditions
-    }
 
 
 def stored(made: Input, cfg: GenomicsConfig, url: str) -> tuple[Config, Table]:
@@ -322,10 +147,3 @@ def _check(cfg: GenomicsConfig) -> None:
             "cells.stratify_by and cells.regress both take out covariates; leave out one"
         )
     cfg.network.check()
-
-
-def _overlap_line(n_wanted: int, n_found: int, absent: Sequence[str]) -> str:
-    line = f"regulators: {n_found:,} of the {n_wanted:,} listed are genes of the table"
-    if absent:
-        line += f"; not there: {', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}"
-    return line

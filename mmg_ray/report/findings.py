@@ -20,7 +20,8 @@ from mmg_ray.report.figures import cluster_order
 from mmg_ray.report.pairs import Detail, detail_of
 from mmg_ray.schema import Status
 from mmg_ray.store.prepared import Prepared
-from mmg_ray.store.run import Run, RunStatus
+from mmg_ray.store.run import Run
+from mmg_ray.store.run_status import RunStatus
 
 _HEAT_VARIABLES, _GRAPH_EDGES, _SHOWN, _DETAILED = 100, 150, 20, 6
 LOCAL_CUTS = (0.01, 0.05, 0.1, 0.2, 0.5)  # of the local false-discovery rate

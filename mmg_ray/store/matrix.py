@@ -26,8 +26,8 @@ from mmg_ray.plan.tiles import Plan
 from mmg_ray.schema import SCHEMA_KEY, SCHEMA_VERSION
 from mmg_ray.store import digests
 from mmg_ray.store.digests import Digest, Digests
+from mmg_ray.store.edges import Edges
 from mmg_ray.store.location import Location
-from mmg_ray.store.shards import Edges
 from mmg_ray.store.zarr_store import Checked, Recording
 
 MATRIX = "matrix.zarr"

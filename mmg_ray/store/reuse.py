@@ -18,6 +18,8 @@ from mmg_ray.config import Config, to_dict
 from mmg_ray.errors import ConfigError, VersionError
 from mmg_ray.schema import CURVE, EDGE_COLUMNS, Labels, PairEstimates, Variable
 from mmg_ray.store import manifest, shards
+from mmg_ray.store.edge_table import edge_schema
+from mmg_ray.store.edges import Edges
 from mmg_ray.store.location import Location
 from mmg_ray.store.prepared import Prepared
 
@@ -88,9 +90,7 @@ class Reuse:
         wanted = np.sort(earlier[known], axis=1)
         shard = self._plan.shard_of(wanted)
         keys = wanted @ np.array([self._prepared.n_variables, 1])
-        edges = shards.Edges(
-            self._location, self._fingerprint, np.unique(shard[shard >= 0]).tolist()
-        )
+        edges = Edges(self._location, self._fingerprint, np.unique(shard[shard >= 0]).tolist())
         parts = [pa.RecordBatch.from_pylist([], schema=_schema())]
         for rows in edges.batches(_FIELDS):
             parts.append(
@@ -126,7 +126,7 @@ class Reuse:
 
 
 def _schema() -> pa.Schema:
-    return pa.schema([shards.edge_schema().field(name) for name in _FIELDS])
+    return pa.schema([edge_schema().field(name) for name in _FIELDS])
 
 
 def _keys(rows: pa.RecordBatch | pa.Table, n_variables: int) -> np.ndarray:

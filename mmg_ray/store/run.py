@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,102 +13,26 @@ import pyarrow.compute as pc
 import zarr
 
 from mmg_ray.errors import StoreError
-from mmg_ray.network.graph import LAG_COLUMNS, Network, network
+from mmg_ray.network.graph import Network, network
 from mmg_ray.network.steps import apply
 from mmg_ray.network.steps.fdr import with_q_values
 from mmg_ray.network.stream import Batch, EdgeStream
 from mmg_ray.plan.pairs import SourcePairs
 from mmg_ray.plan.tiles import Plan
-from mmg_ray.schema import FAILURES, Status
+from mmg_ray.schema import Status
 from mmg_ray.store import heartbeat, integrity, manifest, matrix, shards
-from mmg_ray.store.heartbeat import Heartbeat
-from mmg_ray.store.kept import first_weight
+from mmg_ray.store.edges import Edges, batch_of, edge_fields
 from mmg_ray.store.location import Location
 from mmg_ray.store.prepared import Prepared
-from mmg_ray.store.shards import Edges, Footer, Stored
+from mmg_ray.store.run_status import RunStatus
+from mmg_ray.store.shards import Footer, Stored
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 log = logging.getLogger(__name__)
 
-_EDGE_FIELDS = (
-    "i",
-    "j",
-    "mi_nats",
-    "se_nats",
-    "p_value",
-    "spearman",
-    "mi_posterior",
-    "p_dependent",
-)
 _RECENT = 100  # shards whose times give the rate
-
-
-@dataclass(frozen=True)
-class RunStatus:
-    """How far a run is.
-
-    Attributes:
-        n_shards, n_pairs: of the plan.
-        shards_done, pairs_done: of the plan, estimated by now.
-        pairs_stored: of the pairs done, rows of the edge table; all of them without a filter.
-        statuses: pairs done by status, stored or not.
-        matrix_asked: whether the configuration asks for the matrices.
-        matrix_done: whether they are assembled, of the shards that are there, and not damaged.
-        damaged: what is lost or damaged, a line each, as far as listings and small reads can tell:
-            shards, matrix, prepared data and the files that a job has added. `run` makes the first
-            three again; `run` with ``verify`` reads every byte before.
-        pairs_per_s: over the last shards, by their times of change; None where too few tell.
-        last_s: when the last shard was stored, UTC, seconds since 1970; None before the first.
-        heartbeat: the driver's last one; None where there is none.
-    """
-
-    n_shards: int
-    n_pairs: int
-    shards_done: int
-    pairs_done: int
-    pairs_stored: int
-    statuses: dict[str, int]
-    matrix_asked: bool
-    matrix_done: bool
-    pairs_per_s: float | None
-    last_s: float | None
-    heartbeat: Heartbeat | None
-    damaged: tuple[str, ...] = ()
-
-    @property
-    def complete(self) -> bool:
-        """Whether every shard is there, the matrix if there is to be one, and nothing is damaged."""
-        return (
-            self.shards_done == self.n_shards
-            and (self.matrix_done or not self.matrix_asked)
-            and not self.damaged
-        )
-
-    @property
-    def pairs_not_ok(self) -> int:
-        """Pairs done that have no value."""
-        return self.pairs_done - self.statuses.get(Status.OK, 0)
-
-    @property
-    def pairs_failed(self) -> int:
-        """Pairs that the estimator failed on, where any other status is of the data."""
-        return sum(self.statuses.get(status, 0) for status in FAILURES)
-
-
-def edge_fields(lagged: bool) -> list[str]:
-    """Columns of the edge table that a `Batch` is made of."""
-    return [*_EDGE_FIELDS, *(column.name for column in LAG_COLUMNS if lagged)]
-
-
-def batch_of(rows: pa.RecordBatch) -> Batch:
-    """Rows of the edge table that have a value, `edge_fields`, as network steps take them; no q-values yet."""
-    i, j, mi, *others = (column.to_numpy(zero_copy_only=False) for column in rows.columns)
-    se, p, rho, posterior, dependent, *lags = (values.astype(float) for values in others)
-    weight, q = first_weight(mi, posterior), np.full(len(i), np.nan)
-    of_lags = np.stack(lags, axis=1) if lags else None
-    return Batch(i, j, weight, mi, se, p, q, rho, dependent, of_lags)
 
 
 class Run:

@@ -25,7 +25,7 @@ from mmg_ray.genomics.config import GenomicsConfig
 from mmg_ray.neural import job as neural
 from mmg_ray.neural.config import NeuralConfig
 from mmg_ray.store.location import Location
-from mmg_ray.store.prepared import prepare
+from mmg_ray.store.preparing import prepare
 from mmg_ray.store.sources import read_table
 
 N, V = 120, 8

@@ -1,96 +1,15 @@
-"""Vocabulary of the project: statuses, variables, pair estimates and the edge table's columns.
-
-Nothing here imports another module of the package.
-"""
+"""What is estimated of pairs: a row, and the columns of many rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-
-class Status(StrEnum):
-    """Why a row of the edge table, or a variable, has or has not a value."""
-
-    OK = "ok"
-    CONSTANT = "constant"
-    ALL_MISSING = "all_missing"
-    DETERMINED = "determined"
-    TOO_FEW_SAMPLES = "too_few_samples"
-    UNSUPPORTED = "unsupported"
-    DIVERGED = "diverged"
-    FAILED = "failed"
-
-    @property
-    def remedy(self) -> str:
-        """One sentence on what a user can do about it."""
-        return _REMEDIES[self]
-
-
-_REMEDIES = {
-    Status.OK: "nothing to do",
-    Status.CONSTANT: "one value only, so its MI is 0 by definition; leave it out with data.exclude",
-    Status.ALL_MISSING: "no usable value; leave it out with data.exclude",
-    Status.DETERMINED: "the condition says all of it, so its MI given that is 0 by definition",
-    Status.TOO_FEW_SAMPLES: "collect more samples, or lower estimator.min_samples",
-    Status.UNSUPPORTED: "set estimator.denoiser to auto, neural or gaussian, which take groups",
-    Status.DIVERGED: "lower estimator.network.learning_rate",
-    Status.FAILED: "see the row's message; please report it",
-}
-
-# the estimator's fault, where every other status is of the data: such a row is never left out
-FAILURES = (Status.DIVERGED, Status.FAILED)
-
-
-class Stop(StrEnum):
-    """Why the cascade of denoisers went no deeper than the one that made the estimate."""
-
-    FORCED = "forced"
-    NOT_SIGNIFICANT = "not_significant"
-    WEAK = "weak"
-    CONVERGED = "converged"
-
-    @property
-    def reason(self) -> str:
-        """The same in one sentence."""
-        return _REASONS[self]
-
-
-_REASONS = {
-    Stop.FORCED: "the configuration asks for one denoiser, so nothing deeper was tried",
-    Stop.NOT_SIGNIFICANT: "the rank test finds no dependence, so there is nothing to go deeper for",
-    Stop.WEAK: "so weak a dependence shows in full here: a deeper denoiser would find no more",
-    Stop.CONVERGED: "the deepest denoiser that helps this pair",
-}
-
-
-@dataclass(frozen=True)
-class Variable:
-    """One variable as the estimators see it: ordinal codes, never raw values.
-
-    Attributes:
-        name: unique within a run; random streams are keyed by it.
-        codes: (N, D) int32. ``codes[n, d]`` counts the distinct values of coordinate d below
-            the value of sample n (a dense rank, ties share one code); -1 is missing. MI depends
-            on nothing else of the values.
-        status: OK, or why every pair of this variable gets no value.
-    """
-
-    name: str
-    codes: np.ndarray
-    status: Status = Status.OK
-
-    @property
-    def n_samples(self) -> int:
-        return int(self.codes.shape[0])
-
-    @property
-    def dim(self) -> int:
-        return int(self.codes.shape[1])
+from mmg_ray.schema.columns import CURVE, EDGE_COLUMNS
+from mmg_ray.schema.vocabulary import Status, Stop
 
 
 @dataclass(frozen=True)
@@ -308,106 +227,6 @@ def _item(value: Any) -> Any:
     return None if np.isnan(value) else value.item()
 
 
-# Raised whenever columns of a stored table, their meaning, or the layout of a stored file change; every table
-# that is stored says with which version it was written, and readers check it.
-SCHEMA_VERSION = 1
-SCHEMA_KEY = "mmg_ray.schema_version"
-
-
-CURVE = "list<float32>"
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a stored table: its name, type and meaning."""
-
-    name: str
-    dtype: str  # int32, float64, string, CURVE
-    doc: str
-
-
-EDGE_COLUMNS: tuple[Column, ...] = (
-    Column("i", "int32", "index of the first variable (row of the matrix), i < j"),
-    Column("j", "int32", "index of the second variable"),
-    Column("source", "string", "name of variable i"),
-    Column("target", "string", "name of variable j"),
-    Column("n_samples", "int32", "samples with both variables present"),
-    Column("mi_nats", "float64", "mutual information, nats; null unless status is ok"),
-    Column("se_nats", "float64", "its standard error, nats"),
-    Column("mi_ij", "float64", "estimate from denoising j given i, nats"),
-    Column("mi_ji", "float64", "estimate from denoising i given j, nats"),
-    Column(
-        "mi_posterior",
-        "float64",
-        "mean MI in the light of all pairs, nats: shrunk where samples say little; null where not asked",
-    ),
-    Column("p_dependent", "float64", "probability of dependence: 1 - local false-discovery rate"),
-    Column("gap", "float64", "direct form: held-out gap in denoising error, nats"),
-    Column("orthogonal", "float64", "orthogonal form: squared distance of the denoisers, nats"),
-    Column("p_value", "float64", "of independence: exact for scalars, else by permutations"),
-    Column("spearman", "float64", "Spearman correlation (sign of the edge); null for groups"),
-    Column("ess", "float64", "effective share of the noise-level draws, 0..1"),
-    Column(
-        "n_effective",
-        "float64",
-        "time series: independent samples worth as much; null where samples are independent",
-    ),
-    Column(
-        "lag_s",
-        "float64",
-        "lag of the largest dependence, s; positive: the target follows the source; null without lags",
-    ),
-    Column(
-        "band", "float64", "what the largest of the curve exceeds in 5 % of independent pairs, nats"
-    ),
-    Column("transfer_ij", "float64", "transfer entropy from source to target, nats"),
-    Column("transfer_ji", "float64", "transfer entropy from target to source, nats"),
-    Column("transfer_p_ij", "float64", "its p-value, source to target"),
-    Column("transfer_p_ji", "float64", "its p-value, target to source"),
-    Column(
-        "curve", CURVE, "MI at every lag, nats, from the most negative lag to the most positive"
-    ),
-    Column("denoiser", "string", "which denoiser produced the row"),
-    Column("stop", "string", "why no deeper denoiser was asked; null unless status is ok"),
-    Column("status", "string", "ok, or why there is no value"),
-    Column(
-        "message",
-        "string",
-        "reason and way out where status is not ok; what to know of an ok value",
-    ),
-)
-
 # Every field of PairEstimate must be a column: a result that is computed is also stored.
 assert {f.name for f in fields(PairEstimate)} <= {c.name for c in EDGE_COLUMNS}
 assert [f.name for f in fields(PairEstimates)] == [f.name for f in fields(PairEstimate)]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Projected cost of one pair, both directions."""
-
-    flops: float
-    peak_bytes: float  # extra memory while the pair is being estimated, per pair of a tile
-    host_s: float = 0.0  # on the CPU, whatever the device: arranging what the flops are done on
-
-    def __add__(self, other: Cost) -> Cost:
-        """Of both, one after the other."""
-        return Cost(
-            self.flops + other.flops,
-            max(self.peak_bytes, other.peak_bytes),
-            self.host_s + other.host_s,
-        )
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What a finished shard reports to the driver: a few numbers, never results.
-
-    Attributes:
-        digest: of the object that was stored; empty where nothing is.
-    """
-
-    shard: int
-    n_pairs: int
-    n_not_ok: int
-    digest: str = ""
