@@ -97,7 +97,8 @@ def tile(
     """All pairs of a table, as a shard's tile takes them, by an estimator's configuration."""
     from mmg_ray.config import EstimatorConfig
     from mmg_ray.estimator.conditional.conditional_ranks import Condition
-    from mmg_ray.estimator.conditional.conditioner import Conditioner, estimate_given
+    from mmg_ray.estimator.conditional.conditioner import Conditioner
+    from mmg_ray.estimator.conditional.pairs import estimate_given
 
     cfg = EstimatorConfig(**fields)
     n_variables = math.ceil((1 + math.sqrt(1 + 8 * n_pairs)) / 2)

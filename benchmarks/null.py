@@ -15,7 +15,7 @@ import argparse
 import numpy as np
 from common import print_table
 
-from mmg_ray.estimator.dependence import permutation_law, screen
+from mmg_ray.estimator.dependence import limit_law, permutation_law, screen
 from mmg_ray.estimator.ranks.rank_polynomials import ranked
 
 SIZES = (30, 35, 42, 50, 64, 80, 100, 140, 200)
@@ -40,7 +40,7 @@ def main() -> None:
     args = parser.parse_args()
     rng = np.random.default_rng(14)
 
-    grid, log_tail = permutation_law.limit()
+    grid, log_tail = limit_law.limit()
     tails = np.concatenate([1 - np.geomspace(1e-3, 0.5, 20), np.geomspace(0.5, 3e-6, 36)])
     expected = np.interp(-np.log(tails), -log_tail, grid)
     rows, right, weight = [], [], []

@@ -8,6 +8,8 @@ from __future__ import annotations
 import dataclasses
 import enum
 import inspect
+import re
+import sys
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -46,7 +48,7 @@ def page() -> str:
     named = [(name, getattr(mmg_ray, name)) for name in mmg_ray.__all__]
     parts += [_thing(f"mmg_ray.{name}", value) for name, value in named if name not in _CONFIGS]
     parts += [_thing(f"mmg_ray.{field}.run", of) for field, of in _FIELDS.items()]
-    parts += [_thing(f"{value.__module__}.{value.__name__}", value) for value in _MORE]
+    parts += [_thing(_imported_as(value), value) for value in _MORE]
     parts += ["## Columns of the edge table", _columns(EDGE_COLUMNS)]
     parts += ["## Columns of a network", _columns(NETWORK_COLUMNS)]
     parts += ["## Columns of modules", _columns(MODULE_COLUMNS)]
@@ -72,6 +74,14 @@ def page() -> str:
     ]
     parts += ["## Command line", *_commands()]
     return "\n\n".join(parts) + "\n"
+
+
+def _imported_as(value: Any) -> str:
+    """The shortest path by which a function or class can be imported."""
+    parts = value.__module__.split(".")
+    paths = (".".join(parts[:n]) for n in range(1, len(parts) + 1))
+    found = (p for p in paths if getattr(sys.modules[p], value.__name__, None) is value)
+    return f"{next(found)}.{value.__name__}"
 
 
 def _thing(name: str, value: Any) -> str:
@@ -111,7 +121,7 @@ def _arguments(value: Any) -> str:
     found = inspect.signature(value)
     shown = [p for p in found.parameters.values() if p.name not in ("self", "cls")]
     text = str(found.replace(parameters=shown))
-    return text.replace("'", "").replace("mmg_ray.schema.", "")
+    return re.sub(r"mmg_ray\.schema\.(\w+\.)?(?=[A-Z])", "", text.replace("'", ""))
 
 
 def _text(value: Any) -> str:

@@ -8,7 +8,7 @@ from scipy.stats import kstest
 
 from mmg_ray.config import EstimatorConfig
 from mmg_ray.errors import ConfigError
-from mmg_ray.estimator.conditional import lagged
+from mmg_ray.estimator.conditional import room
 from mmg_ray.estimator.conditional.conditional_ranks import Condition, label_codes
 from mmg_ray.estimator.conditional.lagged import LaggedPairs
 from mmg_ray.estimator.lags import LagEstimates, LagSettings
@@ -131,8 +131,8 @@ def test_transfer_keeps_within_trials() -> None:
 def test_what_leaves_no_room_is_refused() -> None:
     settings = LagSettings(most=40, null="shift")
     with pytest.raises(ConfigError, match="too many for a series of 200"):
-        lagged.check(np.array([0]), 200, settings)
+        room.check(np.array([0]), 200, settings)
     with pytest.raises(ConfigError, match="trials of one length"):
-        lagged.check(np.array([0, 90]), 200, LagSettings(most=4, null="trial"))
+        room.check(np.array([0, 90]), 200, LagSettings(most=4, null="trial"))
     with pytest.raises(ConfigError, match=r"set lags\.nulls: auto"):
-        lagged.check(np.array([0]), 200, LagSettings(most=4, null="jitter", jitter=5))
+        room.check(np.array([0]), 200, LagSettings(most=4, null="jitter", jitter=5))

@@ -15,7 +15,9 @@ import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import mmg_ray
-from mmg_ray import api, config
+from mmg_ray import config
+from mmg_ray.api import matrix as api_matrix
+from mmg_ray.api import pair as api_pair
 from mmg_ray.config import EstimatorConfig, NetworkConfig
 from mmg_ray.errors import ConfigError
 from mmg_ray.execute import driver, task
@@ -130,8 +132,9 @@ def test_calls_in_this_process_choose_their_threads(monkeypatch: pytest.MonkeyPa
         seen.append(torch.get_num_threads())
         return estimate(*args, **kwargs)
 
-    estimate = api.estimate_given
-    monkeypatch.setattr(api, "estimate_given", spy)
+    estimate = api_pair.estimate_given
+    for module in (api_pair, api_matrix):
+        monkeypatch.setattr(module, "estimate_given", spy)
     x, e = np.random.default_rng(0).normal(size=(2, 100))
     cfg = EstimatorConfig(denoiser="gaussian", network=NetworkConfig())
     mmg_ray.estimate_mi(x, x + e, config=cfg)

@@ -100,3 +100,26 @@ def _normal(requirement: str) -> str:
     """The name of a distribution as its index compares it."""
     name = re.split(r"[\s<>=!~;\[]", requirement, maxsplit=1)[0]
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_the_conda_recipe_asks_for_the_same() -> None:
+    """Names that conda-forge has otherwise aside."""
+    recipe = yaml.safe_load((ROOT / "workflows" / "conda" / "recipe.yaml").read_text())
+    own = {"pytorch": "torch", "ray-core": "ray"}
+    run = [text.split() for text in recipe["requirements"]["run"]]
+    found = {f"{own.get(name, name)}{bound}" for name, bound in run if name != "python"}
+    assert found == set(PROJECT["dependencies"])
+    assert recipe["context"]["version"] == PROJECT["version"]
+    assert dict(run)["python"] == PROJECT["requires-python"]
+    scripts = [f"{name} = {of}" for name, of in PROJECT["scripts"].items()]
+    assert recipe["build"]["python"]["entry_points"] == scripts
+    assert recipe["about"]["summary"] == PROJECT["description"]
+
+
+def test_modules_are_of_one_concern() -> None:
+    """Longer ones want a room of their own, see docs/contributing.md."""
+    lengths = {
+        str(file.relative_to(ROOT)): len(file.read_text().splitlines())
+        for file in (ROOT / "mmg_ray").rglob("*.py")
+    }
+    assert {name: n for name, n in lengths.items() if n > 300} == {}

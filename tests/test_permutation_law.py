@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mmg_ray.estimator.dependence import limit_law, screen
 from mmg_ray.estimator.dependence import permutation_law as law
-from mmg_ray.estimator.dependence import screen
 from mmg_ray.estimator.pairs.tables import table_spearman
 from mmg_ray.estimator.ranks.marginals import ordinal_codes
 from mmg_ray.estimator.ranks.rank_polynomials import ORDERS, Ranked, ranked
@@ -154,10 +154,10 @@ def test_power_with_ties_is_at_least_spearmans() -> None:
 
 
 def test_the_limit_is_that_of_a_chi_square_and_of_simulated_sums() -> None:
-    grid, log_tail = law.limit(1, 1)
+    grid, log_tail = limit_law.limit(1, 1)
     np.testing.assert_allclose(log_tail[1:], stats.chi2.logsf(grid[1:], 1), rtol=1e-10)
     for k, m in ((1, 2), (3, 4), (14, 14)):
-        grid, log_tail = law.limit(k, m)
+        grid, log_tail = limit_law.limit(k, m)
         weights = screen.WEIGHTS[:k, :m].ravel()
         drawn = np.random.default_rng(k).chisquare(1, (200_000, weights.size)) @ weights
         for t in np.quantile(drawn, [0.1, 0.5, 0.9, 0.999]):

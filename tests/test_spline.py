@@ -16,7 +16,7 @@ from mmg_ray.estimator.pairs.tables import Samples
 from mmg_ray.estimator.ranks.identity import half_of
 from mmg_ray.estimator.ranks.levels import levels
 from mmg_ray.estimator.ranks.marginals import midrank_scores, ordinal_codes
-from mmg_ray.estimator.tiers.spline import band, basis, denoiser
+from mmg_ray.estimator.tiers.spline import band, basis, denoiser, entry_sums, spacings
 from mmg_ray.estimator.tiers.spline import direct as plain
 from mmg_ray.estimator.tiers.spline import entries as e
 from mmg_ray.estimator.tiers.spline.basis import Shape, adapted_levels, spread_levels, tables
@@ -518,9 +518,9 @@ class TestEntries:
         row = rng.integers(0, 50, len(found.x))
         of_level = rng.standard_normal((4, 2, found.y.shape[1], 7)).astype(np.float32)
         log_ratio = rng.standard_normal(len(found.x)).astype(np.float32)
-        sums = e.level_sums(found.start, found.x, log_ratio, found.weight)
-        moments = e.moments(found.start, row, found.weight, curves)
-        first, second = e.influence_sums(
+        sums = entry_sums.level_sums(found.start, found.x, log_ratio, found.weight)
+        moments = entry_sums.moments(found.start, row, found.weight, curves)
+        first, second = entry_sums.influence_sums(
             found.start, row, found.weight, log_ratio, curves, of_level
         )
         for s in range(4):
@@ -557,7 +557,7 @@ class TestEntries:
         own[np.argsort(r)] = by_start[begin] + by_start.mean() - by_start[begin].mean()
         log_ratio, row = np.zeros(n, dtype=np.float32), basis.row(r)
         zeros = np.zeros(n, dtype=np.float32)
-        e.spacings(
+        spacings.spacings(
             np.array([[0, n]]),
             r,
             zeros,

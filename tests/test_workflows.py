@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import anndata
 import click
 import numpy as np
 import pandas as pd
@@ -76,3 +77,35 @@ def test_the_snakemake_workflow_runs_and_is_then_done(tmp_path: Path) -> None:
     assert changes[["source", "target"]].to_numpy().tolist() == [["a", "b"]]
     again = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert "Nothing to be done" in again.stderr + again.stdout
+
+
+def test_the_method_of_genernib_writes_what_is_scored(tmp_path: Path) -> None:
+    """Its script with these arguments, as viash puts them in place of the marked lines."""
+    folder = WORKFLOWS / "genernib" / "mmg_ray"
+    assert yaml.safe_load((folder / "config.vsh.yaml").read_text())["name"] == folder.name
+    rng = np.random.default_rng(0)
+    regulator = rng.gamma(2, size=(200, 1))
+    counts = rng.poisson(np.hstack([3 * regulator, 4 * regulator, np.full((200, 6), 5.0)]))
+    rna = anndata.AnnData(np.log1p(counts), layers={"counts": counts.astype(float)})
+    rna.var_names = ["MYC", "NCL", "STAT1", *(f"GENE{k}" for k in range(5))]
+    rna.uns["dataset_id"] = "simulated"
+    rna.write_h5ad(tmp_path / "rna.h5ad")
+    (tmp_path / "tf.csv").write_text("MYC\nSTAT1\nGATA1\n")
+    par = {
+        "rna": str(tmp_path / "rna.h5ad"),
+        "tf_all": str(tmp_path / "tf.csv"),
+        "prediction": str(tmp_path / "out/net.h5ad"),
+        "max_n_links": 10,
+        "temp_dir": str(tmp_path),
+    }
+    before, rest = (folder / "script.py").read_text().split("## VIASH START")
+    exec(f"{before}\npar = {par!r}\n{rest.split('## VIASH END')[1]}", {})
+    found = anndata.read_h5ad(par["prediction"]).uns
+    net = found["prediction"]
+    assert (found["method_id"], found["dataset_id"]) == ("mmg_ray", "simulated")
+    assert list(net.columns) == ["source", "target", "weight"]
+    assert len(net) == 10
+    assert set(net.source) <= {"MYC", "STAT1"}
+    assert tuple(net.iloc[0][:2]) == ("MYC", "NCL")
+    assert (np.diff(net.weight.astype(float)) <= 0).all()
+    assert all(isinstance(weight, str) for weight in net.weight)

@@ -16,8 +16,6 @@ from mmg_ray.errors import ConfigError
 from mmg_ray.plain_yaml import parse
 
 _COMMENT = 100  # columns of a comment in the documented YAML
-
-
 # keys of earlier versions, and what they are called now
 RENAMED = {
     "recording.turned": "recording.transposed",

@@ -9,7 +9,7 @@ import numpy as np
 
 from mmg_ray.config import Config, LagsConfig
 from mmg_ray.errors import ConfigError
-from mmg_ray.estimator.conditional import lagged
+from mmg_ray.estimator.conditional import room
 from mmg_ray.estimator.conditional.conditional_ranks import Condition
 from mmg_ray.estimator.conditional.lagged import LaggedPairs
 from mmg_ray.estimator.lags import LagEstimates, LagSettings, Series, cost, is_dense, scan_tile
@@ -19,7 +19,6 @@ from mmg_ray.schema import Cost, Labels, PairEstimates, Status, Variable
 # what is made of a variable serves all pairs of a tile: many for events; for series, few, so that tiles are work for many
 _TILE_OF_EVENTS, _TILE_OF_SERIES = 32, 8
 DENOISER = "lags"
-
 _NEEDS = {
     "trials": "max_s",
     "jitter_s": "max_s",
@@ -94,7 +93,7 @@ def check_samples(config: Config, starts: np.ndarray, n_samples: int, dims: np.n
             f"{longest} in a row; it takes 1 to {longest // 2}"
         )
     if config.data.conditions or (dims > 1).any():
-        lagged.check(starts, n_samples, settings)
+        room.check(starts, n_samples, settings)
 
 
 def tile_variables(n_samples: int, n_events: float) -> int:

@@ -15,7 +15,8 @@ import torch
 
 from mmg_ray.config import Config, EstimatorConfig
 from mmg_ray.errors import MMGError, StoreError
-from mmg_ray.estimator.conditional.conditioner import Conditioner, estimate_given
+from mmg_ray.estimator.conditional.conditioner import Conditioner
+from mmg_ray.estimator.conditional.pairs import estimate_given
 from mmg_ray.estimator.dependence.evidence import Evidence
 from mmg_ray.estimator.ranks.marginals import MISSING
 from mmg_ray.execute.lags import DENOISER, LagEstimator

@@ -24,7 +24,6 @@ from mmg_ray.store.run import Run
 LOOSEST_Q = 0.2  # pairs above it are counted and not held
 _HELD = 5_000_000  # edges in memory at most, 100 bytes each
 _READERS = min(4, os.cpu_count() or 1)
-
 RANKINGS = {
     "weight": "posterior mean of the MI",
     "mi_nats": "MI",

@@ -7,11 +7,7 @@ from dataclasses import dataclass
 # Raised whenever columns of a stored table, their meaning, or the layout of a stored file change; every table
 # that is stored says with which version it was written, and readers check it.
 SCHEMA_VERSION = 1
-
-
 SCHEMA_KEY = "mmg_ray.schema_version"
-
-
 CURVE = "list<float32>"
 
 

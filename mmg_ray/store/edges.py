@@ -24,15 +24,9 @@ from mmg_ray.store.shards import FOLDER, footer_of, shard_name
 
 # delimited text has no lists
 CSV_COLUMNS = [column.name for column in EDGE_COLUMNS if column.dtype != CURVE]
-
-
 # objects up to this size are fetched in a request or two, larger ones a column's part at a time
 _WHOLE_BYTES = 32 * 2**20
-
-
 _PART_BYTES = 4 * 2**20
-
-
 _RANKED = ("i", "j", "mi_nats", "mi_posterior", "p_value")
 _EDGE_FIELDS = (
     "i",

@@ -38,7 +38,6 @@ MATRICES = {
 }
 LAGS = {"lag_s": "lag of the largest dependence: the target follows the source by so much"}
 _NAN = "NaN on the diagonal and where the edges have no value or, of a filtered run, no row"
-
 MARKER = "matrix.json"
 BAND_BYTES = 128 * 2**20  # memory of the rows of one band, all matrices together
 _CHUNK_COLUMNS = 1024

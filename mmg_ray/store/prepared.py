@@ -41,8 +41,6 @@ CONDITION = "prepared/condition.parquet"
 IDENTITY = "prepared/identity.npy"
 SEGMENTS = "prepared/segments.npy"
 VARIABLES = "prepared/variables.parquet"
-
-
 METADATA = "zarr.json"
 DIGESTS = b"mmg_ray.digests"
 

@@ -51,11 +51,7 @@ if TYPE_CHECKING:
 
 
 CHUNK_COLUMNS = 64
-
-
 CHUNK_BYTES = 1 << 25  # uncompressed; very long tables get fewer columns to a chunk
-
-
 # What a chunk that was never written reads as, to programs that check no digests. No code has this value.
 _NEVER_WRITTEN = -2
 

@@ -28,7 +28,6 @@ from mmg_ray.store.kept import KeptRows
 from mmg_ray.store.location import Location
 
 FOLDER = "edges"
-
 _FOOTER_KEY = b"mmg_ray"
 _DIGEST_KEY = b"mmg_ray.sha256"
 _NAME = re.compile(r"shard-(\d+)-([0-9a-f]{12})\.parquet")

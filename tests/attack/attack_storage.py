@@ -34,7 +34,7 @@ from mmg_ray.execute import driver, task
 from mmg_ray.genomics import job
 from mmg_ray.genomics.config import GenomicsConfig
 from mmg_ray.runs import Run, open_run
-from mmg_ray.store import matrix, prepared
+from mmg_ray.store import matrix, preparing
 
 KINDS = ("flip", "flip", "flip", "cut", "delete", "swap", "other")
 N_VARIABLES, N_SAMPLES = 12, 60
@@ -46,7 +46,7 @@ _REPORTS = 25  # one attempt in so many reads the report, too, which takes secon
 
 def small() -> None:
     """Several chunks of codes, and several bands and chunks of each matrix."""
-    prepared.CHUNK_COLUMNS = 5
+    preparing.CHUNK_COLUMNS = 5
     matrix.BAND_BYTES = 4 * len(matrix.MATRICES) * N_VARIABLES * 7
     matrix._CHUNK_COLUMNS = 7
 

@@ -19,7 +19,7 @@ import pytest
 from mmg_ray import config as configuration
 from mmg_ray.config import ExecuteConfig
 from mmg_ray.errors import RunError, StoreError
-from mmg_ray.estimator.conditional.conditioner import estimate_given
+from mmg_ray.estimator.conditional.pairs import estimate_given
 from mmg_ray.execute import driver, task
 from mmg_ray.execute.executor import open_executor
 from mmg_ray.execute.outcome import Executor

@@ -20,9 +20,10 @@ from typing import NamedTuple
 import numpy as np
 
 from mmg_ray.config import EstimatorConfig, NullConfig
-from mmg_ray.errors import ConfigError
 from mmg_ray.estimator.conditional.conditional_ranks import Condition, Smoothers
-from mmg_ray.estimator.conditional.conditioner import Conditioner, estimate_given
+from mmg_ray.estimator.conditional.conditioner import Conditioner
+from mmg_ray.estimator.conditional.pairs import estimate_given
+from mmg_ray.estimator.conditional.shifted import Functions, gumbel_p, largest_around, strength
 from mmg_ray.estimator.lags import LagEstimates, LagSettings
 from mmg_ray.estimator.ranks import marginals
 from mmg_ray.estimator.ranks.rank_polynomials import ranked
@@ -35,20 +36,6 @@ _LEAST_SCALE = 0.3  # of the mean square: where little is left, rare events woul
 _LEAST_LEFT = 1e-6  # a smaller share of the variance is rounding
 _LEVEL = 0.05  # of the band
 _KEPT = 400_000  # samples of all lags of transfer whose pasts are kept: 2 kB each
-
-
-class Functions(NamedTuple):
-    """What a scan needs of a variable.
-
-    Attributes:
-        values: (L, F) of the samples, with `most` places of 0 after each segment. present: (L,).
-        wave, known: their Fourier transforms.
-    """
-
-    values: np.ndarray
-    present: np.ndarray
-    wave: np.ndarray
-    known: np.ndarray
 
 
 class _Scan(NamedTuple):
@@ -134,7 +121,7 @@ class LaggedPairs:
     def _scan(self, x: Variable, y: Variable) -> _Scan:
         most = self._settings.most
         a, b = self._of(x), self._of(y)
-        t = _strength(a, b)
+        t = strength(a, b)
         every = np.arange(-most, most + 1)
         null = self._null(a, b, t)
         at = t[every]
@@ -195,7 +182,7 @@ class LaggedPairs:
     def _null(self, x: Functions, y: Functions, t: np.ndarray) -> np.ndarray:
         """Largest strengths within the lags, of pairs that are independent."""
         most, centres = self._settings.most, self._apart()
-        null = [_largest(t, centres, most)]
+        null = [largest_around(t, centres, most)]
         if self._n_segments == 1:
             return null[0]
         rng = numpy_stream(self._settings.seed, "trials")
@@ -207,13 +194,13 @@ class LaggedPairs:
                 wave=np.fft.rfft(values.reshape(y.values.shape), axis=0),
                 known=np.fft.rfft(present.ravel()),
             )
-            null.append(_largest(_strength(x, again), np.append(0, centres), most))
+            null.append(largest_around(strength(x, again), np.append(0, centres), most))
         return np.concatenate(null)
 
     def _p_value(self, largest: float, null: np.ndarray) -> float:
         if self._n_segments > 1:
             return (1 + int((null >= largest * (1 - 1e-9)).sum())) / (1 + len(null))
-        return _gumbel(largest, null, len(null) / (2 * self._settings.most + 1))
+        return gumbel_p(largest, null, len(null) / (2 * self._settings.most + 1))
 
     def _n_samples(self, x: Functions, y: Functions, every: np.ndarray) -> np.ndarray:
         n = np.fft.irfft(x.known.conj() * y.known, len(x.present))
@@ -282,56 +269,6 @@ class LaggedPairs:
         if given is not None:
             given.forget()  # names of variables are those at other times
         return estimate_given({0: x, 1: y}, [(0, 1)], given, cfg)[0]
-
-
-def check(starts: np.ndarray, n_samples: int, settings: LagSettings) -> None:
-    """ConfigError where segments or lags leave no room for this null."""
-    lengths = np.diff(np.append(starts, n_samples))
-    if len(starts) > 1 and len(np.unique(lengths)) > 1:
-        raise ConfigError(
-            f"lags of groups, or given data.conditions, take trials of one length; lags.trials parts {lengths.min()} to "
-            f"{lengths.max()} samples"
-        )
-    if settings.null != ("shift" if len(starts) == 1 else "trial"):
-        raise ConfigError(
-            f"lags.nulls is {settings.null!r}, and lags of groups, or given data.conditions, are tested by shifts of one recording "
-            "or by permuted trials; set lags.nulls: auto"
-        )
-    room = n_samples - 3 * settings.most
-    if len(starts) == 1 and room < 2 * (2 * settings.most + 1):
-        raise ConfigError(
-            f"lags of up to {settings.most} samples either way are too many for a series of {n_samples}; lower "
-            "lags.max_s"
-        )
-
-
-def _strength(x: Functions, y: Functions) -> np.ndarray:
-    """(L,) T at every shift of y against x, the last being -1."""
-    total = len(x.present)
-    n = np.fft.irfft(x.known.conj() * y.known, total)
-    found = np.zeros(total)
-    for wave in x.wave.T:  # a row of products at a time
-        found += (np.fft.irfft(wave.conj()[:, None] * y.wave, total, axis=0) ** 2).sum(axis=1)
-    found /= np.maximum(n, 1.0)
-    return found
-
-
-def _largest(t: np.ndarray, centres: np.ndarray, most: int) -> np.ndarray:
-    """(C,) the largest T within `most` of each centre."""
-    around = (centres[:, None] + np.arange(-most, most + 1)) % len(t)
-    found: np.ndarray = t[around].max(axis=1)
-    return found
-
-
-def _gumbel(largest: float, null: np.ndarray, n_apart: float) -> float:
-    """p-value of a maximum beside others, of which `n_apart` do not overlap."""
-    roots = np.cbrt(null)
-    # a prediction: mean and variance are known from n_apart values
-    spread = roots.std() * np.sqrt((n_apart + 1) / (n_apart - 1))
-    if not spread > 0:
-        return 1.0
-    z = np.euler_gamma + (np.cbrt(largest) - roots.mean()) / spread * np.pi / np.sqrt(6)
-    return float(np.clip(-np.expm1(-np.exp(-z)), 1e-300, 1.0))
 
 
 def _together(conditions: Sequence[Condition]) -> Condition:

@@ -31,7 +31,6 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import torch
 
@@ -42,7 +41,8 @@ from mmg_ray.estimator.pairs.estimates import Estimates
 from mmg_ray.estimator.streams import Streams
 from mmg_ray.estimator.tiers import gaussian
 from mmg_ray.estimator.tiers.neural import scale, subspace
-from mmg_ray.estimator.tiers.neural.halves import Form, Part, contribution, fit_halves, held_out
+from mmg_ray.estimator.tiers.neural.fitted import Fitted, Terms, sum_of
+from mmg_ray.estimator.tiers.neural.halves import Form, Part, fit_halves
 from mmg_ray.estimator.tiers.neural.samples import PIECE, Points, Samples, prepare
 from mmg_ray.schema import Cost
 
@@ -53,48 +53,6 @@ _STEPS_ROUND = 50
 _SAFER = 0.1  # times the learning rate, where training has diverged
 _SCALE_WIDTH, _SCALE_LAYERS, _SCALE_STEPS = 16, 2, 600  # the networks of scales
 _HEADROOM = 6.0  # logsnr beyond the Gaussian bump's end that a residual may still fill
-
-
-class Terms(NamedTuple):
-    """What a part adds to the integrands, per noised sample, summed over coordinates, (S, M)."""
-
-    direct: torch.Tensor
-    cross: torch.Tensor
-    orthogonal: torch.Tensor
-
-
-class Fitted(NamedTuple):
-    """Denoisers of S directions, ready to be integrated over noise levels.
-
-    Attributes:
-        own: the parts of f_u, none for scalar targets. residual: those of g.
-    """
-
-    samples: Samples
-    own: tuple[Part, ...]
-    residual: tuple[Part, ...]
-
-    def terms(self, points: Points, half: torch.Tensor) -> Terms:
-        """Of the last part of g, the others being there; samples belong to `half` (S, M)."""
-        p = points.for_both()
-        earlier = _sum(self.residual[:-1], p)
-        base, g = _sum(self.own, p) + earlier, self.residual[-1](p)
-        cross, direct, g_held = contribution(points.w - points.f_linear, base, g, half)
-        already = points.f_linear + held_out(earlier, half)
-        return Terms(direct, cross, orthogonal=((2 * already + g_held) * g_held).sum(-1))
-
-    def shared(self, points: Points, half: torch.Tensor) -> torch.Tensor:
-        """(S, M) -2 f_u.f_G: there with or without g."""
-        f_u = held_out(_sum(self.own, points.for_both()), half)
-        return -2 * (f_u * points.f_linear).sum(-1)
-
-
-def _sum(parts: Sequence[Part], p: Points) -> torch.Tensor:
-    """(S, 2, M, D) what some parts predict together."""
-    total = torch.zeros_like(p.w)
-    for part in parts:
-        total = total + part(p)
-    return total
 
 
 def estimate(batch: Directions, cfg: EstimatorConfig) -> Estimates:
@@ -179,7 +137,7 @@ def fit(batch: Directions, cfg: EstimatorConfig) -> tuple[Fitted, Estimates]:
         before = fitted
 
         def wanted(p: Points, before: Fitted = before) -> torch.Tensor:
-            return p.w - p.f_linear - _sum((*before.own, *before.residual), p)
+            return p.w - p.f_linear - sum_of((*before.own, *before.residual), p)
 
         part = fit_halves(samples, names, form, wanted, logsnr_max, settings)
         fitted = before._replace(residual=(*before.residual, part))
@@ -232,7 +190,7 @@ def _own(
         before = found
 
         def wanted(p: Points, before: tuple[Part, ...] = before) -> torch.Tensor:
-            return p.w - _sum(before, p)
+            return p.w - sum_of(before, p)
 
         part = fit_halves(targets, names, form, wanted, logsnr_max[samples.first], settings)
         found = (*before, part)

@@ -21,19 +21,19 @@ denoiser of random ranks shows more, are tried again by `denoiser`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from mmg_ray.config import EstimatorConfig, NetworkConfig
+from mmg_ray.config import EstimatorConfig
 from mmg_ray.estimator import channel, snr
-from mmg_ray.estimator.pairs.directions import halves
 from mmg_ray.estimator.pairs.estimates import BothWays, Found
 from mmg_ray.estimator.ranks.ranked_variable import Both
 from mmg_ray.estimator.streams import Streams
+from mmg_ray.estimator.tiers.neural.canonical import canonical
 from mmg_ray.estimator.tiers.neural.halves import contribution
 from mmg_ray.estimator.tiers.neural.level_posterior import (
     MOST_LEVELS,
@@ -46,16 +46,12 @@ from mmg_ray.estimator.tiers.neural.level_posterior import (
     predicted,
     stacked,
 )
-from mmg_ray.estimator.tiers.neural.mlp import Stack, train
+from mmg_ray.estimator.tiers.neural.mlp import train
 from mmg_ray.estimator.tiers.neural.samples import taken
+from mmg_ray.estimator.tiers.neural.tilt import WIDTH, Targets, Theta, Tilt, sum_of, theta_of
 from mmg_ray.schema import Cost
 
 NAME = "tilted"
-# found on laws of `known_mi.populations` other than those that `benchmarks/populations.py` reports
-_RANK = 2  # directions of the first part: a law that needs more has enough for the second
-_RIDGE = 10.0  # in units of a statistic's variance: of many rare counts, directions are those of largest covariance
-_LEAST_SPREAD = 1e-6  # of a direction: of labels there are fewer than of statistics
-_WIDTH, _MOST_LAYERS = 32, 2
 _STEPS, _SAMPLES, _MOST_STEPS = 300, 4000, 1000  # in proportion above so many samples
 _LONGER = {"unconditional": 3, "few": 2}  # what it has missed a conditional part would find
 # times what `estimator.network` has for networks of normal scores
@@ -71,74 +67,7 @@ _PIECE = 4096  # noised samples of a direction that are evaluated at once
 _AT_ONCE = {"cpu": 1, "cuda": 96}  # directions: what fits the cache, or keeps a GPU busy in some GB
 
 
-class _Tilt:
-    """Two functions for each of S directions, one a half: a linear one at each noise level, and a small network."""
-
-    def __init__(self, n_inputs: int, n_outputs: int, streams: Streams, net: NetworkConfig) -> None:
-        hidden = [net.width or _WIDTH] * min(net.n_layers, _MOST_LAYERS)
-        self._linear = Stack([3 * n_inputs, n_outputs], streams)
-        self._network = Stack([n_inputs + 3, *hidden, n_outputs], streams)
-
-    @property
-    def parameters(self) -> list[torch.Tensor]:
-        return self._linear.parameters + self._network.parameters
-
-    def select(self, rows: list[int]) -> _Tilt:
-        """The one whose direction s is direction ``rows[s]`` of this one."""
-        both = torch.tensor([2 * row + half for row in rows for half in (0, 1)])
-        found = object.__new__(_Tilt)
-        found._linear = self._linear.select(both)
-        found._network = self._network.select(both)
-        return found
-
-    def __call__(self, inputs: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
-        """(S, 2, B, n_inputs) and (S, 2, B, 3) -> (S, 2, B, n_outputs)."""
-        by_level = torch.cat([inputs, inputs * at[..., 1:2], inputs * at[..., 2:3]], -1)
-        found: torch.Tensor = self._linear(by_level.flatten(0, 1))
-        found = found + self._network(torch.cat([inputs, at], -1).flatten(0, 1))
-        return found.unflatten(0, (-1, 2))
-
-    @staticmethod
-    def joined(tilts: Sequence[_Tilt]) -> _Tilt:
-        """The directions of all of some."""
-        found = object.__new__(_Tilt)
-        found._linear = Stack.joined([tilt._linear for tilt in tilts])
-        found._network = Stack.joined([tilt._network for tilt in tilts])
-        return found
-
-
-Theta = Callable[[Noised, torch.Tensor], torch.Tensor]  # of points and samples (S, 2, B)
 Names = Sequence[tuple[str, ...]]  # that key the random streams of S directions
-
-
-class _Targets(NamedTuple):
-    """Targets of S directions, and their samples' halves.
-
-    Attributes:
-        half: (N,). members: (2, H) samples of each half.
-    """
-
-    of: Coordinates
-    half: torch.Tensor
-    members: torch.Tensor
-    cfg: EstimatorConfig
-
-    @classmethod
-    def of_groups(cls, groups: Sequence[Coordinates], cfg: EstimatorConfig) -> _Targets:
-        of = stacked(groups)
-        half = halves(cfg.seed, of.t.shape[1], of.t.device)
-        size = int(min((half == 0).sum(), (half == 1).sum()))
-        members = torch.stack([(half == h).nonzero().flatten()[:size] for h in (0, 1)])
-        return cls(of, half, members, cfg)
-
-    @property
-    def n(self) -> int:
-        return len(self.half)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Directions and coordinates."""
-        return self.of.t.shape[0], self.of.t.shape[2]
 
 
 class _Gain(NamedTuple):
@@ -160,10 +89,10 @@ def estimate(pairs: Sequence[Both], cfg: EstimatorConfig, device: str) -> BothWa
     shapes = [(*groups[x].t.shape, groups[y].t.shape[1]) for x, y in ways]
     for rows in _batches(shapes, device):
         names = [ways[row] for row in rows]
-        targets = _Targets.of_groups([groups[x] for x, _ in names], cfg)
+        targets = Targets.of_groups([groups[x] for x, _ in names], cfg)
         of_sources = stacked([groups[y] for _, y in names])
         tilts = [own[x] for x, _ in names if x in own]
-        unconditional = _theta(_Tilt.joined(tilts) if tilts else None)
+        unconditional = theta_of(Tilt.joined(tilts) if tilts else None)
         found[:, rows] = _directions(targets, of_sources, unconditional, names)
     both = found.reshape(len(Found._fields), 2, -1)
     return BothWays(Found(*both[:, 0]), Found(*both[:, 1]))
@@ -182,33 +111,27 @@ def _batches(shapes: Sequence[Hashable], device: str) -> Iterator[list[int]]:
 
 def _unconditionals(
     groups: Mapping[str, Coordinates], cfg: EstimatorConfig, device: str
-) -> dict[str, _Tilt]:
+) -> dict[str, Tilt]:
     """Of each group the tilt without a source; none of a scalar, which is normal: its level has the odds of the noise."""
-    found: dict[str, _Tilt] = {}
+    found: dict[str, Tilt] = {}
     keys = [key for key, of in groups.items() if of.t.shape[1] > 1]
     for rows in _batches([groups[key].t.shape for key in keys], device):
         names = [(keys[row],) for row in rows]
-        targets = _Targets.of_groups([groups[key] for (key,) in names], cfg)
+        targets = Targets.of_groups([groups[key] for (key,) in names], cfg)
         n_features = targets.of.features.shape[-1]
         weights = _weights(targets, "unconditional", names)
-        tilt = _Tilt(n_features, n_features, weights, cfg.network)
-        _fit(targets, tilt, _theta(tilt), "unconditional", names)
+        tilt = Tilt(n_features, n_features, weights, cfg.network)
+        _fit(targets, tilt, theta_of(tilt), "unconditional", names)
         found |= {key: tilt.select([k]) for k, (key,) in enumerate(names)}
     return found
 
 
-def _theta(own: _Tilt | None) -> Theta:
-    if own is None:
-        return lambda p, _samples: torch.zeros_like(p.seen)
-    return lambda p, _samples: own(p.seen, p.at)
-
-
-def _directions(d: _Targets, y: Coordinates, own: Theta, names: Names) -> np.ndarray:
+def _directions(d: Targets, y: Coordinates, own: Theta, names: Names) -> np.ndarray:
     """Estimates of S directions, (fields of `Found`, S)."""
-    of_x, of_y = _canonical(d, y)
+    of_x, of_y = canonical(d, y)
     rank, n_x, n_y = of_x.shape[-1], d.of.features.shape[-1], y.features.shape[-1]
-    few = _Tilt(2 * rank, rank, _weights(d, "few", names), d.cfg.network)
-    every = _Tilt(n_x + n_y, n_x, _weights(d, "every", names), d.cfg.network)
+    few = Tilt(2 * rank, rank, _weights(d, "few", names), d.cfg.network)
+    every = Tilt(n_x + n_y, n_x, _weights(d, "every", names), d.cfg.network)
 
     def by_few(p: Noised, samples: torch.Tensor) -> torch.Tensor:
         inputs = torch.cat([p.seen @ of_x, taken(y.features, samples) @ of_y], -1)
@@ -222,7 +145,7 @@ def _directions(d: _Targets, y: Coordinates, own: Theta, names: Names) -> np.nda
     influence, ess = mi.new_zeros(d.shape[0], d.n), torch.ones_like(mi)
     before, known = own, torch.zeros_like(mi, dtype=torch.bool)
     for name, tilt, part in (("few", few, by_few), ("every", every, by_every)):
-        now = _sum(before, part)
+        now = sum_of(before, part)
         _fit(d, tilt, now, name, names)
         gain = _gain(d, before, now, name, names)
         cross, gap, distance = (v.mean(-1) for v in gain[:3])
@@ -238,56 +161,13 @@ def _directions(d: _Targets, y: Coordinates, own: Theta, names: Names) -> np.nda
         influence += torch.where(counts[:, None], gain.cross, 0.0)
         ess = torch.where(counts, gain.ess.double(), ess)
         known |= on
-        before = _sum(before, part, on)
+        before = sum_of(before, part, on)
     scatter = influence.std(-1) / d.n**0.5
     fields = mi, torch.hypot(scatter, fit_error), direct, orthogonal, ess
     return torch.stack(fields).cpu().numpy()
 
 
-def _sum(before: Theta, part: Theta, on: torch.Tensor | None = None) -> Theta:
-    """With a part beside what was there, or of the directions (S,) that are on."""
-    if on is not None and not bool(on.any()):
-        return before
-
-    def theta(p: Noised, samples: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():  # what has been fitted before stays as it is
-            base = before(p, samples)
-        more = part(p, samples)
-        return base + (more if on is None else torch.where(on[:, None, None, None], more, 0.0))
-
-    return theta
-
-
-def _canonical(d: _Targets, y: Coordinates) -> tuple[torch.Tensor, torch.Tensor]:
-    """(S, 2, F_x, R) and (S, 2, F_y, R): canonical directions of both sides' statistics, by either half, with a ridge."""
-    both = [
-        [_canonical_of(a[members], b[members]) for members in d.members]
-        for a, b in zip(d.of.features, y.features, strict=True)
-    ]
-    of_x, of_y = (torch.stack([torch.stack([h[side] for h in s]) for s in both]) for side in (0, 1))
-    return of_x, of_y
-
-
-def _canonical_of(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """(N, F_x) and (N, F_y) -> (F_x, R) and (F_y, R)."""
-    a, b = a.double(), b.double()
-    rank = min(_RANK, a.shape[1], b.shape[1])
-    # small matrices: a GPU would take longer
-    of_a, of_b, of_both = ((u.mT @ v / len(u)).cpu() for u, v in ((a, a), (b, b), (a, b)))
-    root_a, root_b = (
-        torch.linalg.cholesky(v + _RIDGE * torch.eye(len(v), dtype=v.dtype)) for v in (of_a, of_b)
-    )
-    white = torch.linalg.solve_triangular(root_a, of_both, upper=False)
-    white = torch.linalg.solve_triangular(root_b, white.mT, upper=False).mT
-    left, _, right = torch.linalg.svd(white, full_matrices=False)
-    ways = (
-        (a, torch.linalg.solve_triangular(root_a.mT, left[:, :rank], upper=True).to(a.device)),
-        (b, torch.linalg.solve_triangular(root_b.mT, right[:rank].mT, upper=True).to(b.device)),
-    )
-    return tuple((way / (v @ way).std(0).clamp(min=_LEAST_SPREAD)).float() for v, way in ways)
-
-
-def _weights(d: _Targets, part: str, names: Names) -> Streams:
+def _weights(d: Targets, part: str, names: Names) -> Streams:
     keys = [("weights", NAME, part, *name, half) for name in names for half in (0, 1)]
     return Streams(d.cfg.seed, keys, d.half.device)
 
@@ -296,7 +176,7 @@ def _steps(n: int) -> int:
     return int(min(_MOST_STEPS, max(_STEPS, _STEPS * n / _SAMPLES)))
 
 
-def _fit(d: _Targets, tilt: _Tilt, theta: Theta, part: str, names: Names) -> None:
+def _fit(d: Targets, tilt: Tilt, theta: Theta, part: str, names: Names) -> None:
     """Fit both halves' functions by the likelihood of the levels; noise levels are uniform in logsnr."""
     decay = _WEIGHT_DECAY * min(1.0, _DECAY_SAMPLES / d.n)
     if part == "unconditional":
@@ -317,12 +197,12 @@ def _fit(d: _Targets, tilt: _Tilt, theta: Theta, part: str, names: Names) -> Non
     train(tilt, loss, net)
 
 
-def _top(d: _Targets) -> torch.Tensor:
+def _top(d: Targets) -> torch.Tensor:
     return torch.full((d.shape[0],), d.cfg.snr.logsnr_max, device=d.half.device)
 
 
 def _batch(
-    d: _Targets, sampler: snr.Sampler, streams: Streams, size: int
+    d: Targets, sampler: snr.Sampler, streams: Streams, size: int
 ) -> tuple[torch.Tensor, Noised]:
     """Some samples of each half (S, 2, B), with noise."""
     uniform = streams.uniform(2, 2, size)
@@ -334,7 +214,7 @@ def _batch(
 
 
 @torch.no_grad()
-def _gain(d: _Targets, before: Theta, now: Theta, part: str, names: Names) -> _Gain:
+def _gain(d: Targets, before: Theta, now: Theta, part: str, names: Names) -> _Gain:
     """What going from one theta to the next contributes, integrated over noise levels sample by sample."""
     streams = Streams(
         d.cfg.seed, [("integrate", NAME, part, *name) for name in names], d.half.device
@@ -367,7 +247,7 @@ def _gain(d: _Targets, before: Theta, now: Theta, part: str, names: Names) -> _G
 
 
 def _terms(
-    d: _Targets,
+    d: Targets,
     before: Theta,
     now: Theta,
     index: torch.Tensor,
@@ -389,7 +269,7 @@ def cost(n_samples: int, dim_x: int, dim_y: int, cfg: EstimatorConfig) -> Cost:
     n_points = 2 * (
         6 * _steps(n_samples) * cfg.network.batch_size + 2 * n_samples * cfg.snr.n_draws
     )
-    of_network = N_STATISTICS * (dim_x + dim_y) * (_WIDTH + N_STATISTICS * 3 * max(dim_x, dim_y))
+    of_network = N_STATISTICS * (dim_x + dim_y) * (WIDTH + N_STATISTICS * 3 * max(dim_x, dim_y))
     of_levels = 60 * MOST_LEVELS * (dim_x + dim_y)
     return Cost(
         flops=4.0 * n_points * (of_network + of_levels),

@@ -23,16 +23,9 @@ from mmg_ray.estimator.tiers.spline import direct as plain
 from mmg_ray.estimator.tiers.spline.basis import NoiseLevels, Shape, Tables, adapted_levels, tables
 from mmg_ray.estimator.tiers.spline.correction import Correction, correct
 from mmg_ray.estimator.tiers.spline.direct import direct
-from mmg_ray.estimator.tiers.spline.entries import (
-    Entries,
-    entries,
-    entries_of_samples,
-    influence_sums,
-    joined,
-    level_sums,
-    moments,
-    points,
-)
+from mmg_ray.estimator.tiers.spline.entries import Entries, entries, entries_of_samples, joined
+from mmg_ray.estimator.tiers.spline.entry_sums import influence_sums, level_sums, moments
+from mmg_ray.estimator.tiers.spline.points import points
 from mmg_ray.estimator.tiers.spline.warp import Warp, n_knots, warp
 from mmg_ray.schema import Cost
 

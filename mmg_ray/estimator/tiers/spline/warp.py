@@ -19,7 +19,9 @@ import torch
 from scipy.special import digamma, polygamma
 
 from mmg_ray.estimator.tiers.spline import band, basis
-from mmg_ray.estimator.tiers.spline.entries import Entries, level_sums, residuals, spacings
+from mmg_ray.estimator.tiers.spline.entries import Entries
+from mmg_ray.estimator.tiers.spline.entry_sums import level_sums
+from mmg_ray.estimator.tiers.spline.spacings import residuals, spacings
 
 _KNOTS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 _SAMPLES_PER_KNOT = 4

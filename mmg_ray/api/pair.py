@@ -1,21 +1,14 @@
-"""MI of arrays in this process: no configuration file, no Ray, nothing stored."""
+"""One pair of arrays: MI, transfer entropy, a test of independence, the curve."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 
-from mmg_ray.arrays import (
-    Samples,
-    aligned,
-    read,
-    require_numbers,
-)
+from mmg_ray.api.arguments import settings_of, together
 from mmg_ray.arrays.variables import (
     both_named,
     codes_of,
@@ -25,23 +18,17 @@ from mmg_ray.arrays.variables import (
     variable,
 )
 from mmg_ray.config import EstimatorConfig, NullConfig
-from mmg_ray.errors import ConfigError, DataError
-from mmg_ray.estimator.cascade.denoisers import denoiser as denoiser_named
-from mmg_ray.estimator.conditional.conditioner import Conditioner, estimate_given, estimate_labels
+from mmg_ray.errors import DataError
+from mmg_ray.estimator.conditional.conditioner import Conditioner
+from mmg_ray.estimator.conditional.pairs import estimate_given, estimate_labels
 from mmg_ray.estimator.dependence import nulls
 from mmg_ray.estimator.pairs.tables import tabulate
-from mmg_ray.estimator.ranks.marginals import MISSING, ordinal_codes
+from mmg_ray.estimator.ranks.marginals import MISSING
 from mmg_ray.estimator.ranks.ranked_variable import RankCache
 from mmg_ray.estimator.tiers.spline.denoiser import gap_curve
-from mmg_ray.execute import pilot
 from mmg_ray.execute.numerics import library_threads
-from mmg_ray.execute.progress import Tally, progress
 from mmg_ray.execute.task import device_of
-from mmg_ray.pair_matrix import EstimatesByPair, MIMatrix
-from mmg_ray.plan.pairs import all_pairs
-from mmg_ray.plan.tiles import Plan
-from mmg_ray.schema import PairEstimate, PairEstimates, Receipt
-from mmg_ray.store.sources.table import default_names
+from mmg_ray.schema import PairEstimate
 
 
 def estimate_mi(
@@ -88,8 +75,8 @@ def estimate_mi(
         >>> round(r.mi_nats, 2), r.status.value
         (0.56, 'ok')
     """
-    tables = _together(x=x, y=y, condition=condition)
-    settings = _config(config, denoiser, seed)
+    tables = together(x=x, y=y, condition=condition)
+    settings = settings_of(config, denoiser, seed)
     given = condition_of(tables.pop("condition", None), settings)
     columns = {name: list(table.read()) for name, table in tables.items()}
     if any(is_one_label(found) for found in columns.values()):
@@ -146,7 +133,7 @@ def transfer_entropy(
         >>> round(mmg_ray.transfer_entropy(x, y).mi_nats, 1)
         0.8
     """
-    tables = _together(x=x, y=y, condition=condition)
+    tables = together(x=x, y=y, condition=condition)
     a, b = tables["x"].numbers(), tables["y"].numbers()
     back = _lags(lags, "lags", len(a))
     own = (
@@ -218,7 +205,7 @@ def independence_test(
         >>> mmg_ray.independence_test(x, y + 0.3 * x).p_value < 0.001
         True
     """
-    codes = [codes_of(list(table.read()), table) for table in _together(x=x, y=y).values()]
+    codes = [codes_of(list(table.read()), table) for table in together(x=x, y=y).values()]
     both = (np.concatenate(codes, axis=1) != MISSING).all(axis=1)
     left, right = (RankCache(seed).of(variable(dense(side[both]))) for side in codes)
     if not (left.varies and right.varies):
@@ -252,7 +239,7 @@ def mmse_gap(x: Any, y: Any, logsnr: Any = None, *, seed: int = 0) -> tuple[np.n
         >>> round(float(np.trapezoid(gap, logsnr)) / 2, 1)  # of an exact MI of 0.43 nats
         0.4
     """
-    a, b = (table.numbers() for table in _together(x=x, y=y).values())
+    a, b = (table.numbers() for table in together(x=x, y=y).values())
     if a.shape != b.shape or a.shape[1] != 1:
         raise DataError(f"mmse_gap takes two (n,) arrays; got shapes {a.shape} and {b.shape}")
     both = np.isfinite(a[:, 0]) & np.isfinite(b[:, 0])
@@ -269,175 +256,3 @@ def mmse_gap(x: Any, y: Any, logsnr: Any = None, *, seed: int = 0) -> tuple[np.n
     levels = np.linspace(-6, 10, 33) if logsnr is None else np.atleast_1d(np.asarray(logsnr, float))
     with library_threads():
         return levels, gap_curve(tabulate([(target, source)]), levels)
-
-
-def mi_matrix(
-    data: Any,
-    names: Sequence[str] | None = None,
-    *,
-    layer: str | None = None,
-    condition: Any = None,
-    denoiser: str | None = None,
-    seed: int | None = None,
-    config: EstimatorConfig | None = None,
-    n_jobs: int = 1,
-    show_progress: bool = False,
-) -> MIMatrix:
-    """Mutual information of all pairs of columns.
-
-    Args:
-        data: (n, V) samples x variables of numbers: an AnnData object, MNE's Raw or Epochs (data channels that
-            are not marked as bad), or anything that `estimate_mi` takes as x; missing values cost only the
-            pairs they are in.
-        names: (V,) unique names; default those of the columns, or v0, v1, ...
-        layer: of an AnnData object, or "raw", instead of X.
-        condition: as in `estimate_mi`: every pair is estimated given it.
-        denoiser, seed, config, n_jobs: as in `estimate_mi`.
-        show_progress: a bar on a terminal, log lines elsewhere.
-
-    Raises:
-        DataError: a column is not of numbers, the table is not 2-D, or its names are not unique.
-
-    Examples:
-        >>> import numpy as np, mmg_ray
-        >>> x, e = np.random.default_rng(0).standard_normal((2, 500))
-        >>> m = mmg_ray.mi_matrix(np.stack([x, e, x + e], axis=1), ["x", "e", "sum"])
-        >>> m
-        MIMatrix(3 variables, 3 of 3 pairs ok)
-        >>> bool(m.p_value[0, 1] > 0.01), bool(m.p_value[0, 2] < 1e-6)
-        (True, True)
-    """
-    tables = {"data": read(data, "data", layer)}
-    if condition is not None:
-        tables["condition"] = read(condition, "condition")
-    table, *others = aligned(list(tables.values()))
-    if names is None:
-        names = table.names or default_names(len(table.columns))
-    names = list(names)
-    if len(names) != len(table.columns) or len(set(names)) != len(names):
-        twice = [name for name, count in Counter(names).items() if count > 1][:3]
-        raise DataError(
-            f"{len(table.columns)} columns need as many different names; got {len(names)}, "
-            f"{len(set(names))} of them different{f'; repeated: {twice}' if twice else ''}"
-        )
-    settings = _config(config, denoiser, seed)
-    variables = {}
-    for k, column in enumerate(table.read()):
-        require_numbers(column, table.called(k))
-        variables[k] = variable(ordinal_codes(column.values)[:, None], names[k])
-    given = condition_of(others[0] if others else None, settings)
-    device = device_of("auto")
-    size = denoiser_named(settings.denoiser).tile_variables
-    pairs = all_pairs(len(names))
-    n_tiles = len(pairs.tiles(size)[0])
-    plan = Plan(pairs, size, np.arange(n_tiles + 1))  # a tile a shard: all it is for is the bar
-    tile_pairs = [plan.tile_pairs(tile) for tile in range(n_tiles)]
-    dims = np.ones(len(names), dtype=np.int64)
-    learned = None
-    if given is None:
-        with library_threads(n_jobs):
-            learned = pilot.learn(
-                names, dims, pairs, lambda some: {k: variables[k] for k in some}, settings
-            )
-    found = [PairEstimates.from_rows([])]  # one variable has no tile
-    tally = Tally(plan.n_shards, plan.n_pairs)
-    with progress(tally) if show_progress else nullcontext(lambda: None) as show:
-        for tile, rows in enumerate(tile_pairs):
-            with library_threads(n_jobs):
-                found.append(
-                    estimate_given(variables, rows, given, settings, device, model=learned)
-                )
-            tally.add(Receipt(tile, len(rows), int((~found[-1].ok).sum())))
-            show()
-    i, j = np.concatenate([np.empty((0, 2), dtype=np.int64), *tile_pairs]).T
-    columns = PairEstimates.concatenate(found).take(np.lexsort([j, i]))
-    estimates = EstimatesByPair(len(names), columns)
-    mi, se, p_value = (estimates.matrix(name) for name in ("mi_nats", "se_nats", "p_value"))
-    return MIMatrix(names, mi, se, p_value, estimates)
-
-
-class MMGEstimator:
-    """MI of two variables by the conventions of scikit-learn (`clone`, `get_params`) and of MI benchmarks.
-
-    Denoisers are cross-fitted on the samples given, so nothing carries over between calls.
-
-    Args:
-        denoiser, seed, config, n_jobs: as in `estimate_mi`.
-
-    Attributes:
-        mi_, se_: of the last `fit`, nats; NaN where there is no value, see ``result_.status``.
-        p_value_: of independence; NaN where no test was made.
-        result_: everything found.
-
-    Examples:
-        >>> import numpy as np, mmg_ray
-        >>> x, e = np.random.default_rng(0).standard_normal((2, 500, 1))
-        >>> estimator = mmg_ray.MMGEstimator("gaussian")
-        >>> estimator
-        MMGEstimator(denoiser='gaussian')
-        >>> round(estimator.estimate(x, 0.8 * x + 0.6 * e), 1)
-        0.6
-        >>> round(estimator.fit(x, e).mi_, 1)
-        0.0
-    """
-
-    def __init__(
-        self,
-        denoiser: str | None = None,
-        seed: int | None = None,
-        config: EstimatorConfig | None = None,
-        n_jobs: int = 1,
-    ) -> None:
-        self.denoiser, self.seed, self.config, self.n_jobs = denoiser, seed, config, n_jobs
-
-    def fit(self, X: Any, Y: Any) -> MMGEstimator:
-        """Estimate the MI of (n, p) X and (n, q) Y."""
-        self.result_ = found = estimate_mi(X, Y, **self.get_params())
-        self.mi_, self.se_, self.p_value_ = (
-            float("nan") if value is None else value
-            for value in (found.mi_nats, found.se_nats, found.p_value)
-        )
-        return self
-
-    def estimate(self, X: Any, Y: Any) -> float:
-        """``fit(X, Y).mi_``, the one method that MI benchmarks call."""
-        return self.fit(X, Y).mi_
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002  # of the protocol
-        """The arguments of the constructor."""
-        return {name: getattr(self, name) for name in _PARAMETERS}
-
-    def set_params(self, **params: Any) -> MMGEstimator:
-        """Change arguments of the constructor. ConfigError for a name that it has not."""
-        for name, value in params.items():
-            if name not in _PARAMETERS:
-                raise ConfigError(
-                    f"MMGEstimator has no parameter {name!r}; it has {', '.join(_PARAMETERS)}"
-                )
-            setattr(self, name, value)
-        return self
-
-    def __repr__(self) -> str:
-        default = type(self)().get_params()
-        changed = (f"{k}={v!r}" for k, v in self.get_params().items() if v != default[k])
-        return f"MMGEstimator({', '.join(changed)})"
-
-
-_PARAMETERS = ("denoiser", "seed", "config", "n_jobs")
-
-
-def _together(**values: Any) -> dict[str, Samples]:
-    """What was passed under these names, unless it is None, with the samples in one order."""
-    tables = [read(value, name) for name, value in values.items() if value is not None]
-    return {table.what: table for table in aligned(tables)}
-
-
-def _config(
-    config: EstimatorConfig | None, denoiser: str | None, seed: int | None
-) -> EstimatorConfig:
-    settings = config or EstimatorConfig()
-    return replace(
-        settings,
-        denoiser=settings.denoiser if denoiser is None else denoiser,
-        seed=settings.seed if seed is None else seed,
-    )
