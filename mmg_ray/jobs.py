@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import io
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
+from fsspec.implementations.local import LocalFileSystem
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from mmg_ray import config as configuration
 from mmg_ray.config import Texts
 from mmg_ray.errors import ConfigError, DataError, MMGError, RunError, StoreError
 from mmg_ray.network.steps import parse
 from mmg_ray.store.exports import FORMATS, write
-from mmg_ray.store.integrity import record_files
+from mmg_ray.store.integrity import forget_files, record_files
 from mmg_ray.store.location import Location
 
 if TYPE_CHECKING:
@@ -81,6 +84,37 @@ class FilesConfig:
             said.append(f"wrote:   {run.url}/report.html")
         record_files(Location(run.url), run.manifest.fingerprint, written)
         return said
+
+
+def begin_beside(
+    url: str, file: str, cfg: Any, notes: Sequence[str], left_out: Sequence[tuple[str, ...]]
+) -> Location:
+    """Write what stands beside a job's run before it begins: input/left_out.tsv, and `file`, its configuration and notes.
+
+    Args:
+        left_out: a header, and a row for each thing that is not in the run, with the reason.
+
+    Returns:
+        The place of the run, absolute where it is local.
+    """
+    place = Location(url)
+    if isinstance(place.fs, LocalFileSystem):
+        place = Location(place.path)  # a worker may have another working directory
+    forget_files(place)
+    rows = "".join("\t".join(row) + "\n" for row in left_out)
+    (place / "input/left_out.tsv").write_bytes(rows.encode())
+    found = {"configuration": configuration.to_dict(cfg), "notes": list(notes)}
+    (place / file).write_json(found)
+    return place
+
+
+def write_groups(place: Location, kind: str, members: Iterable[tuple[str, str]]) -> str:
+    """Write (variable, group) pairs as `data.groups` of the run at `place`, under a name of their content; its URL."""
+    text = "variable\tgroup\n" + "".join(f"{variable}\t{group}\n" for variable, group in members)
+    data = text.encode()
+    file = place / f"input/{kind}-{hashlib.sha256(data).hexdigest()[:12]}.tsv"
+    file.write_bytes(data)
+    return file.url
 
 
 def require_no_failures(run: Run) -> None:

@@ -10,12 +10,9 @@ Under output.url (with cells.group_by, in a folder for each of its values) are t
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-
-from fsspec.implementations.local import LocalFileSystem
 
 from mmg_ray import config as configuration
 from mmg_ray.config import Config
@@ -26,9 +23,8 @@ from mmg_ray.genomics import genes as of_genes
 from mmg_ray.genomics.checks import refuse_turned
 from mmg_ray.genomics.config import GenomicsConfig
 from mmg_ray.genomics.preparing import Input, prepare
+from mmg_ray.jobs import begin_beside, write_groups
 from mmg_ray.runs import Run
-from mmg_ray.store.integrity import forget_files
-from mmg_ray.store.location import Location
 from mmg_ray.store.sources import Table, read_table
 from mmg_ray.store.sources.in_memory import IN_MEMORY
 
@@ -78,19 +74,12 @@ def inputs(cfg: GenomicsConfig, table: Table | None = None) -> Iterator[tuple[st
 
 def stored(made: Input, cfg: GenomicsConfig, url: str) -> tuple[Config, Table]:
     """Write what is to be beside a run; its configuration and its table."""
-    place = Location(url)
-    if isinstance(place.fs, LocalFileSystem):
-        place = Location(place.path)
-    forget_files(place)
-    rows = "".join("\t".join(row) + "\n" for row in made.left_out)
-    (place / "input/left_out.tsv").write_bytes(("axis\tname\treason\n" + rows).encode())
+    rows = [("axis", "name", "reason"), *made.left_out]
+    place = begin_beside(url, "genomics.json", cfg, made.notes, rows)
     groups = None
     if made.sets:
-        lines = [f"{gene}\t{name}\n" for name, genes in made.sets.items() for gene in genes]
-        text = ("variable\tgroup\n" + "".join(lines)).encode()
-        members = place / f"input/sets-{hashlib.sha256(text).hexdigest()[:12]}.tsv"
-        members.write_bytes(text)
-        groups = members.url
+        members = ((gene, name) for name, genes in made.sets.items() for gene in genes)
+        groups = write_groups(place, "sets", members)
     tree = {k: v for k, v in configuration.to_dict(cfg).items() if k in _SECTIONS}
     tree["data"] = {
         "path": IN_MEMORY,
@@ -101,9 +90,6 @@ def stored(made: Input, cfg: GenomicsConfig, url: str) -> tuple[Config, Table]:
     if made.regulators:
         tree["pairs"] = {"mode": "bipartite", "sources": made.regulators}
     tree["output"] = {"url": url}
-    (place / "genomics.json").write_json(
-        {"configuration": configuration.to_dict(cfg), "notes": made.notes}
-    )
     return configuration.from_dict(tree), replace(made.table, metadata=made.conditions, notes=[])
 
 

@@ -11,25 +11,22 @@ Under output.url are the run itself and
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from fsspec.implementations.local import LocalFileSystem
 
 from mmg_ray import config as configuration
 from mmg_ray.config import Config, EstimatorConfig, LagsConfig
 from mmg_ray.errors import ConfigError
 from mmg_ray.execute import driver, lags
+from mmg_ray.jobs import begin_beside, write_groups
 from mmg_ray.neural.bins import TRIAL
 from mmg_ray.neural.config import NeuralConfig, changed
 from mmg_ray.neural.readers import read
 from mmg_ray.neural.recordings import Recording
 from mmg_ray.neural.samples import Samples, samples
 from mmg_ray.runs import Run
-from mmg_ray.store.integrity import forget_files
-from mmg_ray.store.location import Location
 from mmg_ray.store.sources.in_memory import IN_MEMORY
 from mmg_ray.store.sources.table import Table
 
@@ -72,16 +69,9 @@ def inputs(cfg: NeuralConfig, found: Recording | None = None) -> Samples:
 
 def stored(made: Samples, cfg: NeuralConfig) -> tuple[Config, Table]:
     """Write what is to be beside a run; its configuration and its table."""
-    place = Location(cfg.output.url)
-    if isinstance(place.fs, LocalFileSystem):
-        place = Location(place.path)
     metadata = {k: v for k, v in made.table.metadata.items() if k not in made.table.names}
-    forget_files(place)
-    rows = "".join("\t".join(row) + "\n" for row in made.left_out)
-    (place / "input/left_out.tsv").write_bytes(("name\treason\n" + rows).encode())
-    (place / "neural.json").write_json(
-        {"configuration": configuration.to_dict(cfg), "notes": made.notes}
-    )
+    rows = [("name", "reason"), *made.left_out]
+    place = begin_beside(cfg.output.url, "neural.json", cfg, made.notes, rows)
     tree = {k: v for k, v in configuration.to_dict(cfg).items() if k in _SECTIONS}
     tree["data"] = {
         "path": IN_MEMORY,
@@ -89,10 +79,7 @@ def stored(made: Samples, cfg: NeuralConfig) -> tuple[Config, Table]:
         "missing": cfg.data.missing,
     }
     if made.areas:
-        text = "variable\tgroup\n" + "".join(f"{v}\t{a}\n" for v, a in made.areas.items())
-        groups = place / f"input/areas-{hashlib.sha256(text.encode()).hexdigest()[:12]}.tsv"
-        groups.write_bytes(text.encode())
-        tree["data"]["groups"] = groups.url
+        tree["data"]["groups"] = write_groups(place, "areas", made.areas.items())
     if made.stimuli:
         tree["pairs"] = {"mode": "bipartite", "sources": made.stimuli}
     tree["estimator"] = configuration.to_dict(_of_time(made, cfg.estimator))
