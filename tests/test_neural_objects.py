@@ -139,6 +139,12 @@ def test_tables_by_their_index(tmp_path: Path) -> None:
     same(made(frame.rename_axis("time").stack().to_xarray()), of_times)
     frame.index = pd.Timestamp("2026-01-01") + pd.to_timedelta(times, unit="s")
     np.testing.assert_allclose(made(frame).segments, of_times.segments)
+    stimulus = frame[["a"]] + 1
+    with pytest.raises(DataError, match="stimuli have no times"):
+        made(frame.rename(columns=str.upper), stimuli=stimulus)
+    stimulus.index -= stimulus.index[0]
+    found = made(frame.rename(columns=str.upper), stimuli=stimulus)
+    np.testing.assert_allclose(found.table.column(0), series()[:, 0] + 1)
     with pytest.raises(ConfigError, match="rate_hz and the index"):
         made(frame, "recording.rate_hz=20")
     frame.index = np.arange(T) * 50
@@ -177,6 +183,7 @@ def test_trials_beside_a_recording(tmp_path: Path, nap: Any) -> None:
     ("data", "overrides", "beside", "said"),
     [
         ({"a": series()[:, :1]}, [], {}, "times x channels"),
+        ({3: [1.0, 2.0], "unit3": [1.0]}, [], {}, "3 and 'unit3' are one"),
         (trains(), ["recording.layout=npz"], {}, "recording.layout is of files"),
         (trains(), ["between.stimulus_path=s.csv"], {}, "between.stimulus_path is of files"),
         (trains(), ["recording.rate_hz=10"], {}, "do not use it"),

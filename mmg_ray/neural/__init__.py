@@ -39,7 +39,7 @@ def run(
             end) or Ts (column t), times in s.
         areas: {unit or channel: area}, for pairs of areas; or "between.areas=COLUMN" of a TsGroup's metadata.
         stimuli: for pairs of stimuli with cells: pynapple's Tsd or TsdFrame, or a table with a column `time` or an
-            index of seconds.
+            index of seconds or durations.
 
     Raises:
         ConfigError, DataError: before anything of the run is written. Others: as `mmg_ray.run`.

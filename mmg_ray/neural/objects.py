@@ -70,7 +70,12 @@ def _read(data: Any, cfg: NeuralConfig) -> tuple[str, Recording]:
     if (segment := _segment(data)) is not None:
         return "neo", neo.of_segment(segment, f"the {type(data).__name__}")
     if isinstance(data, Mapping):
-        return "spikes", Recording(spikes={unit_name(k): _spikes(k, v) for k, v in data.items()})
+        spikes = {unit_name(k): _spikes(k, v) for k, v in data.items()}
+        if len(spikes) < len(data):
+            raise DataError(
+                f"{len(data)} units have {len(spikes)} names: 3 and 'unit3' are one; rename them"
+            )
+        return "spikes", Recording(spikes=spikes)
     notes: list[str] = []
     found = _of_table(data, cfg, notes)
     return "series", Recording(series=[found], notes=notes)
@@ -170,8 +175,10 @@ def _times_in(index: Any, notes: list[str]) -> np.ndarray | None:
         return None
     kind = index.dtype.kind
     if kind in "mM":
-        notes.append("times:   of the index, which is of dates or durations, from its first")
-        return np.asarray((index - index[0]) / np.timedelta64(1, "s"), dtype=float)
+        if kind == "M":
+            notes.append(f"times:   of the index, seconds from {index[0]}")
+            index = index - index[0]
+        return np.asarray(index / np.timedelta64(1, "s"), dtype=float)
     if kind == "f":
         notes.append("times:   of the index")
         return np.asarray(index, float)
@@ -239,10 +246,11 @@ def _stimuli(given: Any) -> Series:
     if "time" in names:
         k = names.index("time")
         return Series(values[:, k], np.delete(values, k, axis=1), [n for n in names if n != "time"])
-    times = _times_in(samples.index, [])
+    is_dates = samples.index is not None and samples.index.dtype.kind == "M"  # from when on?
+    times = None if is_dates else _times_in(samples.index, [])
     if times is None:
         raise DataError(
-            "stimuli have no times: they are a Tsd or TsdFrame of pynapple, or a DataFrame with a column 'time' or "
-            "an index of seconds"
+            "stimuli have no times in seconds of the recording: they are a Tsd or TsdFrame of pynapple, or a DataFrame "
+            "with a column 'time' or an index of seconds or durations"
         )
     return Series(times, values, names)
