@@ -8,7 +8,7 @@ kernels here).
   by ``t + h(t, n) / n``, h a broken line in t through simulated permutations (`benchmarks/null.py`).
 - Ties: the weighted sum of squared normals of the orders that there are, times the ratio of two gamma tails, one of
   the exact moments and one of those of the sum (Pearson III), and that of the skewness of the leading moment.
-- Two variables that are away from their commonest values so seldom that only a few samples are away in both: few
+- Few samples are away from the commonest values of both variables, as of a rare gene beside any other: few
   terms make a sum, and no moments tell its tail. Given how many samples are away in both, a hypergeometric number,
   those few are drawn; the probabilities are added up over that number, so that far tails need no more draws.
 """
@@ -32,10 +32,10 @@ from mmg_ray.estimator.ranks.rank_polynomials import ORDERS, Ranked, RankPolynom
 KNOTS = (2.5, 4.0, 5.5, 7.0, 9.0, 12.0, 16.0, 21.0, 27.0)
 _A = (-17.0793, -5.06831, 3.67955, 3.47495, -3.4221, -13.4703, -2.44227, 39.9192, 111.513)
 _B = (-191.365, -211.285, -214.898, -81.6762, 110.047, 952.529, 2249.82, 3880.82, 6373.97)
-# Of variables away from their commonest values in at most this share of the samples, both in at most so many that
-# are expected, the samples away in both are drawn where the p-value of the moments is below this; it is
-# farther off where fewer than two are expected.
-_SELDOM, _FEW_TOGETHER = 0.3, 12.0
+# Where at most so many samples are expected away from the commonest values of both variables, and the samples away
+# in either make no more pairs than this, those away in both are drawn if the p-value of the moments is below this;
+# it is farther off where fewer than two are expected.
+_FEW_TOGETHER, _MOST_PAIRS_AWAY = 12.0, 2**20
 _CONTENDER, _CONTENDER_FEWER = 0.02, 0.1
 
 # T = tr K L summed over three pairs of kernels: low with low orders, fast with first, first with fast
@@ -138,9 +138,9 @@ def test(
     p_value[tied] *= gamma_ratio(statistic[tied], orders[0][tied], orders[1][tied], inflation[tied])
     p_value = np.clip(p_value, SMALLEST, 1.0)
     p_value[tied] = skewed(p_value[tied], skewness[tied])
-    away = np.array([m.n_away for m in of_x])[i] / n, np.array([m.n_away for m in of_y])[j] / n
-    together = n * away[0] * away[1]
-    few = (np.maximum(*away) <= _SELDOM) & (together < _FEW_TOGETHER)
+    pairs_away = np.outer([m.n_away for m in of_x], [m.n_away for m in of_y])[i, j]
+    together = pairs_away / n
+    few = (together < _FEW_TOGETHER) & (pairs_away <= _MOST_PAIRS_AWAY)
     contender = p_value < np.where(together < 2, _CONTENDER_FEWER, _CONTENDER)
     for row in np.flatnonzero(few & contender).tolist():
         p_value[row] = by_number_together(statistic[row], x[i[row]], y[j[row]])

@@ -1,4 +1,4 @@
-"""p-values of two variables that are seldom away from their commonest values, and in few samples together.
+"""p-values of two variables that are away from their commonest values in few samples together: one is rare, or both.
 
 Given how many samples are away in both, a hypergeometric number, those few are drawn; the probabilities are added up over
 that number, so that far tails need no more draws.
@@ -25,7 +25,7 @@ _ROUNDING = 1e-4  # of a statistic in single precision; draws that are as large 
 
 
 def by_number_together(t: float, x: Ranked, y: Ranked) -> float:
-    """P(T >= t) of two variables that are seldom away together.
+    """P(T >= t) of two variables that are away from their commonest values in few samples together.
 
     Given that k samples are away in both, S_ab = (sum over them of (P_a - p_a)(P_b - p_b)) / n - p_a p_b, p the
     polynomials at the commonest values; which k of either side they are is drawn. k is hypergeometric.
