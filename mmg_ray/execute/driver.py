@@ -64,8 +64,8 @@ def run(
     with draining(stop_after_s, asked.config.execute.drain_s) as drain:
         try:
             _drive(asked, drain, verify)
-        except (Abandoned, KeyboardInterrupt):
-            if not drain.abandoned:  # Ray turns whatever a signal raises into this
+        except (Abandoned, KeyboardInterrupt, SystemError):
+            if not drain.abandoned:  # Ray turns whatever a signal raises into either of the others
                 raise
             raise _drained(asked) from None
     return Run(asked.place.url)

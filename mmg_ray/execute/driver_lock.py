@@ -109,7 +109,7 @@ def driving(run: Location, drain: Drain) -> Iterator[DriverLock]:
     except BaseException as error:
         if lock.lost:  # which is why it drained
             raise _in_use(run) from None
-        stopped = isinstance(error, Drained | Abandoned | KeyboardInterrupt)
+        stopped = drain.abandoned or isinstance(error, Drained | Abandoned | KeyboardInterrupt)
         state = State.STOPPED if stopped else State.FAILED
         raise
     finally:

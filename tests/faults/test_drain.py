@@ -13,7 +13,7 @@ import pytest
 from mmg_ray import config
 from mmg_ray.errors import RESUME, ConfigError, Drained
 from mmg_ray.execute import driver, task
-from mmg_ray.execute.drain import seconds
+from mmg_ray.execute.drain import Abandoned, seconds
 from mmg_ray.store import heartbeat
 from mmg_ray.store.heartbeat import State
 from mmg_ray.store.location import Location
@@ -66,6 +66,33 @@ def test_a_time_limit_stops_a_run_in_this_process(
         driver.run(config.from_dict(disturbed.settings(tmp_path)), stop_after_s=0.5)
     assert signal.getsignal(signal.SIGTERM) is before
     assert 0 < len(disturbed.shards(str(tmp_path / "run"))) < 10
+
+
+@pytest.mark.parametrize("becomes", [KeyboardInterrupt, SystemError])
+def test_abandoned_inside_of_ray_is_stopped_as_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, becomes: type[BaseException]
+) -> None:
+    """What a signal raises in Ray's compiled code comes out as another exception."""
+
+    def waits(*_: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        try:
+            time.sleep(10)
+        except Abandoned as error:
+            raise becomes("returned a result with an exception set") from error
+
+    monkeypatch.setattr(driver, "_work", waits)
+    cfg = config.from_dict(disturbed.settings(tmp_path, drain_s=0.1))
+    with pytest.raises(Drained, match="the same command goes on"):
+        driver.run(cfg)
+    assert heartbeat.read(Location(cfg.output.url)).state == State.STOPPED
+
+    def fails(*_: object) -> None:
+        raise becomes("of its own")
+
+    monkeypatch.setattr(driver, "_work", fails)
+    with pytest.raises(becomes, match="of its own"):
+        driver.run(cfg)
 
 
 @pytest.mark.parametrize(
