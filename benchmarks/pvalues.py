@@ -123,7 +123,7 @@ def count_power(
         drawn = [ranked(randomised_ranks(ordinal_codes(v), rng.random(n))) for v in (x, y)]
         found += (
             permutation_law.test(t, [a], [b], zero, zero).p_value[0] <= 0.01,
-            permutation_law.untied_p(screen.moments(*drawn).statistic, n) <= 0.01,
+            float(permutation_law.untied_p(screen.moments(*drawn).statistic, n).squeeze()) <= 0.01,
             stats.spearmanr(x, y).pvalue <= 0.01,
         )
     return [f"{v:.3f}" for v in found / repeats]

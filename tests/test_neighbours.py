@@ -11,7 +11,7 @@ from mmg_ray.config import EstimatorConfig
 from mmg_ray.estimator.cascade.tile import estimate_tile
 from mmg_ray.estimator.pairs.tables import tabulate
 from mmg_ray.estimator.ranks.marginals import ordinal_codes
-from mmg_ray.estimator.ranks.ranked_variable import RankCache
+from mmg_ray.estimator.ranks.ranked_variable import RankCache, RankedVariable
 from mmg_ray.estimator.tiers import neighbours
 from mmg_ray.estimator.tiers.spline import denoiser as spline
 from mmg_ray.known_mi import annulus, checkerboard, gaussian, poisson_gamma
@@ -135,3 +135,67 @@ class TestRefine:
     def test_ties_are_drawn(self):
         row = pair(*poisson_gamma(0.5, 8, 8).sample(np.random.default_rng(9), 1000))
         assert row.mi_nats == pytest.approx(poisson_gamma(0.5, 8, 8).mi_nats, abs=0.08)
+
+
+def sides(x: np.ndarray, y: np.ndarray) -> list[RankedVariable]:
+    cache = RankCache(0)
+    return [cache.of(v) for v in variables(x, y).values()]
+
+
+class TestManySamples:
+    """Of more than 5,000 samples neighbours see a part; the table of all says what that is worth."""
+
+    def test_luck_is_what_the_part_has_more(self):
+        """Against the density ratio of Gaussian samples, which is known."""
+        rho, wrong, right = 0.8, [], []
+        for seed in range(12):
+            rng = np.random.default_rng(seed)
+            x, e = rng.standard_normal((2, 60_000))
+            y = rho * x + np.sqrt(1 - rho**2) * e
+            ratio = (x * x + y * y) / 2 - (x * x - 2 * rho * x * y + y * y) / (2 - 2 * rho**2)
+            chosen = rng.permutation(len(x)) < 5000
+            exact = ratio[chosen].mean() - ratio.mean()
+            found = neighbours.in_bins(*sides(x, y), chosen, fitted=1.0)
+            assert (found.mi, found.rest) == (0.0, 0.0)  # the fit has all that bins show
+            wrong.append(found.luck - exact)
+            right.append(exact)
+        assert np.std(wrong) < 0.4 * np.std(right)
+
+    @pytest.mark.parametrize("task", [checkerboard(4), annulus(0.6)])
+    def test_bins_show_what_a_fit_has_missed_and_never_more_than_there_is(self, task):
+        x, y = task.sample(np.random.default_rng(3), 100_000)
+        found = neighbours.in_bins(*sides(x, y), np.arange(len(x)) < 5000, fitted=0.3)
+        assert task.mi_nats - 0.1 < found.mi - found.rest < task.mi_nats
+        assert abs(found.mi - task.mi_nats) < found.rest + 0.01
+        few = neighbours.in_bins(
+            *sides(x[:20_000], y[:20_000]), np.arange(20_000) < 5000, fitted=0.3
+        )
+        assert (few.mi, few.rest) == (0.0, 0.0)  # bins would be coarse
+
+    def test_a_level_that_is_a_value_hides_nothing(self):
+        rng = np.random.default_rng(4)
+        x = rng.integers(40, size=100_000)
+        y = np.where(
+            rng.random(len(x)) < 0.5,
+            (x + rng.integers(0, 2, len(x))) % 40,
+            rng.integers(40, size=len(x)),
+        )
+        counts = np.histogram2d(x, y, 40)[0]
+        plug_in = (
+            counts[counts > 0]
+            * np.log((counts * len(x) / np.outer(counts.sum(1), counts.sum(0)))[counts > 0])
+        ).sum() / len(x)
+        found = neighbours.in_bins(*sides(x, y), np.arange(len(x)) < 5000, fitted=0.0)
+        assert found.rest == 0
+        assert found.mi == pytest.approx(plug_in, abs=0.02)
+        assert found.mi < plug_in
+
+    @pytest.mark.parametrize(("task", "error"), [(gaussian(0.9), 0.008), (checkerboard(4), 0.03)])
+    def test_estimates_of_very_many_samples(self, task, error):
+        for seed in range(3):
+            x, y = task.sample(np.random.default_rng([5, seed]), 300_000)
+            found = pair(x, y, "auto")
+            assert found.mi_nats == pytest.approx(task.mi_nats, abs=error)
+            assert abs(found.mi_nats - task.mi_nats) < 3 * found.se_nats
+            by_neighbours = found.denoiser == neighbours.NAME
+            assert ("among 5000 of the 300000 samples" in found.message) == by_neighbours

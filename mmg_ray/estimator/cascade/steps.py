@@ -200,14 +200,23 @@ class Steps:
         columns = self._columns
         mi, se, gap = (columns.numbers[name] for name in ("mi_nats", "se_nats", "gap"))
         for row in rows.tolist():
-            u, v = (ranked.uniform for ranked in self._pairs.of_fewer_samples(row, columns))
+            n, luck, both = int(columns.n_samples[row]), 0.0, self._pairs[row]
+            unsure = max(mi[row] - gap[row], 0.0)
+            if n > MOST_SAMPLES:
+                part, chosen = self._pairs.part(row)
+                luck, least, rest = neighbours.in_bins(*both, chosen, mi[row])
+                mi[row], se[row], both = max(mi[row], least), np.hypot(se[row], rest), part
+            u, v = (ranked.uniform for ranked in both)
             n_draws = max(len(u), len(v))  # a variable without ties has one way to rank it
             u, v = (np.broadcast_to(draws, (n_draws, draws.shape[1])) for draws in (u, v))
-            unsure, at_least = max(mi[row] - gap[row], 0.0), columns.binned_mi[row]
-            found = neighbours.refine(u, v, mi[row], se[row], unsure, at_least)
+            found = neighbours.refine(u, v, mi[row], se[row], unsure, columns.binned_mi[row], luck)
             mi[row], se[row] = min(found.mi, np.log(u.shape[1])), found.se
             if found.share > 0.5:
                 columns.put(np.array([row]), neighbours.NAME)
+                if n > MOST_SAMPLES:
+                    columns.note(
+                        row, f"by nearest neighbours among {MOST_SAMPLES} of the {n} samples"
+                    )
 
     # --- pairs by their samples
 

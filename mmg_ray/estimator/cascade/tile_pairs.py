@@ -106,10 +106,15 @@ class TilePairs:
         n = int(columns.n_samples[row])
         if n <= most:
             return self[row]
-        a, b = (self._variables[int(index)] for index in self.pairs[row])
-        chosen = self.cache.at_most(most, _present(a) & _present(b))
         columns.note(row, f"from {most} of the {n} samples, as is its standard error")
-        return self.cache.of(a, chosen), self.cache.of(b, chosen)
+        return self.part(row, most)[0]
+
+    def part(self, row: int, most: int = MOST_SAMPLES) -> tuple[Both, np.ndarray]:
+        """A pair over at most so many of its samples, and (n,) which of them these are."""
+        a, b = (self._variables[int(index)] for index in self.pairs[row])
+        present = _present(a) & _present(b)
+        chosen = self.cache.at_most(most, present)
+        return (self.cache.of(a, chosen), self.cache.of(b, chosen)), chosen[present]
 
     def mostly_tied(self, rows: np.ndarray) -> np.ndarray:
         """(R,) pairs of which at least half the coordinates have ties."""
