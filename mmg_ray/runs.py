@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mmg_ray.store import run as of_storage
 
 if TYPE_CHECKING:
-    from mmg_ray.report.findings import Findings
+    from mmg_ray.report.page import Report
 
 
 class Run(of_storage.Run):
@@ -24,7 +24,7 @@ class Run(of_storage.Run):
         url: str = "report.html",
         steps: Sequence[str] | None = None,
         figures: str | None = None,
-    ) -> Findings:
+    ) -> Report:
         """Write one HTML page about the complete run, which needs no network, to a file at any URL.
 
         Args:

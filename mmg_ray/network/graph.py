@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from mmg_ray.errors import ConfigError, DataError, MMGError
 from mmg_ray.network.chain import Chain
+from mmg_ray.network.modules import modules_of
 from mmg_ray.network.steps import apply
 from mmg_ray.network.stream import Batch, EdgeStream
 from mmg_ray.schema import Column
@@ -119,9 +120,7 @@ class Network(Chain):
         Communities by modularity (Louvain); `resolution` above 1 gives more and smaller ones. Lists for an enrichment
         test: ``net.modules().to_pandas().groupby("module").variable.agg(list)``.
         """
-        from mmg_ray.network.modules import modules_of
-
-        return modules_of(self, resolution, seed)
+        return modules_of(self.edges, self.names, resolution, seed)
 
     def to_networkx(self) -> nx.Graph:
         """A NetworkX Graph, or DiGraph if directed: nodes are names, edges have every number there is."""

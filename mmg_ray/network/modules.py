@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from mmg_ray.schema import Column
-
-if TYPE_CHECKING:
-    from mmg_ray.network.graph import Network
 
 MOST_EDGES = 50_000  # of largest weight, which the modules of a large network are found in
 SMALLEST = 3  # variables of a module that is listed
@@ -32,30 +29,33 @@ def listed(modules: pa.Table) -> list[list[str]]:
     return [part for part in parts.values() if len(part) >= SMALLEST]
 
 
-def modules_of(network: Network, resolution: float = 1.0, seed: int = 0) -> pa.Table:
+def modules_of(
+    edges: pa.Table, names: Sequence[str], resolution: float = 1.0, seed: int = 0
+) -> pa.Table:
     """Communities of largest modularity (Louvain; Blondel et al. 2008) over the edges of weight above 0.
 
     A row a variable with an edge, `MODULE_COLUMNS`; modules by size, the variables of each by strength. Directions
     are ignored.
 
     Args:
+        edges: with columns i, j and weight. names: of the variables that i and j number.
         resolution: above 1 gives more and smaller modules.
         seed: of the order in which variables are visited.
     """
     import networkx as nx
 
-    edges = network.edges.select(["i", "j", "weight"]).to_pandas()
-    edges = edges[edges.weight > 0]
+    table = edges.select(["i", "j", "weight"]).to_pandas()
+    table = table[table.weight > 0]
     graph = nx.Graph()
-    graph.add_nodes_from(np.unique(edges[["i", "j"]]).tolist())
-    graph.add_weighted_edges_from(edges.itertuples(index=False, name=None))
+    graph.add_nodes_from(np.unique(table[["i", "j"]]).tolist())
+    graph.add_weighted_edges_from(table.itertuples(index=False, name=None))
     found = nx.community.louvain_communities(graph, resolution=resolution, seed=seed)
     rows = []
     for k, members in enumerate(sorted(found, key=lambda part: (-len(part), min(part))), start=1):
         inside = graph.subgraph(members)
         strength = dict(inside.degree(weight="weight"))
         rows += [
-            (k, network.names[v], inside.degree(v), strength[v])
+            (k, names[v], inside.degree(v), strength[v])
             for v in sorted(members, key=lambda v: (-strength[v], v))
         ]
     columns = list(zip(*rows, strict=True)) or [()] * len(MODULE_COLUMNS)

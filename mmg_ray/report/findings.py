@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -72,13 +71,6 @@ class Findings:
 
     def __repr__(self) -> str:
         return f"Findings({self.run.url!r}: {self.network!r})"
-
-    def _repr_html_(self) -> str:
-        """For notebooks: the page, in a frame of its own."""
-        from mmg_ray.report.page import figures_of, page
-
-        text = html.escape(page(self, figures_of(self)), quote=True)
-        return f'<iframe srcdoc="{text}" style="width: 100%; height: 80vh; border: 0"></iframe>'
 
 
 def find(run: Run, steps: Sequence[str] | None = None) -> Findings:

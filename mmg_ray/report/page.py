@@ -29,12 +29,20 @@ from mmg_ray.store.location import Location
 from mmg_ray.store.run import Run
 
 
+class Report(Findings):
+    """What a report says, in numbers; in a notebook it shows as the page."""
+
+    def _repr_html_(self) -> str:
+        text = escape(page(self, figures_of(self)), quote=True)
+        return f'<iframe srcdoc="{text}" style="width: 100%; height: 80vh; border: 0"></iframe>'
+
+
 def write_report(
     run: Run,
     url: str,
     steps: Sequence[str] | None = None,
     figures: str | None = None,
-) -> Findings:
+) -> Report:
     """Write the report of a complete run to a file at any URL.
 
     Args:
@@ -47,7 +55,7 @@ def write_report(
     Raises:
         StoreError: the run is not complete, or the place cannot be written. ConfigError: a wrong step.
     """
-    found = find(run, steps)
+    found = Report(**vars(find(run, steps)))
     charts = figures_of(found)
     Location(url).write_bytes(page(found, charts).encode())
     if figures is not None:
