@@ -198,4 +198,4 @@ class TestManySamples:
             assert found.mi_nats == pytest.approx(task.mi_nats, abs=error)
             assert abs(found.mi_nats - task.mi_nats) < 3 * found.se_nats
             by_neighbours = found.denoiser == neighbours.NAME
-            assert ("among 5000 of the 300000 samples" in found.message) == by_neighbours
+            assert ("among 20000 of the 300000 samples" in found.message) == by_neighbours

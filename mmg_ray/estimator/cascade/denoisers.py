@@ -189,7 +189,11 @@ DENOISERS: dict[str, Denoiser] = {
         (GAUSSIAN,), (GAUSSIAN,), Stop.FORCED, lambda n, dx, dy, _cfg: gaussian.cost(n, dx, dy), 16
     ),
     "spline": Denoiser(
-        (TABLE, SPLINE), (), Stop.FORCED, lambda n, _dx, _dy, _cfg: spline.cost(n), 16
+        (TABLE, SPLINE),
+        (),
+        Stop.FORCED,
+        lambda n, _dx, _dy, cfg: spline.cost(n, cfg.cascade.neighbour_samples),
+        16,
     ),
     "neural": Denoiser((NEURAL,), (TILTED, NEURAL), Stop.FORCED, _network_cost, 4),
 }

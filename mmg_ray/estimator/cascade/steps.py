@@ -24,6 +24,7 @@ _STACK_BYTES = 2**27  # of the scores of one stack
 _MISSED = 1.1  # a gap above so many squared distances of the denoisers: much is missed
 _STRONG_NATS = 0.5  # of groups with ties: there other networks may find more
 _PLAIN = 1e-3  # p-value: of so few independent pairs the screen's MI is read instead of 0
+_ALL_DRAWS = 5000  # samples up to which neighbours look at every way to break ties
 _LEVELS_APART = 16  # tables within so many levels are estimated together
 
 
@@ -201,22 +202,25 @@ class Steps:
         mi, se, gap = (columns.numbers[name] for name in ("mi_nats", "se_nats", "gap"))
         for row in rows.tolist():
             n, luck, both = int(columns.n_samples[row]), 0.0, self._pairs[row]
+            most = self._cfg.cascade.neighbour_samples
             unsure = max(mi[row] - gap[row], 0.0)
-            if n > MOST_SAMPLES:
-                part, chosen = self._pairs.part(row)
+            if n > most:
+                part, chosen = self._pairs.part(row, most)
                 luck, least, rest = neighbours.in_bins(*both, chosen, mi[row])
                 mi[row], se[row], both = max(mi[row], least), np.hypot(se[row], rest), part
             u, v = (ranked.uniform for ranked in both)
             n_draws = max(len(u), len(v))  # a variable without ties has one way to rank it
             u, v = (np.broadcast_to(draws, (n_draws, draws.shape[1])) for draws in (u, v))
+            fewer = max(
+                1, n_draws * _ALL_DRAWS // u.shape[1]
+            )  # of many samples one draw says as much as several
+            u, v = u[:fewer], v[:fewer]
             found = neighbours.refine(u, v, mi[row], se[row], unsure, columns.binned_mi[row], luck)
             mi[row], se[row] = min(found.mi, np.log(u.shape[1])), found.se
             if found.share > 0.5:
                 columns.put(np.array([row]), neighbours.NAME)
-                if n > MOST_SAMPLES:
-                    columns.note(
-                        row, f"by nearest neighbours among {MOST_SAMPLES} of the {n} samples"
-                    )
+                if n > most:
+                    columns.note(row, f"by nearest neighbours among {most} of the {n} samples")
 
     # --- pairs by their samples
 

@@ -109,7 +109,7 @@ class TilePairs:
         columns.note(row, f"from {most} of the {n} samples, as is its standard error")
         return self.part(row, most)[0]
 
-    def part(self, row: int, most: int = MOST_SAMPLES) -> tuple[Both, np.ndarray]:
+    def part(self, row: int, most: int) -> tuple[Both, np.ndarray]:
         """A pair over at most so many of its samples, and (n,) which of them these are."""
         a, b = (self._variables[int(index)] for index in self.pairs[row])
         present = _present(a) & _present(b)

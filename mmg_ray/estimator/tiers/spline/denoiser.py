@@ -243,7 +243,7 @@ def _location_scale_gap(e: Entries, w: Warp, alpha2: np.ndarray) -> np.ndarray:
     return found
 
 
-def cost(n_samples: int) -> Cost:
-    """Projected cost of one warped pair with its neighbours: of up to 5,000 samples, and of tables until they are full."""
-    flops = 2.5e7 + 2.1e4 * min(n_samples, 5000) + 2e3 * min(n_samples, 50_000)
+def cost(n_samples: int, n_neighbour_samples: int) -> Cost:
+    """Projected cost of one warped pair with its neighbours, and of tables until they are full."""
+    flops = 2.5e7 + 2.1e4 * min(n_samples, n_neighbour_samples) + 2e3 * min(n_samples, 50_000)
     return Cost(flops=flops, peak_bytes=1e6 + 20.0 * n_samples)
