@@ -24,7 +24,6 @@ _STACK_BYTES = 2**27  # of the scores of one stack
 _MISSED = 1.1  # a gap above so many squared distances of the denoisers: much is missed
 _STRONG_NATS = 0.5  # of groups with ties: there other networks may find more
 _PLAIN = 1e-3  # p-value: of so few independent pairs the screen's MI is read instead of 0
-_ALL_DRAWS = 5000  # samples up to which neighbours look at every way to break ties
 _LEVELS_APART = 16  # tables within so many levels are estimated together
 
 
@@ -211,10 +210,6 @@ class Steps:
             u, v = (ranked.uniform for ranked in both)
             n_draws = max(len(u), len(v))  # a variable without ties has one way to rank it
             u, v = (np.broadcast_to(draws, (n_draws, draws.shape[1])) for draws in (u, v))
-            fewer = max(
-                1, n_draws * _ALL_DRAWS // u.shape[1]
-            )  # of many samples one draw says as much as several
-            u, v = u[:fewer], v[:fewer]
             found = neighbours.refine(u, v, mi[row], se[row], unsure, columns.binned_mi[row], luck)
             mi[row], se[row] = min(found.mi, np.log(u.shape[1])), found.se
             if found.share > 0.5:
