@@ -6,15 +6,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint docs golden faults attack benchmarks clean
+.PHONY: demo test test-all lint docs golden faults attack benchmarks clean
 
 demo: $(VENV)/.run
 	$(BIN)/mmg-ray genomics
 
-# a file at a time on either core
+# a file at a time on either core, the longest first
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# minutes: the mathematics, files, commands; `test-all` adds whole runs on Ray, S3 stores, faults, browsers
 test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST) -m 'not full and not integration'
+
+test-all: export OMP_NUM_THREADS = 1
+test-all: $(VENV)/.dev
+	$(PYTEST)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

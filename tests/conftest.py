@@ -3,10 +3,48 @@
 import pytest
 from s3_store import S3Store, environment
 
+# files of whole runs on Ray, S3 stores, browsers and other processes, by what they take
+_INTEGRATION = (
+    "test_wheel.py",
+    "test_s3.py",
+    "test_scheduled.py",
+    "test_integrity.py",
+    "test_drain.py",
+    "test_storage.py",
+    "test_lag_runs.py",
+    "test_processes.py",
+    "test_starts.py",
+    "test_shards.py",
+    "test_attacks_on_storage.py",
+    "test_attacks_by_inputs.py",
+    "test_harness.py",
+    "test_on_ray.py",
+    "test_gpu_benchmark.py",
+    "test_explore.py",
+    "test_browser.py",
+    "test_workflows.py",
+    "test_footprint.py",
+)
+_SLOW = ("cluster_run", "test_no_index_is_out_of_bounds", "test_every_denoiser_gives_the_same_bits")
+# and the others that take a minute
+_LONG = (
+    *_INTEGRATION,
+    "test_docs.py",
+    "test_denoisers.py",
+    "test_groups_of_counts.py",
+    "test_numerics.py",
+    "test_known_mi.py",
+    "test_cascade.py",
+)
+
 
 def pytest_collection_modifyitems(items):
-    """The file that takes longest first: workers take a file each, and the last of them alone would wait for it."""
-    items.sort(key=lambda item: item.path.name != "test_wheel.py")
+    """The files that take longest first: workers take a file each, and the last of them alone would wait for it."""
+    place = {name: k for k, name in enumerate(_LONG)}
+    items.sort(key=lambda item: place.get(item.path.name, len(_LONG)))
+    for item in items:
+        if item.path.name in _INTEGRATION or any(name in item.name for name in _SLOW):
+            item.add_marker(pytest.mark.integration)
 
 
 @pytest.fixture(scope="session")
