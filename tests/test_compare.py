@@ -21,6 +21,7 @@ from mmg_ray.estimator.ranks.ranked_variable import RankedVariable
 from mmg_ray.execute import driver
 from mmg_ray.network.changes import posterior
 from mmg_ray.network.compare import COMPARISON_COLUMNS
+from mmg_ray.report.differences import page_of
 from mmg_ray.store.run import Run
 
 test_difference.__test__ = False  # a function of the package, not a test
@@ -217,6 +218,27 @@ class TestRuns:
         command = ["compare", *(run.url for run in runs), "--step", "mi=0.05", "--csv", str(file)]
         assert CliRunner().invoke(main, command).exit_code == 0
         assert set(pd.read_csv(file)["edge"]) == {"gained", "lost", "kept"}
+
+
+def test_a_page_shows_how_mi_changed(runs, tmp_path):
+    file = tmp_path / "changes.html"
+    command = ["compare", *(run.url for run in runs), "--report", str(file)]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    text = file.read_text()
+    found = mmg_ray.compare(*runs)
+    n = found.edges.num_rows
+    assert text.startswith("<!doctype html>")
+    assert "http" not in text.replace("http://www.w3.org/2000/svg", "")  # nothing is fetched
+    assert text.count("<tr>") == n + 1
+    likely = sum(p >= 0.5 for p in found.edges["p_changed"].to_pylist() if p is not None)
+    assert text.count('class="dot2"') == 2 * likely > 0
+    assert "1 variables are in" in text
+    for row in found.edges.to_pylist():
+        assert f"<td>{row['source']}</td><td>{row['target']}</td>" in text
+    other = page_of(found, "a <b>", "c")
+    assert "<b>, nats" not in other
+    assert "a &lt;b&gt;" in other
 
 
 def test_a_run_reports_itself(runs, tmp_path):

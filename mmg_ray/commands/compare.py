@@ -28,6 +28,9 @@ from mmg_ray.output import say, writing
 )
 @click.option("--paired", is_flag=True, help="Sample k of both runs is the same subject.")
 @click.option("--csv", "file", metavar="FILE", help="Write every row to FILE; - is stdout.")
+@click.option(
+    "--report", metavar="FILE", help="Write one HTML page, with pictures, to FILE at any URL."
+)
 @click.option("--top", type=click.IntRange(min=1), default=20, show_default=True)
 def compare(
     first: str,
@@ -37,6 +40,7 @@ def compare(
     permutations: int,
     paired: bool,
     file: str | None,
+    report: str | None,
     top: int,
 ) -> None:
     """Compare two runs: edges gained, lost, and changed beyond their errors, from FIRST to SECOND.
@@ -50,6 +54,7 @@ def compare(
       mmg-ray compare nightly/2026-01-01 nightly/2026-01-02
       mmg-ray compare runs/healthy runs/ill --permutations 9999 --csv changes.csv
       mmg-ray compare runs/before runs/after --permutations 9999 --paired
+      mmg-ray compare runs/before runs/after --report changes.html
     """
     from mmg_ray.store.compare import compare as compare_runs
 
@@ -61,6 +66,11 @@ def compare(
         permutations=permutations,
         paired=paired,
     )
+    if report is not None:
+        from mmg_ray.report.differences import write_differences
+
+        write_differences(found, first, second, report)
+        say(f"wrote {report}", err=True)
     if file is not None:
         from pyarrow.csv import write_csv
 

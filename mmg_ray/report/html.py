@@ -4,9 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from importlib import resources
 from typing import Any
 
 from mmg_ray.report.svg import Chart
+
+
+def document(title: str, body: str, after: str = "") -> str:
+    """A whole file, with the style sheet of the page; `after` follows the body."""
+    return (
+        f"<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        f"<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<title>{escape(title)}</title><style>{asset('page.css')}</style></head>"
+        f"<body><main>{body}</main>{after}</body></html>"
+    )
+
+
+def asset(name: str) -> str:
+    """The text of a file beside this module."""
+    return resources.files("mmg_ray.report").joinpath(name).read_text()
 
 
 def section(title: str, body: str) -> str:

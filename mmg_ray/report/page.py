@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from html import escape
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from mmg_ray.report import charts as drawn
 from mmg_ray.report import lags, network_view, pairs
 from mmg_ray.report.findings import Findings, find
-from mmg_ray.report.html import figure, section
+from mmg_ray.report.html import asset, document, figure, section
 from mmg_ray.report.sections import (
     calibration_section,
     evidence_section,
@@ -89,13 +88,8 @@ def page(found: Findings, charts: dict[str, Chart]) -> str:
         ]
     )
     data = json.dumps(_data(found), allow_nan=False).replace("<", "\\u003c")
-    return (
-        f"<!doctype html><html lang='en'><head><meta charset='utf-8'>"
-        f"<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{escape(title)}</title><style>{_asset('page.css')}</style></head>"
-        f"<body><main>{body}</main><script type='application/json' id='data'>{data}</script>"
-        f"<script>{_asset('page.js')}</script></body></html>"
-    )
+    after = f"<script type='application/json' id='data'>{data}</script><script>{asset('page.js')}</script>"
+    return document(title, body, after)
 
 
 def figures_of(found: Findings) -> dict[str, Chart]:
@@ -117,10 +111,6 @@ def _data(found: Findings) -> dict[str, Any]:
         "heat": {"names": found.heat_names, "rows": heat},
         "graph": network_view.graph_of(found),
     }
-
-
-def _asset(name: str) -> str:
-    return resources.files("mmg_ray.report").joinpath(name).read_text()
 
 
 def _lone_style() -> str:
