@@ -25,7 +25,7 @@ _INTEGRATION = (
     "test_workflows.py",
     "test_footprint.py",
 )
-_SLOW = ("cluster_run", "test_no_index_is_out_of_bounds", "test_every_denoiser_gives_the_same_bits")
+_SLOW = ("test_no_index_is_out_of_bounds", "test_every_denoiser_gives_the_same_bits")
 # and the others that take a minute
 _LONG = (
     *_INTEGRATION,

@@ -114,10 +114,9 @@ def test_figures_of_accuracy_are_those_of_the_benchmarks() -> None:
         ("sachs", "cdt"),
         ("fmri", "nitime"),
         ("differential", "sklearn"),
-        ("cluster_run", "ray"),
     ],
 )
-def test_the_cells_of_notebooks_run(
+def test_the_cells_of_notebooks_run(  # those of cluster_run, on Ray, are run by `make docs`
     page: str, needs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if importlib.util.find_spec(needs) is None:

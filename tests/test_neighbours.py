@@ -148,9 +148,9 @@ class TestManySamples:
     def test_luck_is_what_the_part_has_more(self):
         """Against the density ratio of Gaussian samples, which is known."""
         rho, wrong, right = 0.8, [], []
-        for seed in range(12):
+        for seed in range(9):
             rng = np.random.default_rng(seed)
-            x, e = rng.standard_normal((2, 60_000))
+            x, e = rng.standard_normal((2, 50_000))
             y = rho * x + np.sqrt(1 - rho**2) * e
             ratio = (x * x + y * y) / 2 - (x * x - 2 * rho * x * y + y * y) / (2 - 2 * rho**2)
             chosen = rng.permutation(len(x)) < 5000
@@ -192,7 +192,7 @@ class TestManySamples:
 
     @pytest.mark.parametrize(("task", "error"), [(gaussian(0.9), 0.008), (checkerboard(4), 0.03)])
     def test_estimates_of_very_many_samples(self, task, error):
-        for seed in range(3):
+        for seed in range(2):
             x, y = task.sample(np.random.default_rng([5, seed]), 300_000)
             found = pair(x, y, "auto")
             assert found.mi_nats == pytest.approx(task.mi_nats, abs=error)

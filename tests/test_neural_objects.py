@@ -221,7 +221,12 @@ def test_a_run_of_spikes_goes_on_and_other_spikes_are_refused(
     other = trains() | {"a": np.sort(trains()["a"] + 0.05)}
     with pytest.raises(FingerprintError):
         neural.run(other, overrides, url=url)
-    by_area = neural.run(trains(), QUICK[1:], url=str(tmp_path / "areas"), areas=areas)
+    by_area = neural.run(
+        trains(),
+        [*QUICK[1:], "estimator.denoiser=gaussian"],
+        url=str(tmp_path / "areas"),
+        areas=areas,
+    )
     assert by_area.edges().num_rows == 1
     with pytest.raises(ConfigError, match=r"areas and between\.areas"):
         neural.run(trains(), ["between.areas=x"], url=url, areas=areas)
