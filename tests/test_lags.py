@@ -353,3 +353,24 @@ class TestLagScan:
         ):
             with pytest.raises(DataError, match=match):
                 mmg_ray.lag_scan(*args, max_s=0.02 if "bin_s" in settings else 5, **settings)
+
+
+def test_dense_pairs_side_by_side_are_those_of_each_alone() -> None:
+    """Pairs of one best lag are estimated together; a series may be first in one of them and second in another."""
+    rng = np.random.default_rng(17)
+    values = np.cumsum(rng.standard_normal((600, 5)), axis=0)
+    values[3:, 1] += 5 * values[:-3, 0]
+    values[3:, 2] += 5 * values[:-3, 1]
+    values[40:60, 3] = np.nan
+    series = {
+        k: Series.of(f"s{k}", ordinal_codes(column), [0, 300]) for k, column in enumerate(values.T)
+    }
+    pairs = np.stack(np.triu_indices(5, 1), axis=1)
+    settings = LagSettings(most=6)
+    together = scan_tile(series, pairs, settings)
+    assert len(np.unique(together.lag)) < len(pairs)
+    for row, pair in enumerate(pairs):
+        alone = scan_tile(series, pair[None], settings)
+        for name in ("lag", "p_value", "mi_nats", "se_nats", "n_samples", "sign", "curve", "band"):
+            np.testing.assert_array_equal(getattr(alone, name)[0], getattr(together, name)[row])
+        assert alone.message[0] == together.message[row]

@@ -18,6 +18,7 @@ from mmg_ray.schema import Cost, Labels, PairEstimates, Status, Variable
 
 # what is made of a variable serves all pairs of a tile: many for events; for series, few, so that tiles are work for many
 _TILE_OF_EVENTS, _TILE_OF_SERIES = 32, 8
+_SHORT = 20_000  # samples of series whose pairs take so little that many are to be estimated side by side
 DENOISER = "lags"
 _NEEDS = {
     "trials": "max_s",
@@ -98,7 +99,8 @@ def check_samples(config: Config, starts: np.ndarray, n_samples: int, dims: np.n
 
 def tile_variables(n_samples: int, n_events: float) -> int:
     """Variables per side of a tile."""
-    return _TILE_OF_SERIES if is_dense(n_samples, n_events) else _TILE_OF_EVENTS
+    long = n_samples > _SHORT and is_dense(n_samples, n_events)
+    return _TILE_OF_SERIES if long else _TILE_OF_EVENTS
 
 
 def pair_cost(config: Config, n_samples: int, n_events: float) -> Callable[[int, int], Cost]:

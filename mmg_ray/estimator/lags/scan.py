@@ -5,9 +5,10 @@ A lag is positive where the second series follows the first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from itertools import groupby
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from mmg_ray.schema import Cost, Variable
 
 _LEVEL = 0.05  # of the band
 _LEAST_TRIALS = 8
+_SAMPLES_TOGETHER = 2**19  # of dense pairs whose MI is estimated side by side
 
 
 @dataclass(frozen=True)
@@ -108,13 +110,36 @@ def scan_tile(
             jitter of a dense series.
     """
     found = LagEstimates.empty(len(pairs), settings.most)
+    dense = []
     for row, (i, j) in enumerate(np.asarray(pairs).tolist()):
-        _scan(series[i], series[j], settings, found, row)
+        more = _scan(series[i], series[j], settings, found, row)
+        if more is not None:
+            dense.append(_AtLag(row, i, j, int(found.lag[row]), more))
+    dense.sort(key=lambda at: at.lag)
+    for _, members in groupby(dense, key=lambda at: at.lag):
+        together = list(members)
+        size = max(1, _SAMPLES_TOGETHER // series[together[0].i].n)
+        for start in range(0, len(together), size):
+            _by_values(series, together[start : start + size], found)
     return found
 
 
-def _scan(x: Series, y: Series, settings: LagSettings, found: LagEstimates, row: int) -> None:
+class _AtLag(NamedTuple):
+    """A row of a pair (i, j) of dense series, its best lag, and how much more its samples scatter than independent ones."""
+
+    row: int
+    i: int
+    j: int
+    lag: int
+    inflation: float
+
+
+def _scan(
+    x: Series, y: Series, settings: LagSettings, found: LagEstimates, row: int
+) -> float | None:
+    """A pair at all lags; what its MI at the best lag is to be inflated by where that takes values, which is left to do."""
     _check(x, y, settings)
+    more = None
     most, n_lags = settings.most, 2 * settings.most + 1
     counts = lagged(x, y, most)
     sums = counts.sums
@@ -139,7 +164,8 @@ def _scan(x: Series, y: Series, settings: LagSettings, found: LagEstimates, row:
     if counts.tables is not None:
         _by_tables(x, y, counts, null, best, found, row)
     else:
-        _by_samples(x, y, counts, null, found, row)
+        _by_moments(counts, found, row)
+        more = max(null.inflation, 1.0)  # of samples that remember each other
     n_mean = max(counts.n.mean(), 1.0)
     scale = null.sd if settings.null != "jitter" else np.sqrt(n_mean * null.inflation)
     size = u * np.ravel(scale)[0] / n_mean
@@ -153,6 +179,7 @@ def _scan(x: Series, y: Series, settings: LagSettings, found: LagEstimates, row:
         ji = transfer(y, x, settings.transfer, settings.own)
         found.transfer_ij[row], found.transfer_p_ij[row] = ij
         found.transfer_ji[row], found.transfer_p_ji[row] = ji
+    return more
 
 
 def _by_tables(
@@ -174,30 +201,40 @@ def _by_tables(
     found.se_nats[row] = table.se[best] * np.sqrt(more)
 
 
-def _by_samples(
-    x: Series, y: Series, counts: Lagged, null: nulls.Null, found: LagEstimates, row: int
-) -> None:
-    """MI at every lag as the screen has it, and at the best from the values at that lag."""
+def _by_moments(counts: Lagged, found: LagEstimates, row: int) -> None:
+    """MI at every lag as the screen has it."""
     n = np.maximum(counts.n, 1)
     square = np.square(counts.sums / n[:, None, None]).sum(axis=(1, 2))
     bias = float(np.median(square))  # most lags show chance alone
     found.curve[row] = 0.5 * np.log1p(np.maximum(square - bias, 0.0))
-    lag = int(found.lag[row])
-    left = np.arange(x.n)
-    segment = np.searchsorted(x.starts, left, side="right")
-    left = left[(left + lag >= 0) & (left + lag < x.n)]
+
+
+def _by_values(
+    series: Mapping[int, Series], members: Sequence[_AtLag], found: LagEstimates
+) -> None:
+    """MI of pairs of one best lag from their values at it, side by side: one by one they take several times as long."""
+    lag, any_of = members[0].lag, series[members[0].i]
+    left = np.arange(any_of.n)
+    segment = np.searchsorted(any_of.starts, left, side="right")
+    left = left[(left + lag >= 0) & (left + lag < any_of.n)]
     left = left[segment[left] == segment[left + lag]]
-    both = [_codes(x)[left], _codes(y)[left + lag]]
+    # a series that is first in one pair and second in another is two variables
+    first = {at.i: 2 * at.i for at in members}
+    second = {at.j: 2 * at.j + 1 for at in members}
     variables = {
-        k: Variable(s.name, c[:, None]) for k, (s, c) in enumerate(zip((x, y), both, strict=True))
+        **{k: Variable(series[i].name, _codes(series[i])[left][:, None]) for i, k in first.items()},
+        **{
+            k: Variable(f"{series[j].name}, later", _codes(series[j])[left + lag][:, None])
+            for j, k in second.items()
+        },
     }
-    (at,) = estimate_tile(variables, [(0, 1)], EstimatorConfig())
-    found.n_samples[row] = at.n_samples
-    found.mi_nats[row] = np.nan if at.mi_nats is None else at.mi_nats
-    more = max(null.inflation, 1.0)  # of samples that remember each other
-    found.se_nats[row] = np.nan if at.se_nats is None else at.se_nats * np.sqrt(more)
-    found.sign[row] = found.sign[row] if at.spearman is None else at.spearman
-    found.message[row] = at.message
+    pairs = [(first[at.i], second[at.j]) for at in members]
+    for at, e in zip(members, estimate_tile(variables, pairs, EstimatorConfig()), strict=True):
+        found.n_samples[at.row] = e.n_samples
+        found.mi_nats[at.row] = np.nan if e.mi_nats is None else e.mi_nats
+        found.se_nats[at.row] = np.nan if e.se_nats is None else e.se_nats * np.sqrt(at.inflation)
+        found.sign[at.row] = found.sign[at.row] if e.spearman is None else e.spearman
+        found.message[at.row] = e.message
 
 
 def _codes(x: Series) -> np.ndarray:
