@@ -11,17 +11,17 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 demo: $(VENV)/.run
 	$(BIN)/mmg-ray genomics
 
-# a file at a time on either core, the longest first
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# a file at a time, the longest first
+PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 
 # minutes: the mathematics, files, commands; `test-all` adds whole runs on Ray, S3 stores, faults, browsers
 test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.dev
-	$(PYTEST) -m 'not full and not integration'
+	$(PYTEST) -n 2 -m 'not full and not integration'
 
 test-all: export OMP_NUM_THREADS = 1
 test-all: $(VENV)/.dev
-	$(PYTEST)
+	$(PYTEST) -n 3  # on two cores: whole runs wait for stores and processes much of the time
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
