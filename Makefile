@@ -21,7 +21,7 @@ test: $(VENV)/.dev
 
 test-all: export OMP_NUM_THREADS = 1
 test-all: $(VENV)/.dev
-	$(PYTEST) -n 3  # on two cores: whole runs wait for stores and processes much of the time
+	$(PYTEST) -n 2
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
