@@ -12,6 +12,7 @@ import click
 
 @click.command(
     "explore",
+    context_settings={"help_option_names": ["-h", "--help"]},
     help=__doc__,
     epilog="""
     \b

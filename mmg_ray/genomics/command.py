@@ -15,6 +15,7 @@ import click
 
 @click.command(
     "genomics",
+    context_settings={"help_option_names": ["-h", "--help"]},
     help=__doc__,
     epilog="""
     \b

@@ -17,6 +17,7 @@ from mmg_ray.neural import examples
 
 @click.command(
     "neural",
+    context_settings={"help_option_names": ["-h", "--help"]},
     help=__doc__,
     epilog="""
     \b

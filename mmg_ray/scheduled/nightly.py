@@ -156,7 +156,11 @@ def _write_recipes(_ctx: click.Context, _option: click.Parameter, folder: Path |
     raise click.exceptions.Exit(0)
 
 
-@click.command("nightly", help=(__doc__ or "").split("\n\n")[0])
+@click.command(
+    "nightly",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=(__doc__ or "").split("\n\n")[0],
+)
 @click.argument("config")
 @click.option("--base", required=True, help="Where the dated runs lie; any fsspec URL.")
 @click.option("--date", "day", help="YYYY-MM-DD; default today, UTC.")

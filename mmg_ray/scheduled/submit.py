@@ -131,7 +131,11 @@ def token() -> str:
     return Path(path).read_text().strip() if path else ""
 
 
-@click.command("submit", help=(__doc__ or "").split("\n\n")[0])
+@click.command(
+    "submit",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=(__doc__ or "").split("\n\n")[0],
+)
 @click.option("--id", "submission_id", required=True, help="Name of the job, such as nightly-DATE.")
 @click.option("--address", default="http://127.0.0.1:8265", show_default=True)
 @click.option("--env", multiple=True, metavar="NAME", help="Variables to pass on; not for secrets.")
