@@ -15,7 +15,7 @@ import click
 
 from mmg_ray.errors import INTERRUPTED, MMGError
 from mmg_ray.memory import require_address_space
-from mmg_ray.output import PIPE_CLOSED, say, standard_output
+from mmg_ray.output import HELP, PIPE_CLOSED, say, standard_output
 
 # The commands as help shows them; one that is in no section comes last.
 _SECTIONS = {
@@ -112,7 +112,7 @@ class _Echo(logging.Handler):
         say(self.format(record), err=True)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings=HELP)
 @click.version_option(package_name="mmg-ray")
 def main() -> None:
     """Mutual-information networks with standard errors and p-values, over very many pairs of variables.

@@ -8,7 +8,6 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fsspec.implementations.local import LocalFileSystem
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
@@ -97,9 +96,7 @@ def begin_beside(
     Returns:
         The place of the run, absolute where it is local.
     """
-    place = Location(url)
-    if isinstance(place.fs, LocalFileSystem):
-        place = Location(place.path)  # a worker may have another working directory
+    place = Location(url).absolute()
     forget_files(place)
     rows = "".join("\t".join(row) + "\n" for row in left_out)
     (place / "input/left_out.tsv").write_bytes(rows.encode())

@@ -15,6 +15,7 @@ import click
 from mmg_ray.errors import StoreError
 from mmg_ray.names import visible
 
+HELP = {"help_option_names": ["-h", "--help"]}  # of every command, however it is called
 PIPE_CLOSED = 141  # 128 + SIGPIPE, as shells show it of other programs
 
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 from mmg_ray import config as configuration
 from mmg_ray.arrays.contents import table_of
-from mmg_ray.config import Config
+from mmg_ray.config import AnyConfig, Config
 from mmg_ray.errors import ConfigError
 from mmg_ray.execute import driver
 from mmg_ray.execute.planning import PlanSummary
 from mmg_ray.runs import Run
 from mmg_ray.store.sources import Table
 from mmg_ray.store.sources.in_memory import IN_MEMORY
-
-AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 
 def run(

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import yaml
-from fsspec.implementations.local import LocalFileSystem
 
 from mmg_ray import config as configuration
 from mmg_ray.config import Config
@@ -68,10 +67,7 @@ def configure(
                 f"{manifest.MANIFEST}); check the path"
             )
     config = configuration.load(text, overrides)
-    place = Location(config.output.url)
-    if isinstance(place.fs, LocalFileSystem):
-        place = Location(place.path)  # a worker may have another working directory
-    return Asked(config, place, found, table)
+    return Asked(config, Location(config.output.url).absolute(), found, table)
 
 
 def check(asked: Asked) -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import click
 
+from mmg_ray.output import HELP
+
 
 @click.command(
     "explore",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP,
     help=__doc__,
     epilog="""
     \b

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import click
 
+from mmg_ray.output import HELP
+
 
 @click.command(
     "genomics",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP,
     help=__doc__,
     epilog="""
     \b

@@ -20,10 +20,8 @@ import numpy as np
 _NULL = 10.0  # pairs that count as unchanged beside those that there are (Stephens 2017)
 _STEP = np.sqrt(2.0)  # from one tau to the next
 _FITTED = 20_000  # pairs that the shares are learned from; more would not move them
-_ROUNDS, _SETTLED = (
-    2_000,
-    1e-7,
-)  # of expectation and maximisation, and the change of the mean log likelihood that ends them
+_ROUNDS = 2_000  # of expectation and maximisation
+_SETTLED = 1e-7  # change of the mean log likelihood that ends them
 _AT_ONCE = 65_536
 
 

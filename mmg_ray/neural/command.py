@@ -13,11 +13,12 @@ from pathlib import Path
 import click
 
 from mmg_ray.neural import examples
+from mmg_ray.output import HELP
 
 
 @click.command(
     "neural",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP,
     help=__doc__,
     epilog="""
     \b

@@ -67,7 +67,7 @@ def _pictures(found: Comparison, first: str, second: str) -> str:
         found.edges.column(name).to_numpy(zero_copy_only=False)[:_DRAWN]
         for name in ("mi_first", "mi_second", "difference_posterior", "p_changed")
     )
-    both = np.isfinite(a) & np.isfinite(b)
+    both = np.isfinite(np.stack([a, b, posterior])).all(axis=0)
     if not both.any():
         return "<p>No edge has a value in both runs.</p>"
     a, b, posterior, changed = (v[both] for v in (a, b, posterior, changed))
@@ -86,7 +86,7 @@ def _pictures(found: Comparison, first: str, second: str) -> str:
     scatter.line((0, most), (0, most), "dash")
     scatter.points(a[~likely], b[~likely])
     scatter.points(a[likely], b[likely], "dot2", 2.5)
-    wide = 1.1 * float(np.nanmax(np.abs(posterior), initial=1e-3))
+    wide = 1.1 * float(np.abs(posterior).max(initial=1e-3))
     volcano = Chart(
         "Change of MI and its probability",
         (-wide, wide),

@@ -28,6 +28,7 @@ import click
 from mmg_ray import config as configuration
 from mmg_ray.errors import INTERRUPTED, RESUME, MMGError, StoreError
 from mmg_ray.execute.drain import seconds
+from mmg_ray.output import HELP
 from mmg_ray.store.location import Location
 
 log = logging.getLogger("mmg_ray.scheduled.nightly")  # __main__ when it is started as a module
@@ -158,7 +159,7 @@ def _write_recipes(_ctx: click.Context, _option: click.Parameter, folder: Path |
 
 @click.command(
     "nightly",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP,
     help=(__doc__ or "").split("\n\n")[0],
 )
 @click.argument("config")

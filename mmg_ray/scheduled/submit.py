@@ -28,6 +28,7 @@ from typing import Any
 import click
 
 from mmg_ray.errors import RESUME
+from mmg_ray.output import HELP
 
 _TIMEOUT_S = 30.0
 _POLL_S = 1.0
@@ -133,7 +134,7 @@ def token() -> str:
 
 @click.command(
     "submit",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP,
     help=(__doc__ or "").split("\n\n")[0],
 )
 @click.option("--id", "submission_id", required=True, help="Name of the job, such as nightly-DATE.")

@@ -51,6 +51,10 @@ class Location:
     def __reduce__(self) -> tuple[type, tuple[str]]:
         return (Location, (self.url,))
 
+    def absolute(self) -> Location:
+        """The same place for a process of another working directory."""
+        return Location(self.path) if isinstance(self.fs, LocalFileSystem) else self
+
     def __truediv__(self, name: str) -> Location:
         return Location(f"{self.url}{'' if self.url.endswith('/') else '/'}{name}")
 

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -45,10 +45,6 @@ from mmg_ray.store.sources import Table
 from mmg_ray.store.sources.groups import read_groups, resolve_groups
 from mmg_ray.store.sources.select import nearest
 from mmg_ray.store.zarr_store import Recording
-
-if TYPE_CHECKING:
-    pass
-
 
 CHUNK_COLUMNS = 64
 CHUNK_BYTES = 1 << 25  # uncompressed; very long tables get fewer columns to a chunk

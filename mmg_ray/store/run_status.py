@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from mmg_ray.schema import FAILURES, Status
 from mmg_ray.store.heartbeat import Heartbeat
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
