@@ -11,7 +11,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import kubernetes_validate
@@ -191,6 +193,42 @@ def test_a_job_that_was_cut_short_is_started_again_under_its_id(tmp_path: Path, 
 def test_a_cluster_that_is_not_there_is_a_clear_error() -> None:
     with pytest.raises(JobsError, match="no Jobs API at"):
         Jobs(f"http://127.0.0.1:{free_port()}").find("x")
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_a_head_that_no_node_has_joined_yet_is_waited_for(
+    ready: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a head of Ray 2.56 answers in its first seconds, which a real one does too seldom to test."""
+    answers: list[tuple[int, str]] = []
+
+    class Head(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(404)
+
+        def do_POST(self) -> None:
+            late = ready and len(answers) == 2
+            code, text = (200, "{}") if late else (500, "No available agent to submit job")
+            answers.append((code, text))
+            self.send_response(code)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    monkeypatch.setattr(submit, "_POLL_S", 0.01)
+    monkeypatch.setattr(submit, "_READY_S", 60.0 if ready else 0.05)
+    with HTTPServer(("127.0.0.1", 0), Head) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        jobs = Jobs(f"http://127.0.0.1:{server.server_port}")
+        if ready:
+            assert jobs.submit("x", ["true"], {}) == ("x", True)
+            assert [code for code, _ in answers] == [500, 500, 200]
+        else:
+            with pytest.raises(JobsError, match="No available agent"):
+                jobs.submit("x", ["true"], {})
+        server.shutdown()
 
 
 def test_the_token_is_read_as_ray_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,8 @@ from mmg_ray.output import HELP
 
 _TIMEOUT_S = 30.0
 _POLL_S = 1.0
+_READY_S = 60.0  # a head answers for some seconds before any node can take a job
+_NOT_READY = "No available agent"
 _ENDED = {"SUCCEEDED", "FAILED", "STOPPED"}
 
 
@@ -76,13 +78,18 @@ class Jobs:
             "entrypoint": shlex.join(command),
             "runtime_env": {"env_vars": env} if env else {},
         }
-        try:
-            self._ask("POST", "/api/jobs/", body)
-        except JobsError:
-            if self.find(name) is None:
-                raise
-            return name, False  # another one was faster, or the first answer was lost
-        return name, True
+        until = time.monotonic() + _READY_S
+        while True:
+            try:
+                self._ask("POST", "/api/jobs/", body)
+            except JobsError as error:
+                if self.find(name) is not None:
+                    return name, False  # another one was faster, or the first answer was lost
+                if _NOT_READY not in str(error) or time.monotonic() > until:
+                    raise
+                time.sleep(_POLL_S)
+            else:
+                return name, True
 
     def wait(self, submission_id: str) -> dict[str, Any]:
         """The job when it has ended; its status is SUCCEEDED, FAILED or STOPPED."""
