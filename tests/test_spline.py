@@ -304,7 +304,7 @@ def jump(rng: np.random.Generator, n: int) -> tuple[np.ndarray, ...]:
 
 
 def uniform_noise(rng: np.random.Generator, n: int) -> tuple[np.ndarray, ...]:
-    """Hard edges, which the shape of the residual sees."""
+    """Hard edges, whose place among the residuals differs from y to y."""
     x, y = known_mi.additive_uniform(0.25).sample(rng, n)
     return y, x, -np.log(np.minimum(1, y + 0.25) - np.maximum(0, y - 0.25))
 
@@ -319,9 +319,9 @@ def strong_gaussian(rng: np.random.Generator, n: int) -> tuple[np.ndarray, ...]:
 @pytest.mark.parametrize(
     ("draw", "off", "close"),
     [
-        (heteroscedastic, 0.05, 0.25),
+        (heteroscedastic, 0.07, 0.25),
         (jump, 0.06, 0.18),
-        (uniform_noise, 0.08, 0.3),
+        (uniform_noise, 0.18, 0.4),  # the shape of all residuals is less than .07 nats
         (strong_gaussian, 0.03, 0.12),
     ],
 )
@@ -343,7 +343,7 @@ class TestWarp:
     def test_with_its_correction_it_is_closer(self, draw, off, close):
         x, y, exact = draw(np.random.default_rng(1), 2000)
         found = denoiser.warped(pair_counts([(x, y)])).x_given_y
-        assert found.mi[0] == pytest.approx(exact.mean(), abs=max(0.03, off / 2))
+        assert found.mi[0] == pytest.approx(exact.mean(), abs=max(0.03, off / 3))
         w, of = warped(x, y)
         t = tables(denoiser._RESIDUAL, LEVELS)
         lookups = denoiser._lookups(t, of.y)
@@ -485,6 +485,22 @@ def test_warped_adds_up():
     assert found.mi.mean() == pytest.approx(-0.5 * np.log(0.19), abs=0.03)
 
 
+def test_thin_tails_of_residuals_count() -> None:
+    """A scale that varies: the pooled residuals have thin tails, without which this was read .015 too high."""
+    rng = np.random.default_rng(21)
+    x, e = rng.standard_normal((2, 20_000))
+    y = (0.3 + x**2 / 2) * e
+    grid, step = np.linspace(-9, 9, 3601, retstep=True)
+    scale, weight = 0.3 + grid**2 / 2, stats.norm.pdf(grid) * step
+    at = np.concatenate([-np.geomspace(200, 1e-5, 4000), np.geomspace(1e-5, 200, 4000)])
+    density = (weight * stats.norm.pdf(at[:, None] / scale) / scale).sum(1)
+    entropy = -np.trapezoid(density * np.log(np.maximum(density, 1e-300)), at)
+    exact = entropy - 0.5 * np.log(2 * np.pi * np.e) - weight @ np.log(scale)
+    found = denoiser.warped(pair_counts([(y, x)])).x_given_y
+    assert found.mi[0] == pytest.approx(exact, abs=0.008)
+    assert exact == pytest.approx(0.262, abs=1e-3)
+
+
 class TestEntries:
     """Kernels against plain NumPy."""
 
@@ -549,12 +565,13 @@ class TestEntries:
             "uniform": rng.uniform(-1.7, 1.7, n),
             "peaked": rng.laplace(0, 0.7, n),
         }[law].astype(np.float32)
-        usual = digamma(span) - digamma(n + 1)
-        u = np.sort(np.concatenate([[0], stats.norm.cdf(r), [1]]))
-        by_start = usual - np.log(u[span:] - u[:-span])
-        begin = np.clip(np.arange(n) + 1 - span // 2, 0, n + 1 - span)
+        u = np.append(np.sort(stats.norm.cdf(r)), np.inf)
+        k = np.arange(n)
+        # as far to both sides as there are samples, and half a span at most, two samples at least
+        half = np.clip(np.minimum(k, n - 1 - k), 2, span // 2)
+        low = np.clip(k - half, 0, n - 1 - 2 * half)
         own = np.empty(n)
-        own[np.argsort(r)] = by_start[begin] + by_start.mean() - by_start[begin].mean()
+        own[np.argsort(r)] = digamma(2 * half) - digamma(n + 1) - np.log(u[low + 2 * half] - u[low])
         log_ratio, row = np.zeros(n, dtype=np.float32), basis.row(r)
         zeros = np.zeros(n, dtype=np.float32)
         spacings.spacings(
@@ -564,7 +581,7 @@ class TestEntries:
             zeros,
             np.stack([np.ones(n), np.zeros(n)], 1).astype(np.float32),
             np.array([float(span)]),
-            np.array([usual]),
+            np.array([digamma(n + 1)]),
             np.array([-1.0]),
             basis.uniform(),
             log_ratio,

@@ -8,6 +8,7 @@ from numba import njit
 _CELLS = 4096  # of 0..1, from whose edges a row of the tables is looked for
 _FULL = 64  # numbers in a bucket, from which they are not sorted one by one
 _PLACES_PER_SPACING = 8  # of the samples of an entry, at least
+_AT_ENDS, _NARROWEST = 1 / 8, 4.0  # of a spacing; samples: how wide it is at the ends
 _GOLDEN = 0.5 * (np.sqrt(5.0) - 1)
 
 
@@ -57,7 +58,7 @@ def spacings(
     width: np.ndarray,
     weight: np.ndarray,
     span: np.ndarray,
-    usual: np.ndarray,
+    of_all: np.ndarray,
     least: np.ndarray,
     uniform: np.ndarray,
     log_ratio: np.ndarray,
@@ -68,7 +69,7 @@ def spacings(
     Args:
         residual, log_v, width, weight: (M,) of the entries. The samples of one are spread over its
             width, those of a heavy one at several places, or else levels would look like peaks.
-        span: (S,) samples that a spacing spans. usual: (S,) mean log spacing of a normal r.
+        span: (S,) samples that a spacing spans. of_all: (S,) digamma of the n + 1 spacings of n samples.
         least: (S,) mean log ratio from which r is evidently not normal.
         uniform: (rows,) Phi at the rows of the tables. log_ratio: (M,) added to, of these directions.
         row: (M,) of the tables: replaced by that of a residual's own normal score.
@@ -98,55 +99,54 @@ def spacings(
                 held_at[j], owner[j] = held / n_places[k], k
                 j += 1
         order = _ascending(u)
-        # the k-th of n samples is at k of 0 .. n + 1, of which u = 0 and u = 1 are the ends
-        at, value = np.empty(m + 2), np.empty(m + 2)
-        at[0], value[0] = 0.0, 0.0
+        at, value = np.empty(m), np.empty(m)
         total = 0.0
         for k in range(m):
             w = held_at[order[k]]
-            at[k + 1], value[k + 1] = total + 0.5 * w + 0.5, u[order[k]]
+            at[k], value[k] = total + 0.5 * w, u[order[k]]
             total += w
-        at[m + 1], value[m + 1] = total + 1.0, 1.0
-        last = total + 1.0 - span[s]
-        from_start = np.empty(m + 2)
-        j, n_starts, mean, all_held = 0, 0, 0.0, 0.0
-        for k in range(m + 1):
-            if at[k] > last + 1e-3:
-                break
-            to = at[k] + span[s]
-            while j < m and at[j + 1] < to:
-                j += 1
-            rise = at[j + 1] - at[j]
-            upper = value[j] + (value[j + 1] - value[j]) * min((to - at[j]) / rise, 1.0)
-            from_start[k] = usual[s] - np.log(max(upper - value[k], 1e-12))
-            w = held_at[order[k - 1]] if k > 0 else 1.0
-            mean += w * from_start[k]
-            all_held += w
-            n_starts += 1
-        mean /= all_held
+        if total < 2 * span[s]:  # so few samples, or values, show no shape
+            continue
+        # The spacing around a sample reaches as far to both sides. It ends at the first and the last sample, beyond which
+        # there may be no density, and is narrower near them: as wide as elsewhere it would hide thin tails and blur edges.
+        own, share = np.zeros(end - begin), np.zeros(end - begin)
+        first, last = at[0], at[m - 1]
+        narrow, wide = max(_NARROWEST, span[s] * _AT_ENDS) / 2, span[s] / 2
+        below = above = 0
+        mean = 0.0
+        for k in range(m):
+            half = min(max(min(at[k] - first, last - at[k]), narrow), wide)
+            low = min(max(at[k] - half, first), last - 2 * half)
+            high = low + 2 * half
+            while below < m - 2 and at[below + 1] <= low:
+                below += 1
+            while above < m - 2 and at[above + 1] < high:
+                above += 1
+            of_low = (low - at[below]) / (at[below + 1] - at[below])
+            of_high = min((high - at[above]) / (at[above + 1] - at[above]), 1.0)
+            spacing = value[above] + (value[above + 1] - value[above]) * of_high
+            spacing -= value[below] + (value[below + 1] - value[below]) * of_low
+            ratio = _digamma(2 * half) - of_all[s] - np.log(max(spacing, 1e-12))
+            entry = owner[order[k]]
+            own[entry] += ratio / n_places[entry]
+            share[entry] += at[k] / total / n_places[entry]
+            mean += held_at[order[k]] * ratio / total
         if mean <= least[s]:
             continue
-        # the spacing around a sample: the one that begins half a span before it
-        half = np.floor(0.5 * span[s])
-        own, share = np.zeros(end - begin), np.zeros(end - begin)
-        j, mean_own = 0, 0.0
-        for k in range(m):
-            middle = at[k + 1] - half
-            while j + 1 < n_starts and at[j + 1] <= middle + 1e-3:
-                j += 1
-            entry = owner[order[k]]
-            own[entry] += from_start[j] / n_places[entry]
-            share[entry] += (at[k + 1] - 0.5) / total / n_places[entry]
-            mean_own += held_at[order[k]] * from_start[j] / total
         for k in range(end - begin):
-            # samples near the ends share their outermost spacing: correct to the mean of all
-            log_ratio[begin + k] += own[k] + mean - mean_own
+            log_ratio[begin + k] += own[k]
             r = at_or_above[int(share[k] * _CELLS)]
             while r < len(uniform) - 1 and uniform[r] < share[k]:
                 r += 1
             if r > 0 and share[k] - uniform[r - 1] < uniform[r] - share[k]:
                 r -= 1
             row[begin + k] = r
+
+
+@njit(cache=True)
+def _digamma(x: float) -> float:
+    """Of x >= 4, to 1e-6."""
+    return np.log(x) - 1 / (2 * x) - 1 / (12 * x**2) + 1 / (120 * x**4)
 
 
 @njit(cache=True)

@@ -113,10 +113,11 @@ def _shape(
 ) -> None:
     """Add log q_r(r) / phi(r) where it is evidently not 0, and place residuals by their own ranks.
 
-    After u = Phi(r), m-spacings of n uniform samples between 0 and 1 are Beta(m, n + 1 - m): the
-    mean log spacing has a known mean and variance if r is normal (Cressie 1976), and the ends of a
-    density with hard edges are seen to within a few samples. Spacings are no narrower than the
-    points of the target, which would otherwise look like a density of their own.
+    After u = Phi(r), m-spacings of n uniform samples are Beta(m, n + 1 - m): the mean log spacing has a
+    known mean and variance if r is normal (Cressie 1976). Every sample counts once, those near the ends with
+    narrower spacings: in thin tails, which few spacings cover, q_r is below phi, and without them the sum is too
+    large. Elsewhere spacings are no narrower than the points of the target, which would otherwise look like a
+    density of their own.
     """
     n = e.n.astype(np.float64)
     narrowest = np.maximum(np.sqrt(n), _POINTS_PER_SPACING * n / e.n_points)
@@ -129,7 +130,7 @@ def _shape(
         e.width,
         e.weight,
         span,
-        digamma(span) - digamma(n + 1),
+        digamma(n + 1),
         np.maximum(_SHAPE_EVIDENCE * np.sqrt(variance / n), _SHAPE_NATS),
         basis.uniform(),
         log_ratio,
