@@ -1,12 +1,13 @@
 """MI networks with error bars over very many variable pairs (MMG, arXiv 2509.20609).
 
 Arrays in this process: `estimate_mi`, `mi_matrix`, `transfer_entropy`,
-`MMGEstimator`. Stored runs: `run`, `open_run`.
+`MMGEstimator`. Stored runs: `run`, `open_run`; of counts of reads and of recordings `genomics.run`, `neural.run`.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what type checkers and editors read; `_HOME` is what runs
+    from mmg_ray import genomics, neural
     from mmg_ray.api import (
         MMGEstimator,
         estimate_mi,
@@ -48,18 +49,22 @@ _HOME = {
     "MMGError": "mmg_ray.errors",
 }
 
+_PIPELINES = ("genomics", "neural")
+
 __all__ = [*_HOME]
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: torch takes seconds, and reading a run does without it."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'mmg_ray' has no attribute {name!r}")
     import importlib
 
+    if name in _PIPELINES:
+        return importlib.import_module(f"mmg_ray.{name}")
+    if name not in _HOME:
+        raise AttributeError(f"module 'mmg_ray' has no attribute {name!r}")
     value = globals()[name] = getattr(importlib.import_module(_HOME[name]), name)
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    return sorted({*globals(), *_HOME, *_PIPELINES})

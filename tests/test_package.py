@@ -6,6 +6,7 @@ import ast
 import functools
 import importlib.metadata
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -51,8 +52,14 @@ def test_type_checkers_see_the_names_that_run() -> None:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mmg_ray")
         for alias in node.names
     }
-    assert typed == mmg_ray._HOME
+    assert typed == mmg_ray._HOME | dict.fromkeys(mmg_ray._PIPELINES, "mmg_ray")
     assert (ROOT / "mmg_ray" / "py.typed").exists()
+
+
+def test_pipelines_need_no_import_of_their_own() -> None:
+    code = "import mmg_ray; mmg_ray.genomics.run; mmg_ray.neural.run; print('genomics' in dir(mmg_ray))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "True\n"
 
 
 def test_the_citation_is_of_this_version() -> None:
