@@ -29,7 +29,7 @@ def from_samples(batch: Directions, _cfg: EstimatorConfig) -> Estimates:
     return Estimates(mi, mi, mi, influence, ess=ones, fit_error=1 / n + nothing)
 
 
-def from_tables(counts: np.ndarray) -> BothWays:
+def from_tables(counts: np.ndarray, worth: np.ndarray) -> BothWays:
     """The MI of a table of quarters of the ranks, with the bias of Miller (1955) taken off."""
     table = counts.sum(axis=1).astype(float)
     n = table.sum(axis=(1, 2))
@@ -43,7 +43,9 @@ def from_tables(counts: np.ndarray) -> BothWays:
         quarters.append(of)
     p = np.stack(quarters)
     expected = p.sum(axis=2, keepdims=True) * p.sum(axis=1, keepdims=True)
-    mi = np.where(p > 0, p * np.log(np.where(p > 0, p, 1) / expected), 0).sum((1, 2)) - 9 / (2 * n)
+    mi = np.where(p > 0, p * np.log(np.where(p > 0, p, 1) / expected), 0).sum((1, 2))
+    n = n * worth
+    mi -= 9 / (2 * n)
     found = Found(mi, np.sqrt(np.maximum(mi, 1 / n) / n), mi, mi, np.ones_like(mi))
     return BothWays(found, found)
 

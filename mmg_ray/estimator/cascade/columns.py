@@ -84,11 +84,12 @@ class Columns:
         """Keep what the cells of these rows say, for gates."""
         self.binned_p_value[rows], self.binned_mi[rows], self.binned_most[rows] = found
 
-    def widen(self) -> None:
-        """Standard errors take samples as independent; those of a series are fewer than they seem."""
-        n_effective = self.numbers["n_effective"]
-        known = np.isfinite(n_effective)
-        self.numbers["se_nats"][known] *= np.sqrt(self.n_samples[known] / n_effective[known])
+    def worth(self, rows: np.ndarray, n: np.ndarray | int | None = None) -> np.ndarray:
+        """(R,) how many independent samples a sample counts for, of all or of n (R,): one, less in a series."""
+        n = self.n_samples[rows] if n is None else n
+        # of a part, which are further apart, each is worth more
+        found = self.numbers["n_effective"][rows] / np.maximum(n, 1)
+        return np.where(np.isnan(found), 1.0, np.minimum(found, 1.0))
 
     def _place(self, name: str) -> int:
         """Where a denoiser stands among the names of this tile."""

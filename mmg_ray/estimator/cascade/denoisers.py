@@ -54,7 +54,8 @@ class Tier(NamedTuple):
 
     Attributes:
         name: of the denoiser, as rows name it.
-        estimate: of a batch of directions. from_tables: of pairs by their (P, 2, X, Y) counts.
+        estimate: of a batch of directions. from_tables: of pairs by their (P, 2, X, Y) counts, and by how many
+            independent samples a sample of each (P,) counts for.
         only: the pairs that it is for, by the (R,) distinct values of both variables and their samples:
             they stop there, and the others go on to the next tier.
         enters: which of the pairs that have got so far go in, by what is known of them.
@@ -71,12 +72,12 @@ class Tier(NamedTuple):
 
     name: str
     estimate: Callable[[Directions, EstimatorConfig], Estimates] | None = None
-    from_tables: Callable[[np.ndarray], BothWays] | None = None
+    from_tables: Callable[[np.ndarray, np.ndarray], BothWays] | None = None
     enters: Callable[[Known, CascadeConfig], np.ndarray] | None = None
     otherwise: Stop = Stop.FORCED
     refined: bool = False
     tables: tuple[Bins, ...] = (Bins(BINS),)
-    from_samples: Callable[[Sequence[Samples]], BothWays] | None = None
+    from_samples: Callable[[Sequence[Samples], np.ndarray], BothWays] | None = None
     strong_nats: float = np.inf
     fits: Callable[[Known, CascadeConfig], np.ndarray] | None = None
     only: Callable[..., np.ndarray] | None = None

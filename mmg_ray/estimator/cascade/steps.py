@@ -75,9 +75,8 @@ class Steps:
         mi, p_value = columns.numbers["mi_nats"][rows], columns.numbers["p_value"][rows]
         higher = (columns.codetected_mi[rows] > mi) & (p_value <= self._cfg.cascade.p_value)
         rows = rows[higher]
-        columns.put_one_number(
-            rows, codetection.NAME, columns.codetected_mi[rows], columns.codetected_se[rows]
-        )
+        se = columns.codetected_se[rows] / np.sqrt(columns.worth(rows))
+        columns.put_one_number(rows, codetection.NAME, columns.codetected_mi[rows], se)
 
     def _known(self, rows: np.ndarray) -> Known:
         columns = self._columns
@@ -130,7 +129,8 @@ class Steps:
             both = [self._of_samples(row, tier) for row in rows.tolist()]
             found = tier.from_groups(both, self._cfg, self._device)
             n = np.array([a.n for a, _ in both])
-            self._combine(rows, tier.name, found.y_given_x, found.x_given_y, n)
+            ij, ji = (self._widened(rows, way, n) for way in (found.y_given_x, found.x_given_y))
+            self._combine(rows, tier.name, ij, ji, n)
         elif tier.estimate is not None:
             for part in self._parts(rows, tier.most_samples):
                 self._from_directions(part, tier, tier.estimate)
@@ -141,7 +141,7 @@ class Steps:
     # --- scalar pairs
 
     def _from_tables(
-        self, rows: np.ndarray, tier: Tier, estimate: Callable[[np.ndarray], BothWays]
+        self, rows: np.ndarray, tier: Tier, estimate: Callable[[np.ndarray, np.ndarray], BothWays]
     ) -> None:
         """Scalar pairs by tables as fine as their MI asks for, then by samples: these at once where all are used."""
         mi, values = self._columns.numbers["mi_nats"], self._pairs.n_values(rows).max(axis=0)
@@ -170,18 +170,22 @@ class Steps:
         rows: np.ndarray,
         name: str,
         n_bins: int,
-        estimate: Callable[[np.ndarray], BothWays],
+        estimate: Callable[[np.ndarray, np.ndarray], BothWays],
     ) -> None:
         """Tables of like size together."""
         both = [self._pairs[row] for row in rows.tolist()]
         sizes = [[len(v.quantised(n_bins).size) for v in pair] for pair in both]
         n_x, n_y = np.array(sizes, dtype=np.int64).reshape(-1, 2).T
         for part, shape in batches(n_x, n_y):
-            found = estimate(tabulate([both[k] for k in part], n_bins, shape))
+            counts = tabulate([both[k] for k in part], n_bins, shape)
+            found = estimate(counts, self._columns.worth(rows[part]))
             self._combine(rows[part], name, found.y_given_x, found.x_given_y)
 
     def _by_samples(
-        self, rows: np.ndarray, name: str, estimate: Callable[[Sequence[Samples]], BothWays]
+        self,
+        rows: np.ndarray,
+        name: str,
+        estimate: Callable[[Sequence[Samples], np.ndarray], BothWays],
     ) -> None:
         """Pairs of like numbers of samples and values together."""
         by_size: dict[tuple[int, int], list[tuple[int, Samples]]] = defaultdict(list)
@@ -190,9 +194,9 @@ class Steps:
             of = Samples(a.levels, b.levels, a.half)
             by_size[a.n, _rounded(max(a.n_levels, b.n_levels))].append((row, of))
         for (n, _), members in by_size.items():
-            found = estimate([of for _, of in members])
-            ways = found.y_given_x, found.x_given_y
             of_rows = np.array([row for row, _ in members])
+            found = estimate([of for _, of in members], self._columns.worth(of_rows, n))
+            ways = found.y_given_x, found.x_given_y
             self._combine(of_rows, name, *ways, np.full(len(members), n))
 
     def _refine(self, rows: np.ndarray) -> None:
@@ -201,11 +205,15 @@ class Steps:
         mi, se, gap = (columns.numbers[name] for name in ("mi_nats", "se_nats", "gap"))
         for row in rows.tolist():
             n, luck, both = int(columns.n_samples[row]), 0.0, self._pairs[row]
-            most = self._cfg.cascade.neighbour_samples
+            worth = float(columns.worth(np.array([row]))[0])
+            # the nearest samples of a series are those just before and after: of so few none is
+            most = min(self._cfg.cascade.neighbour_samples, int(n * worth))
+            if most < neighbours.MIN_SAMPLES:
+                continue
             unsure = max(mi[row] - gap[row], 0.0)
             if n > most:
                 part, chosen = self._pairs.part(row, most)
-                luck, least, rest = neighbours.in_bins(*both, chosen, mi[row])
+                luck, least, rest = neighbours.in_bins(*both, chosen, mi[row], worth)
                 mi[row], se[row], both = max(mi[row], least), np.hypot(se[row], rest), part
             u, v = (ranked.uniform for ranked in both)
             n_draws = max(len(u), len(v))  # a variable without ties has one way to rank it
@@ -254,7 +262,13 @@ class Steps:
             ij, ji = (both.take(half) for half in np.arange(2 * len(rows)).reshape(2, -1))
         else:
             ij, ji = directions(second, first), directions(first, second)
-        self._combine(rows, tier.name, ij, ji, np.array([side.n for side in first]))
+        n = np.array([side.n for side in first])
+        ij, ji = self._widened(rows, ij, n), self._widened(rows, ji, n)
+        self._combine(rows, tier.name, ij, ji, n)
+
+    def _widened(self, rows: np.ndarray, found: Found, n: np.ndarray) -> Found:
+        """With standard errors of a denoiser that takes every one of n (R,) samples as independent."""
+        return found._replace(se=found.se / np.sqrt(self._columns.worth(rows, n)))
 
     def _combine(
         self, rows: np.ndarray, name: str, ij: Found, ji: Found, n: np.ndarray | None = None

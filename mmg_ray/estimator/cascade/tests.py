@@ -179,20 +179,32 @@ def test_by_shifts(
         if series:
             n_effective[row] = found.n_effective
             if found.n_effective < _NEARLY_ALL * columns.n_samples[row]:
-                _of_memory(row, found, columns)
+                _of_memory(row, found.level, found.spread, columns)
+    if series:
+        columns.numbers["se_nats"][scalars] /= np.sqrt(columns.worth(scalars))
 
 
-def _of_memory(row: int, found: nulls.NullTest, columns: Columns) -> None:
+def take_memory(rows: np.ndarray, n_effective: np.ndarray, columns: Columns) -> None:
+    """Scalar pairs of series whose independent samples (R,) are known."""
+    columns.numbers["n_effective"][rows] = n_effective
+    worth = columns.worth(rows)
+    for row, share in zip(rows.tolist(), worth.tolist(), strict=True):
+        if share < _NEARLY_ALL:
+            _of_memory(row, 1 / share, 1 / share, columns)
+    columns.numbers["se_nats"][rows] /= np.sqrt(worth)
+
+
+def _of_memory(row: int, level: float, spread: float, columns: Columns) -> None:
     """A pair of series whose samples resemble those before them: bins and moments say more than there is.
 
-    The moments of independent series are larger than those of independent samples, as the shifts have it, and are
-    shrunk by as much. The standard error is widened later.
+    The moments of independent series are larger than those of independent samples, `level` and `spread` times, and are
+    shrunk by as much.
     """
     columns.put_binned(np.array([row]), binned_ranks.NOTHING)
     if not columns.n_low[row]:  # a pair of groups
         return
     n, n_low = columns.n_samples[row], columns.n_low[row]
-    square = columns.low_square[row] - n_low * (max(found.level, 1.0) - 1) / n
-    scatter = np.sqrt(2 * n_low) / n * max(found.spread, 1.0)
+    square = columns.low_square[row] - n_low * (max(level, 1.0) - 1) / n
+    scatter = np.sqrt(2 * n_low) / n * max(spread, 1.0)
     mi, _ = screen.weak_mi(np.array([square]), int(n), np.array([scatter]))
     columns.put_one_number(np.array([row]), screen.NAME, mi, columns.numbers["se_nats"][[row]])

@@ -26,18 +26,21 @@ def estimate_tile(
     device: str = "cpu",
     identity: np.ndarray | None = None,
     model: Evidence | None = None,
+    n_effective: np.ndarray | None = None,
 ) -> PairEstimates:
     """MI of each of the (P, 2) pairs (i, j), in the order given; never raises for what one contains.
 
     Pairs whose variables have a status other than ok, too few complete samples, or one value left
     among the complete samples, get that status. The rest goes through the tiers of `cfg.denoiser`.
     `identity` (N,) uint64 says which samples these are, by default their rows, see `RankCache`. Given a
-    `model` of the whole matrix, scalar pairs get a posterior, but those of series.
+    `model` of the whole matrix, scalar pairs get a posterior, but those of series. `n_effective` (P,) are the
+    independent samples of pairs of series that another test is for; their p-values mean nothing.
     """
     chosen = denoiser(cfg.denoiser)
     rows = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
     columns = Columns(len(rows), cfg.denoiser, model is not None and takes_evidence(cfg))
-    tile = TilePairs(variables, rows, cfg, identity)
+    series = cfg.nulls.kind != "permutation" or n_effective is not None
+    tile = TilePairs(variables, rows, cfg, identity, series)
     scalars, vectors = tile.sort(columns)
     of_many_values = np.ones(len(scalars), dtype=bool)
     for tier in chosen.scalars:
@@ -45,7 +48,10 @@ def estimate_tile(
             of_many_values &= ~tier.only(*tile.n_values(scalars), columns.n_samples[scalars])
     fine = cfg.cascade.fine_structure and any(t.enters or t.refined for t in chosen.scalars)
     tests.test_scalars(tile, scalars, of_many_values, columns, fine, device)
-    tests.test_by_shifts(tile, scalars, vectors, columns, cfg)
+    if n_effective is None:
+        tests.test_by_shifts(tile, scalars, vectors, columns, cfg)
+    else:
+        tests.take_memory(scalars, n_effective[scalars], columns)
     steps = Steps(tile, columns, cfg, device)
     screened = columns.numbers["mi_nats"][scalars], columns.numbers["se_nats"][scalars]
     steps.run(scalars, chosen.scalars, chosen.last)
@@ -58,7 +64,6 @@ def estimate_tile(
     else:
         for row in vectors.tolist():
             columns.refuse(row, Status.UNSUPPORTED, f"{cfg.denoiser} takes pairs of scalars")
-    columns.widen()
     if model is not None and columns.moments is not None:
         columns.put_posterior(model)
     return columns.estimates()

@@ -30,13 +30,14 @@ class TilePairs:
         pairs: np.ndarray,
         cfg: EstimatorConfig,
         identity: np.ndarray | None,
+        series: bool = False,
     ) -> None:
         self._variables = {
             index: replace(v, codes=marginals.distinct_coordinates(v.codes)) if v.dim > 1 else v
             for index, v in variables.items()
         }
         self.pairs, self._min_samples = pairs, cfg.min_samples
-        self.cache = RankCache(cfg.seed, identity)
+        self.cache = RankCache(cfg.seed, identity, series)
         self.complete: np.ndarray = np.zeros(len(pairs), dtype=bool)
         self._apart: dict[int, Both] = {}  # of all other pairs that are not refused
 

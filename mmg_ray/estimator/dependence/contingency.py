@@ -61,9 +61,12 @@ def of_few_values(values_a: np.ndarray, values_b: np.ndarray, n: np.ndarray) -> 
     return found
 
 
-def both_ways(counts: np.ndarray) -> BothWays:
-    """(P, 2, X, Y) counts of either half -> one estimate, in both directions and in all forms."""
-    mi, se = from_tables(counts.sum(axis=1, keepdims=True))
+def both_ways(counts: np.ndarray, worth: np.ndarray) -> BothWays:
+    """(P, 2, X, Y) counts of either half -> one estimate, in both directions and in all forms.
+
+    `worth` (P,) is how many independent samples a sample counts for: less than one in a series.
+    """
+    mi, se = from_tables(counts.sum(axis=1, keepdims=True), worth)
     found = Found(mi, se, mi, mi, np.ones_like(mi))
     return BothWays(found, found)
 
@@ -74,13 +77,17 @@ def mutual_information(a: np.ndarray, b: np.ndarray, c: np.ndarray | None = None
     return Table(float(found.mi[0]), float(found.se[0]))
 
 
-def from_tables(counts: np.ndarray) -> Table:
-    """MI of P pairs: (P, C, A, B) counts over their values in each of C strata."""
+def from_tables(counts: np.ndarray, worth: np.ndarray | float = 1.0) -> Table:
+    """MI of P pairs: (P, C, A, B) counts over their values in each of C strata, a sample `worth` so many independent ones."""
     n = counts.sum(axis=(1, 2, 3))
     total, scatter, wide, square = _sums(
         np.ascontiguousarray(counts, dtype=np.int64), *_functions(int(n.max(initial=1)))
     )
-    total, scatter, wide = total / n, scatter / n**2, wide / n**2
+    more = 1 / np.asarray(worth)
+    free = ((counts.any(axis=3).sum(axis=2) - 1) * (counts.any(axis=2).sum(axis=2) - 1)).clip(min=0)
+    # samples that remember each other scatter more, and a table is larger by chance
+    total = total / n - (more - 1) * free.sum(axis=1) / (2 * n)
+    scatter, wide, square = scatter * (more / n) ** 2, wide * (more / n) ** 2, square * more
     variance = np.maximum(square, 0.0) / n + wide
     mi = _drawn_in(total, _DRAWN_IN * np.sqrt(scatter))
     # half-way between 0 and its own size, an estimate may be off by what it was drawn in

@@ -162,7 +162,7 @@ def _scan(
     found.sign[row] = sums[best, 0, 0] / max(counts.n[best], 1)
     u = nulls.band(n_lags, round(null.neighbours, 2), _LEVEL)
     if counts.tables is not None:
-        _by_tables(x, y, counts, null, best, found, row)
+        _by_tables(counts, null, best, found, row)
     else:
         _by_moments(counts, found, row)
         more = max(null.inflation, 1.0)  # of samples that remember each other
@@ -182,23 +182,13 @@ def _scan(
     return more
 
 
-def _by_tables(
-    x: Series,
-    y: Series,
-    counts: Lagged,
-    null: nulls.Null,
-    best: int,
-    found: LagEstimates,
-    row: int,
-) -> None:
+def _by_tables(counts: Lagged, null: nulls.Null, best: int, found: LagEstimates, row: int) -> None:
     """MI at every lag from the counts of values, less its bias; of samples that remember each other more."""
     assert counts.tables is not None
-    table = contingency.from_tables(counts.tables[:, None])
-    more = max(null.inflation, 1.0)
-    extra = (more - 1) * (len(x.size) - 1) * (len(y.size) - 1) / (2 * np.maximum(counts.n, 1))
-    found.curve[row] = table.mi - extra
-    found.mi_nats[row] = max(float(table.mi[best] - extra[best]), 0.0)
-    found.se_nats[row] = table.se[best] * np.sqrt(more)
+    table = contingency.from_tables(counts.tables[:, None], 1 / max(null.inflation, 1.0))
+    found.curve[row] = table.mi
+    found.mi_nats[row] = max(float(table.mi[best]), 0.0)
+    found.se_nats[row] = table.se[best]
 
 
 def _by_moments(counts: Lagged, found: LagEstimates, row: int) -> None:
@@ -229,10 +219,12 @@ def _by_values(
         },
     }
     pairs = [(first[at.i], second[at.j]) for at in members]
-    for at, e in zip(members, estimate_tile(variables, pairs, EstimatorConfig()), strict=True):
+    n_effective = len(left) / np.array([at.inflation for at in members])
+    made = estimate_tile(variables, pairs, EstimatorConfig(), n_effective=n_effective)
+    for at, e in zip(members, made, strict=True):
         found.n_samples[at.row] = e.n_samples
         found.mi_nats[at.row] = np.nan if e.mi_nats is None else e.mi_nats
-        found.se_nats[at.row] = np.nan if e.se_nats is None else e.se_nats * np.sqrt(at.inflation)
+        found.se_nats[at.row] = np.nan if e.se_nats is None else e.se_nats
         found.sign[at.row] = found.sign[at.row] if e.spearman is None else e.spearman
         found.message[at.row] = e.message
 

@@ -6,6 +6,10 @@ import numpy as np
 
 from mmg_ray.estimator.streams import stream_seed
 
+_BLOCKS = (
+    16  # of a series: long beside its memory, and many enough that both halves see what drifts
+)
+
 
 def half_of(seed: int, identity: np.ndarray) -> np.ndarray:
     """(n,) uint8, 0 or 1: the half of samples of (n,) uint64 identities, rows or digests of names.
@@ -13,6 +17,15 @@ def half_of(seed: int, identity: np.ndarray) -> np.ndarray:
     A hash of seed and identity alone, so a sample that is left out moves no other to the other half.
     """
     return (hashed(seed, "halves", identity) >> np.uint64(63)).astype(np.uint8)
+
+
+def half_in_blocks(n: int) -> np.ndarray:
+    """(n,) uint8, 0 or 1: the half of each sample of a series, by turns of blocks.
+
+    Of halves drawn sample by sample each would know the other: samples resemble those beside them.
+    """
+    found: np.ndarray = (np.arange(n) * _BLOCKS // max(n, 1) % 2).astype(np.uint8)
+    return found
 
 
 def hashed(seed: int, purpose: str, identity: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from mmg_ray.estimator.ranks import bins, marginals
-from mmg_ray.estimator.ranks.identity import half_of, hashed
+from mmg_ray.estimator.ranks.identity import half_in_blocks, half_of, hashed
 from mmg_ray.estimator.ranks.levels import Levels, levels
 from mmg_ray.estimator.ranks.rank_polynomials import Ranked, on_grid, ranked
 from mmg_ray.schema import Variable
@@ -26,6 +26,7 @@ class RankedVariable:
         name: of the variable.
         codes: (n, D) ordinal codes.
         identity: (n,) uint64 of the samples, whichever others there are; by default their rows.
+        half: (n,) uint8, 0 or 1: the half of each sample, the same for any seed: closed forms need none.
     """
 
     def __init__(
@@ -35,10 +36,11 @@ class RankedVariable:
         codes: np.ndarray,
         seed: int,
         identity: np.ndarray | None = None,
+        half: np.ndarray | None = None,
     ) -> None:
         self.key, self.name, self.codes = key, name, codes
         self.identity = _rows(len(codes)) if identity is None else identity
-        self._seed = seed
+        self._seed, self._half = seed, half
         self._quantised: dict[int, Levels] = {}
 
     @property
@@ -79,8 +81,7 @@ class RankedVariable:
 
     @cached_property
     def half(self) -> np.ndarray:
-        """(n,) uint8, 0 or 1: the half of each sample, the same for any seed: closed forms need none."""
-        return half_of(0, self.identity)
+        return half_of(0, self.identity) if self._half is None else self._half
 
     @cached_property
     def non_modal(self) -> np.ndarray | None:
@@ -170,11 +171,12 @@ class RankCache:
 
     Args:
         seed: of the run. identity: (N,) uint64 of the samples, by default their rows: what a sample
-            is chosen for, a half or a part of the samples, follows from it.
+            is chosen for, a half or a part of the samples, follows from it. series: whether samples follow one another
+            in time: then it follows from their places.
     """
 
-    def __init__(self, seed: int, identity: np.ndarray | None = None) -> None:
-        self._seed, self._identity = seed, identity
+    def __init__(self, seed: int, identity: np.ndarray | None = None, series: bool = False) -> None:
+        self._seed, self._identity, self._series = seed, identity, series
         self._made: dict[str, RankedVariable] = {}
         self._fewest: dict[tuple[bytes, int], np.ndarray] = {}
 
@@ -186,9 +188,11 @@ class RankCache:
             key = f"{variable.name}|{digest}"
         if key not in self._made:
             codes, identity = variable.codes, self._identity_of(len(variable.codes))
+            half = half_in_blocks(len(codes)) if self._series else None
             if key != variable.name:
                 codes, identity = codes[complete], identity[complete]
-            self._made[key] = RankedVariable(key, variable.name, codes, self._seed, identity)
+                half = None if half is None else half[complete]
+            self._made[key] = RankedVariable(key, variable.name, codes, self._seed, identity, half)
         return self._made[key]
 
     def _identity_of(self, n: int) -> np.ndarray:
@@ -199,14 +203,20 @@ class RankCache:
     def at_most(self, most: int, complete: np.ndarray) -> np.ndarray:
         """(N,) which of the samples where `complete` (N,) is true are the `most` that are used.
 
-        Chosen by a hash of their identity, so one sample more or less changes at most one other.
+        Chosen by a hash of their identity, so one sample more or less changes at most one other; of a series as far
+        apart as they can be.
         """
         key = complete.tobytes(), most
         if key not in self._fewest:
             rows = np.flatnonzero(complete)
-            order = hashed(0, "part", self._identity_of(len(complete))[rows])
+            if len(rows) > most:
+                if self._series:
+                    rows = rows[np.arange(most) * len(rows) // most]
+                else:
+                    order = hashed(0, "part", self._identity_of(len(complete))[rows])
+                    rows = rows[np.argpartition(order, most)[:most]]
             chosen = np.zeros_like(complete)
-            chosen[rows[np.argpartition(order, most)[:most]] if len(rows) > most else rows] = True
+            chosen[rows] = True
             self._fewest[key] = chosen
         return self._fewest[key]
 

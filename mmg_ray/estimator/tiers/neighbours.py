@@ -65,20 +65,26 @@ class InBins(NamedTuple):
     rest: float
 
 
-def in_bins(x: RankedVariable, y: RankedVariable, chosen: np.ndarray, fitted: float) -> InBins:
+def in_bins(
+    x: RankedVariable, y: RankedVariable, chosen: np.ndarray, fitted: float, worth: float = 1.0
+) -> InBins:
     """By the table of all n samples of a pair of scalars, of which neighbours see those `chosen` (n,).
+
+    A sample is `worth` so many independent ones, less than one in a series.
 
     The mean log density ratio in bins over the chosen samples, less that over all, is by how much these are lucky: it is the same
     for a fit of all samples, so that what neighbours see beyond it is the fit's fault. The MI of a table, less the bias of its
     occupied cells (Miller 1955), falls short by about 1 / bins where edges are hard, which tells what finer ones would add.
     """
     n = len(chosen)
-    n_bins = max((bins for bins in _BINS if bins**2 * _SAMPLES_A_CELL <= n), default=_BINS[0])
+    n_bins = max(
+        (bins for bins in _BINS if bins**2 * _SAMPLES_A_CELL <= n * worth), default=_BINS[0]
+    )
     a, b = (side.quantised(n_bins) for side in (x, y))
     shape = len(a.size), len(b.size)
     of_sample = np.ravel_multi_index((a.level, b.level), shape)
     counts = np.bincount(of_sample, minlength=shape[0] * shape[1]).reshape(shape)
-    log_ratio, mi, spread = _of_table(counts)
+    log_ratio, mi, spread = _of_table(counts, worth)
     more = log_ratio.ravel()[of_sample[chosen]].mean() - (counts * log_ratio).sum() / n
     least = mi - 2 * spread
     if least <= fitted or n_bins < _FINE:
@@ -88,11 +94,11 @@ def in_bins(x: RankedVariable, y: RankedVariable, chosen: np.ndarray, fitted: fl
         if side.n_levels > n_bins:  # else a level is a value, and none is finer
             coarse = np.add.reduceat(coarse, np.arange(0, shape[axis], 2), axis=axis)
     # bins of half the width add half as much, those of a quarter a quarter, ...: as much in all as was lost to `coarse`
-    rest = max(mi - _of_table(coarse)[1], 0.0) / 2
+    rest = max(mi - _of_table(coarse, worth)[1], 0.0) / 2
     return InBins(float(more), float(least + rest), float(rest))
 
 
-def _of_table(counts: np.ndarray) -> tuple[np.ndarray, float, float]:
+def _of_table(counts: np.ndarray, worth: float) -> tuple[np.ndarray, float, float]:
     """(X, Y) log density ratios of cells, 0 where empty; their mean less its bias, MI in nats, and its standard error."""
     n, full = counts.sum(), counts > 0
     rows, columns = counts.sum(axis=1), counts.sum(axis=0)
@@ -102,8 +108,8 @@ def _of_table(counts: np.ndarray) -> tuple[np.ndarray, float, float]:
         out=np.zeros(counts.shape),
     )
     mean = (counts * ratio).sum() / n
-    bias = (full.sum() - (rows > 0).sum() - (columns > 0).sum() + 1) / (2 * n)
-    spread = np.sqrt(max((counts * ratio**2).sum() / n - mean**2, 0.0) / n)
+    bias = (full.sum() - (rows > 0).sum() - (columns > 0).sum() + 1) / (2 * n * worth)
+    spread = np.sqrt(max((counts * ratio**2).sum() / n - mean**2, 0.0) / (n * worth))
     return ratio, float(mean - bias), float(spread)
 
 

@@ -42,33 +42,36 @@ _WARPED_SAMPLES = 30  # below it a curve on knots goes through every sample
 _FLAT = 0.05  # variance of m(y) below which it is not tried as a coordinate
 
 
-def warped(counts: np.ndarray) -> BothWays:
-    """MI of P scalar pairs: (P, 2, X, Y) counts of each half over the levels of x and y."""
+def warped(counts: np.ndarray, worth: np.ndarray | None = None) -> BothWays:
+    """MI of P scalar pairs: (P, 2, X, Y) counts of each half over the levels of x and y, `worth` as of `direct`."""
+    worth = np.ones(len(counts)) if worth is None else worth
     return BothWays.concatenate(
-        [_warped(counts[start : start + _PAIRS]) for start in range(0, len(counts), _PAIRS)]
+        [_warped(counts[part], worth[part]) for part in _parts(len(counts))]
     )
 
 
-def warped_samples(samples: Sequence[Samples]) -> BothWays:
+def warped_samples(samples: Sequence[Samples], worth: np.ndarray | None = None) -> BothWays:
     """MI of P strong scalar pairs from samples: every value a level of its own."""
+    worth = np.ones(len(samples)) if worth is None else worth
     return BothWays.concatenate(
-        [
-            _warped_samples(samples[start : start + _PAIRS])
-            for start in range(0, len(samples), _PAIRS)
-        ]
+        [_warped_samples(samples[part], worth[part]) for part in _parts(len(samples))]
     )
 
 
-def _warped_samples(samples: Sequence[Samples]) -> BothWays:
+def _parts(n_pairs: int) -> list[slice]:
+    return [slice(start, start + _PAIRS) for start in range(0, n_pairs, _PAIRS)]
+
+
+def _warped_samples(samples: Sequence[Samples], worth: np.ndarray) -> BothWays:
     """Some pairs, all of like numbers of values; so strong that the correction alone is no match."""
     both = [*samples, *(Samples(of.y, of.x, of.half) for of in samples)]
     e = joined([entries_of_samples(of.x, of.y, of.half) for of in both])
-    return BothWays.split(_in_residuals(e))
+    return BothWays.split(_in_residuals(e.counting(np.tile(worth, 2))))
 
 
-def _warped(counts: np.ndarray) -> BothWays:
-    simple = plain.both_directions(counts)
-    e = _entries(counts)
+def _warped(counts: np.ndarray, worth: np.ndarray) -> BothWays:
+    simple = plain.both_directions(counts, worth)
+    e = _entries(counts).counting(np.tile(worth, 2))
     return BothWays.split(_better(simple, _in_residuals(e), e.n))
 
 

@@ -25,13 +25,15 @@ _PAIRS = 32  # at once: two directions of each are a block of systems
 _SCATTER = 2.0  # of estimates of independent pairs, times n
 
 
-def direct(counts: np.ndarray) -> BothWays:
-    """MI of P scalar pairs: (P, 2, X, Y) counts of each half over the levels of x and y."""
+def direct(counts: np.ndarray, worth: np.ndarray | None = None) -> BothWays:
+    """MI of P scalar pairs: (P, 2, X, Y) counts of each half over the levels of x and y.
+
+    `worth` (P,) is how many independent samples a sample counts for, by default one; less in a series.
+    """
+    worth = np.ones(len(counts)) if worth is None else worth
+    parts = [slice(start, start + _PAIRS) for start in range(0, len(counts), _PAIRS)]
     return BothWays.concatenate(
-        [
-            BothWays.split(both_directions(counts[start : start + _PAIRS]))
-            for start in range(0, len(counts), _PAIRS)
-        ]
+        [BothWays.split(both_directions(counts[part], worth[part])) for part in parts]
     )
 
 
@@ -40,15 +42,17 @@ def direct_tables() -> Tables:
     return tables(_SHAPE, adapted_levels(_NOISE_LEVELS))
 
 
-def both_directions(counts: np.ndarray) -> Found:
+def both_directions(counts: np.ndarray, worth: np.ndarray) -> Found:
     """Of (2 P,) directions of a few pairs, x given y of all first."""
     t = direct_tables()
-    s, n, sides = moments(counts, t)
+    s, n_samples, sides = moments(counts, t)
+    worth = np.tile(worth, 2)
+    n = n_samples * worth
     c = correct(s, n, t, PENALTIES, LIGHTER)
     nothing = np.zeros(len(n))
     on = sound(c, n)
     mean, square = _influences(counts, c.influence, sides)
-    return estimates(c, n, nothing, nothing, on, on * mean, on * square)
+    return estimates(c, n, nothing, nothing, on, on * worth * mean, on * worth * square)
 
 
 class Curves(NamedTuple):

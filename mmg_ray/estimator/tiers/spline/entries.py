@@ -44,6 +44,15 @@ class Entries(NamedTuple):
         """The entries of one direction."""
         return slice(int(self.start[s, 0]), int(self.start[s, -1]))
 
+    def counting(self, worth: np.ndarray) -> Entries:
+        """The same, a sample of direction s counted as `worth[s]` of one."""
+        if (worth == 1).all():
+            return self
+        of_entry = np.empty(len(self.weight), dtype=np.float32)
+        for s, share in enumerate(worth.tolist()):
+            of_entry[self.of(s)] = share
+        return self._replace(weight=self.weight * of_entry[:, None], n=self.n * worth)
+
     def select(self, rows: np.ndarray) -> Entries:
         """Some of the directions; what is stored by entry stays in place."""
         return self._replace(
