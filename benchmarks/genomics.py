@@ -2,6 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/genomics.py --part pbmc
     OMP_NUM_THREADS=1 python benchmarks/genomics.py --part networks
+    OMP_NUM_THREADS=1 python benchmarks/genomics.py --part depth
 
 pbmc: 765 genes in 700 blood cells, as `mmg-ray genomics` takes them. Each method runs in a
 process of its own; processor seconds and peak memory are that process's. GRNBoost2 is asked for a sample
@@ -10,6 +11,9 @@ pairs agree, and on which pairs they do not.
 
 networks: simulated cells of known networks, scale-free of 100 genes (grnlab) and trees of 20 (harissa);
 area under the precision-recall curve over unordered pairs.
+
+depth: Poisson counts of genes that share nothing but the depths of their cells; the share of pairs with p <= .05
+and p <= .001, scaled or with depth taken out, and seconds.
 
 What is not installed is left out, and named: pip install --no-deps arboreto regdiffusion widestats grnlab
 harissa, with dask, distributed and numba.
@@ -31,10 +35,12 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from common import ksg, print_table
-from scipy.stats import rankdata, spearmanr
+from scipy.stats import norm, rankdata, spearmanr
 from sklearn.metrics import average_precision_score
 
+from mmg_ray import genomics
 from mmg_ray.api import mi_matrix
 from mmg_ray.config import DataConfig
 from mmg_ray.genomics import pbmc
@@ -313,11 +319,46 @@ def part_networks(seeds: int, packages: list[str]) -> None:
     print_table(["network", "method", "AUPR", "least - most", "processor s"], rows)
 
 
+def part_depth() -> None:
+    """How often independent genes seem to depend, by what is done about depth."""
+    rows = []
+    warnings.simplefilter("ignore", UserWarning)  # of what is measured here
+    for spread, n in ((0.1, 2000), (0.5, 500), (0.5, 2000), (0.5, 10_000)):
+        rng = np.random.default_rng([77, n])
+        depth = np.exp(spread * rng.standard_normal((n, 1)))
+        counts = rng.poisson(depth * np.exp(rng.uniform(np.log(0.05), np.log(8), 150)))
+        data = pd.DataFrame(counts, columns=[f"g{v}" for v in range(150)])
+        for name, more in {
+            "scaled": [],
+            "cells.stratify_by: [depth]": ["cells.stratify_by=[depth]"],
+            "data.conditions: [depth]": ["data.conditions=[depth]"],
+        }.items():
+            settings = ["network.report=false", "execute.executor=serial", *more]
+            start = time.perf_counter()
+            run = genomics.run(data, settings, url=f"memory://depth/{len(rows)}")
+            spent = time.perf_counter() - start
+            p = run.edges().column("p_value").to_numpy()
+            rho = run.edges().column("spearman").to_numpy()
+            shares = [f"{(p <= level).mean():.4f}" for level in (0.05, 1e-3)]
+            plain = f"{(2 * norm.sf(abs(rho) * np.sqrt(n)) <= 1e-3).mean():.4f}"
+            rows.append([f"{spread}", f"{n:,}", name, *shares, plain, f"{spent:.1f}"])
+    header = [
+        "spread of log depth",
+        "cells",
+        "",
+        "p <= .05",
+        "p <= .001",
+        "Spearman, p <= .001",
+        "s",
+    ]
+    print_table(header, rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--part", choices=["pbmc", "networks"], default="pbmc")
+    parser.add_argument("--part", choices=["pbmc", "networks", "depth"], default="pbmc")
     parser.add_argument("--targets", type=int, default=16, help="of GRNBoost2, in pbmc")
     parser.add_argument("--pairs", type=int, default=3000, help="of KSG, in pbmc")
     parser.add_argument("--seeds", type=int, default=3, help="networks of each kind")
@@ -331,6 +372,8 @@ def main() -> None:
         one(args.one, args.sample, args.save)
     elif args.part == "pbmc":
         part_pbmc(args.targets, args.pairs, args.keep)
+    elif args.part == "depth":
+        part_depth()
     else:
         part_networks(args.seeds, args.packages)
 

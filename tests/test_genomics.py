@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from click.testing import CliRunner
 from scipy import sparse
 from scipy.stats import kstest, spearmanr
 
+from mmg_ray import genomics
 from mmg_ray.api import estimate_mi
 from mmg_ray.cli import main
 from mmg_ray.config import documented_yaml, load_as
@@ -24,6 +27,7 @@ from mmg_ray.genomics import cells, genes
 from mmg_ray.genomics.config import ExpressionEstimator, GenomicsConfig
 from mmg_ray.genomics.job import go, inputs
 from mmg_ray.runs import open_run
+from mmg_ray.store.location import Location
 from mmg_ray.store.sources import Table
 
 N, V = 120, 14
@@ -413,3 +417,43 @@ def test_regression_subtracts_and_refuses_ties() -> None:
 def test_old_names_of_options_give_the_new_ones(h5ad, old, new):
     with pytest.raises(ConfigError, match=f"'cells.{old}': it is now called 'cells.{new}'"):
         settings(h5ad, cells={old: ["kind"]})
+
+
+def independent_cells(n: int, seed: int = 5) -> np.ndarray:
+    """Poisson counts of 120 genes that share nothing but the depths of their cells, which differ as in a good experiment."""
+    rng = np.random.default_rng(seed)
+    depth = np.exp(0.4 * rng.standard_normal((n, 1)))
+    return rng.poisson(depth * np.geomspace(0.05, 8, 120)).astype(float)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_depth_that_scaling_leaves_is_told_and_taken_out(scaled: bool) -> None:
+    """Counts, and values that another program scaled: of independent genes a third had p <= .001, and nobody said so."""
+    values = independent_cells(1500)
+    if scaled:
+        values = np.log1p(values * (1000 / values.sum(axis=1, keepdims=True)))
+    data = pd.DataFrame(values, columns=[f"g{v}" for v in range(120)])
+    more = ["network.report=false", "execute.executor=serial", "estimator.denoiser=screen"]
+    with pytest.warns(UserWarning, match=r"of pairs of independent genes.*stratify_by: \[depth\]"):
+        plain = genomics.run(data, more, url=f"memory://depth-{scaled}/plain")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        url = f"memory://depth-{scaled}/alike"
+        alike = genomics.run(data, [*more, "cells.stratify_by=[depth]"], url=url)
+    shares = [(run.edges().column("p_value").to_numpy() <= 1e-3).mean() for run in (plain, alike)]
+    assert shares[0] > 0.1
+    assert shares[1] < 0.003
+    said = Location(f"memory://depth-{scaled}/plain/genomics.json").read_json()["notes"]
+    told = next(float(re.search(r"([0-9.]+)%", n)[1]) / 100 for n in said if "warning" in n)
+    assert told == pytest.approx(shares[0], rel=0.6)
+
+
+def test_counts_behind_scaled_values_are_ties_again() -> None:
+    values = independent_cells(60)
+    scale = 1 / values.sum(axis=1)
+    for of in (values, sparse.csc_matrix(values)):
+        made = cells.unscaled(
+            cells.log_normalised(table(of)), np.expm1, np.median(values.sum(1)) * scale
+        )
+        found = made.values if isinstance(made.values, np.ndarray) else made.values.toarray()
+        np.testing.assert_array_equal(found, values)

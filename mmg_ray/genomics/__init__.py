@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,10 @@ def run(data: Any, overrides: Iterable[str] = (), *, url: str, layer: str | None
             f"cells.group_by: {column!r} would make several runs; of data in memory, call this for each "
             f"part, such as data[data.obs[{column!r}] == 'B cell'], with a url of its own"
         )
-    ((_, found, _),) = go(cfg, table=table)
+    ((made, found, _),) = go(cfg, table=table)
+    for note in made.notes:
+        if note.startswith("warning: "):
+            warnings.warn(note.removeprefix("warning: "), stacklevel=2)
     assert found is not None  # without group_by there is one run or an error
     require_no_failures(found)
     return found

@@ -18,6 +18,7 @@ from mmg_ray.store.sources.select import nearest
 
 DEPTH = "depth"
 _LEAST_ALIKE = 20  # cells that a rank among cells alike needs
+_ALIKE = 60  # cells that agree in all covariates, on average: what fewer lose in ranks, more have in depth
 _COMPONENTS = 10
 _MOST_TIES = 0.2
 
@@ -116,6 +117,19 @@ def pooled(table: Table, place: np.ndarray, names: list[str], counts: bool) -> T
     return Table(values, table.names, names, metadata)
 
 
+def unscaled(table: Table, scaled: Callable[[np.ndarray], np.ndarray], reads: np.ndarray) -> Table:
+    """The counts behind scaled values, of cells (N,) in which one read is `reads`: equal counts are ties again.
+
+    Among cells of like depth their scaled values would be in the order of what is left of it, in all genes.
+    """
+    values = table.values
+    if isinstance(values, np.ndarray):
+        return replace(table, values=np.round(scaled(values) / reads[:, None], 6))
+    counts = values.copy()
+    counts.data = np.round(scaled(counts.data) / reads[counts.indices], 6)
+    return replace(table, values=counts)
+
+
 def metacells(table: Table, size: int) -> np.ndarray:
     """(N,) the metacell of each cell: halves of halves along the first component that is left.
 
@@ -160,18 +174,19 @@ def stratified(table: Table, covariates: Sequence[str], seed: int) -> tuple[Tabl
 
     Ties are broken at random: for genes that are independent given the covariates the ranks are
     independent, zeros or not, and a tie broken at random leaves MI as it was. Covariates of
-    numbers are cut into up to ten equal parts. The values are dense, in (0, 1).
+    numbers are cut into equal parts, as many as leave `_ALIKE` cells alike. The values are dense, in (0, 1).
     """
     place = np.zeros(table.n_samples, dtype=np.int64)
-    for name in covariates:
-        column = _covariate(table, name, "cells.stratify_by")
-        if column.dtype.kind == "f":
-            n_parts = int(np.clip(table.n_samples // 100, 2, 10))
-            edges = np.quantile(column, np.arange(1, n_parts) / n_parts)
-            part = np.searchsorted(edges, column, side="right")
-        else:
-            part = np.unique(column, return_inverse=True)[1]
-        place = np.unique(place * (part.max() + 1) + part, return_inverse=True)[1]
+    columns = [_covariate(table, name, "cells.stratify_by") for name in covariates]
+    numbers = [column for column in columns if column.dtype.kind == "f"]
+    for column in columns:
+        if column.dtype.kind != "f":
+            place = _and(place, np.unique(column, return_inverse=True)[1])
+    room = table.n_samples / (_ALIKE * (place.max() + 1))
+    n_parts = max(2, int(room ** (1 / max(len(numbers), 1))))
+    for column in numbers:
+        edges = np.quantile(column, np.arange(1, n_parts) / n_parts)
+        place = _and(place, np.searchsorted(edges, column, side="right"))
     n_alike = np.bincount(place)
     if n_alike.min() < _LEAST_ALIKE:
         raise DataError(
@@ -197,6 +212,12 @@ def stratified(table: Table, covariates: Sequence[str], seed: int) -> tuple[Tabl
         f"{n_alike.min():,} to {n_alike.max():,} cells"
     )
     return replace(table, values=values), note
+
+
+def _and(place: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """(N,) kinds of cells that agree in both."""
+    found: np.ndarray = np.unique(place * (part.max() + 1) + part, return_inverse=True)[1]
+    return found
 
 
 def regressed(table: Table, covariates: Sequence[str]) -> tuple[Table, str]:

@@ -35,11 +35,22 @@ class Depth(NamedTuple):
         counts: whether a cell's values add up to a depth that is still in them; None: it is open.
         reason: the evidence, in words.
         undo: gives the counts of values that are logarithms or roots of unscaled counts; else None.
+        scaled: gives the scaled counts of values that were scaled, each a multiple of what one read is in its cell.
     """
 
     counts: bool | None
     reason: str
     undo: Callable[[np.ndarray], np.ndarray] | None = None
+    scaled: Callable[[np.ndarray], np.ndarray] | None = None
+
+
+def reads_of(table: Table, scaled: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """(N,) what one read is among the scaled counts of each cell: the smallest that it has; NaN of an empty one."""
+    found = np.full(table.n_samples, np.inf)
+    for v in range(table.n_variables):
+        column = scaled(table.column(v))
+        found = np.where(column > 0, np.minimum(found, column), found)
+    return np.where(np.isfinite(found), found, np.nan)
 
 
 def depth_of(table: Table, whole: bool, negative: bool) -> Depth:
@@ -104,10 +115,12 @@ def _scaled(
         return Depth(True, f"{name} of whole counts that are not scaled: undone", undo)
     totals = np.asarray(y.sum(axis=1)).ravel()
     low, middle, high = np.quantile(totals, [0.05, 0.5, 0.95])
-    if high - low <= _EQUAL * middle:
-        return Depth(False, f"{of}every cell adds up to {middle:.4g}, so they are scaled already")
     unit, total, is_multiple = _units(y)
-    if len(unit) >= max(_FEWEST, y.shape[0] // 4) and is_multiple.mean() >= 0.8:
+    of_units = len(unit) >= max(_FEWEST, y.shape[0] // 4) and is_multiple.mean() >= 0.8
+    if high - low <= _EQUAL * middle:
+        reason = f"{of}every cell adds up to {middle:.4g}, so they are scaled already"
+        return Depth(False, reason, scaled=undo or np.positive if of_units else None)
+    if of_units:
         unit, total = unit[is_multiple], total[is_multiple]
         low, middle, high = np.quantile(unit, [0.05, 0.5, 0.95])
         constant = high - low <= _EQUAL * middle
@@ -119,6 +132,7 @@ def _scaled(
         return Depth(
             False,
             f"{of}multiples of a unit that differs by cell ({low:.3g} to {high:.3g}), so scaled already",
+            scaled=undo or np.positive,
         )
     return None
 

@@ -13,7 +13,8 @@ from mmg_ray.genomics import cells as of_cells
 from mmg_ray.genomics import genes as of_genes
 from mmg_ray.genomics.checks import describe
 from mmg_ray.genomics.config import GenomicsConfig
-from mmg_ray.genomics.depth import depth_of
+from mmg_ray.genomics.depth import depth_of, reads_of
+from mmg_ray.genomics.shared_depth import simulate
 from mmg_ray.store.condition import require_known
 from mmg_ray.store.sources import Table
 
@@ -81,6 +82,9 @@ def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Inp
         table = of_cells.keep_cells(table, keep)
     if counts and of_cells.DEPTH not in table.metadata:
         table.metadata[of_cells.DEPTH] = of_cells.depth(table)
+    reads = None if depth.scaled is None else reads_of(table, depth.scaled)
+    if reads is not None and of_cells.DEPTH not in table.metadata:
+        table.metadata[of_cells.DEPTH] = 1 / reads
     # pools
     log = cfg.cells.normalise == "log" or (cfg.cells.normalise == "auto" and counts)
     if cfg.cells.pseudobulk or cfg.cells.metacells:
@@ -106,6 +110,7 @@ def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Inp
             )
     require_known(table, cfg.data.conditions)
     if log:
+        reads = np.median(of_cells.depth(table)) / of_cells.depth(table)
         table = of_cells.log_normalised(table)
         lines.append("scaled:  every cell to the median depth, log(1 + x)")
     # genes
@@ -169,7 +174,13 @@ def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Inp
         raise DataError(f"no regulator is above 0 in {least}; lower it")
     table = replace(table, values=table.values[:, chosen], names=names)
     # covariates
+    scaled = np.expm1 if log else depth.scaled
+    if scaled is not None and reads is not None and not pools and not _takes_depth(cfg):
+        shared = simulate(table, scaled, reads, cfg.estimator.seed)
+        lines += [] if shared is None else [str(shared)]
     if cfg.cells.stratify_by:
+        if scaled is not None and reads is not None and of_cells.DEPTH in cfg.cells.stratify_by:
+            table = of_cells.unscaled(table, scaled, reads)
         table, note = of_cells.stratified(table, cfg.cells.stratify_by, cfg.estimator.seed)
         lines.append(note)
     if cfg.cells.regress:
@@ -180,6 +191,12 @@ def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Inp
         lines.append(f"given:   {', '.join(cfg.data.conditions)}")
     conditions = {name: c for name, c in conditions.items() if name not in table.names}
     return Input(table, regulators, sets, lines, left_out, conditions)
+
+
+def _takes_depth(cfg: GenomicsConfig) -> bool:
+    """Whether what genes have of the depth of their cells is taken out, beyond the scale."""
+    by = (*cfg.cells.stratify_by, *cfg.cells.regress, *cfg.data.conditions)
+    return of_cells.DEPTH in by
 
 
 def conditions_of(table: Table, cfg: GenomicsConfig) -> dict[str, np.ndarray]:

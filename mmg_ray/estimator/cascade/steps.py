@@ -66,7 +66,11 @@ class Steps:
         """
         columns = self._columns
         none = columns.numbers["mi_nats"][rows] == 0
-        seen = none & (columns.numbers["p_value"][rows] <= _PLAIN) & (mi > 0)
+        plain = none & (columns.numbers["p_value"][rows] <= _PLAIN)
+        # what low orders do not show, all of them may
+        all_orders, most = columns.screen_mi[rows], columns.plausible_mi[rows]
+        mi, se = np.where(mi > 0, [mi, se], [all_orders, (most - all_orders) / 2])
+        seen = plain & (mi > 0)
         columns.put_one_number(rows[seen], screen.NAME, mi[seen], se[seen])
 
     def raise_to_codetected(self, rows: np.ndarray) -> None:
