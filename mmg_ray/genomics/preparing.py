@@ -95,7 +95,7 @@ def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Inp
             size = cfg.cells.metacells or 0
             place = of_cells.metacells(of_cells.log_normalised(table) if log else table, size)
             names = [f"metacell{k}" for k in range(int(place.max()) + 1)]
-        table = of_cells.pooled(table, place, names, counts)
+        table, reads = of_cells.pooled(table, place, names, counts), None
         if counts:
             table.metadata[of_cells.DEPTH] = of_cells.depth(table)
         sizes = table.metadata["n_cells"]
