@@ -329,7 +329,7 @@ def part_depth() -> None:
         counts = rng.poisson(depth * np.exp(rng.uniform(np.log(0.05), np.log(8), 150)))
         data = pd.DataFrame(counts, columns=[f"g{v}" for v in range(150)])
         for name, more in {
-            "scaled": [],
+            "scaled": ["cells.normalise=log"],
             "cells.stratify_by: [depth]": ["cells.stratify_by=[depth]"],
             "data.conditions: [depth]": ["data.conditions=[depth]"],
         }.items():

@@ -87,6 +87,7 @@ def test_regulators_by_genes_from_counts_to_files(h5ad: Path) -> None:
     cfg = settings(
         h5ad,
         genes={"regulators": str(listed), "min_cells": 5},
+        cells={"normalise": "log"},
         network={
             "steps": ["top=3"],
             "files": {"adj.csv": "scenic", "regulon.tsv": "viper", "n.graphml": "graphml"},
@@ -434,26 +435,53 @@ def test_depth_that_scaling_leaves_is_told_and_taken_out(scaled: bool) -> None:
         values = np.log1p(values * (1000 / values.sum(axis=1, keepdims=True)))
     data = pd.DataFrame(values, columns=[f"g{v}" for v in range(120)])
     more = ["network.report=false", "execute.executor=serial", "estimator.denoiser=screen"]
+    keep = "cells.normalise=none" if scaled else "cells.normalise=log"
     with pytest.warns(UserWarning, match=r"of pairs of independent genes.*stratify_by: \[depth\]"):
-        plain = genomics.run(data, more, url=f"memory://depth-{scaled}/plain")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        url = f"memory://depth-{scaled}/alike"
-        alike = genomics.run(data, [*more, "cells.stratify_by=[depth]"], url=url)
-    shares = [(run.edges().column("p_value").to_numpy() <= 1e-3).mean() for run in (plain, alike)]
+        plain = genomics.run(data, [*more, keep], url=f"memory://depth-{scaled}/plain")
+    runs = [plain]
+    for k, choice in enumerate(([], ["cells.stratify_by=[depth]"])):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            runs.append(genomics.run(data, [*more, *choice], url=f"memory://depth-{scaled}/{k}"))
+    shares = [(run.edges().column("p_value").to_numpy() <= 1e-3).mean() for run in runs]
     assert shares[0] > 0.1
-    assert shares[1] < 0.003
+    assert shares[1] == shares[2] < 0.003
+    unasked = Location(f"memory://depth-{scaled}/0/genomics.json").read_json()["notes"]
+    assert any("ranked among cells of like depth" in note for note in unasked)
     said = Location(f"memory://depth-{scaled}/plain/genomics.json").read_json()["notes"]
     told = next(float(re.search(r"([0-9.]+)%", n)[1]) / 100 for n in said if "warning" in n)
     assert told == pytest.approx(shares[0], rel=0.6)
 
 
-def test_counts_behind_scaled_values_are_ties_again() -> None:
-    values = independent_cells(60)
-    scale = 1 / values.sum(axis=1)
-    for of in (values, sparse.csc_matrix(values)):
-        made = cells.unscaled(
-            cells.log_normalised(table(of)), np.expm1, np.median(values.sum(1)) * scale
-        )
-        found = made.values if isinstance(made.values, np.ndarray) else made.values.toarray()
-        np.testing.assert_array_equal(found, values)
+def test_reads_of_cells_alike_are_whole_again() -> None:
+    """Scaled counts of cells of nearly one depth are ranked as their counts are, ties and all."""
+    values = independent_cells(60)[:, 60:]
+    total = 1000 + np.arange(60.0) % 7
+    of = table(np.log1p(values * (1000 / total)[:, None]), kind=["a"] * 60)
+    scaled, _ = cells.stratified(of, ["kind"], 0, cells.Scaled(np.expm1, 1000 / total))
+    plain, _ = cells.stratified(table(values, kind=["a"] * 60), ["kind"], 0)
+    np.testing.assert_array_equal(scaled.values, plain.values)
+
+
+def test_a_tie_among_cells_alike_is_broken_by_who_the_cells_are() -> None:
+    """Ranks are within kinds, evenly spaced, and the same for cells in another order; missing values stay missing."""
+    rng = np.random.default_rng(8)
+    values, batch = rng.poisson(1.0, (90, 3)).astype(float), np.repeat(["a", "b", "c"], 30)
+    values[4, 1] = np.nan
+    order = rng.permutation(90)
+    names = [f"cell{k}" for k in range(90)]
+    made = []
+    for rows in (np.arange(90), order):
+        of = Table(values[rows], ["x", "y", "z"], [names[k] for k in rows], {"batch": batch[rows]})
+        made.append(cells.stratified(of, ["batch"], 0)[0].values)
+    np.testing.assert_array_equal(made[0][order], made[1])
+    assert np.isnan(made[0][4, 1])
+    assert np.isnan(made[0]).sum() == 1
+    for kind in "abc":
+        found = made[0][batch == kind]
+        for v in range(3):
+            ranks = np.sort(found[np.isfinite(found[:, v]), v])
+            np.testing.assert_allclose(ranks, (np.arange(len(ranks)) + 0.5) / len(ranks))
+            known = np.isfinite(found[:, v])
+            raw = values[batch == kind][known, v]
+            assert (np.diff(raw[np.argsort(found[known, v])]) >= 0).all()

@@ -7,18 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
 from mmg_ray.errors import DataError
+from mmg_ray.estimator.ranks.identity import hashed
+from mmg_ray.store.preparing import sample_identity
 from mmg_ray.store.sources import Table
 from mmg_ray.store.sources.select import nearest
 
 DEPTH = "depth"
 _LEAST_ALIKE = 20  # cells that a rank among cells alike needs
-_ALIKE = 60  # cells that agree in all covariates, on average: what fewer lose in ranks, more have in depth
+_ALIKE, _PARTS = (
+    60,
+    10,
+)  # cells that agree, on average: fewer lose ranks, more differ in depth; fewer for so many parts
 _COMPONENTS = 10
 _MOST_TIES = 0.2
 
@@ -117,19 +123,6 @@ def pooled(table: Table, place: np.ndarray, names: list[str], counts: bool) -> T
     return Table(values, table.names, names, metadata)
 
 
-def unscaled(table: Table, scaled: Callable[[np.ndarray], np.ndarray], reads: np.ndarray) -> Table:
-    """The counts behind scaled values, of cells (N,) in which one read is `reads`: equal counts are ties again.
-
-    Among cells of like depth their scaled values would be in the order of what is left of it, in all genes.
-    """
-    values = table.values
-    if isinstance(values, np.ndarray):
-        return replace(table, values=np.round(scaled(values) / reads[:, None], 6))
-    counts = values.copy()
-    counts.data = np.round(scaled(counts.data) / reads[counts.indices], 6)
-    return replace(table, values=counts)
-
-
 def metacells(table: Table, size: int) -> np.ndarray:
     """(N,) the metacell of each cell: halves of halves along the first component that is left.
 
@@ -169,12 +162,24 @@ def metacells(table: Table, size: int) -> np.ndarray:
     return place
 
 
-def stratified(table: Table, covariates: Sequence[str], seed: int) -> tuple[Table, str]:
+class Scaled(NamedTuple):
+    """Scaled counts: what gives them from a table's values, and (N,) what one read is of them in each cell."""
+
+    of: Callable[[np.ndarray], np.ndarray]
+    reads: np.ndarray
+
+
+def stratified(
+    table: Table, covariates: Sequence[str], seed: int, counts: Scaled | None = None
+) -> tuple[Table, str]:
     """Every gene as its rank among cells alike in the covariates, and what that came to.
 
     Ties are broken at random: for genes that are independent given the covariates the ranks are
     independent, zeros or not, and a tie broken at random leaves MI as it was. Covariates of
-    numbers are cut into equal parts, as many as leave `_ALIKE` cells alike. The values are dense, in (0, 1).
+    numbers are cut into equal parts, as many as leave `_ALIKE` cells alike, or fewer cells for `_PARTS` parts. The values are dense, in (0, 1).
+
+    Scaled `counts` are ranked as whole reads of a cell of the median depth among those alike: one read would be ranked by
+    what is left of its cell's depth, in all genes.
     """
     place = np.zeros(table.n_samples, dtype=np.int64)
     columns = [_covariate(table, name, "cells.stratify_by") for name in covariates]
@@ -182,7 +187,8 @@ def stratified(table: Table, covariates: Sequence[str], seed: int) -> tuple[Tabl
     for column in columns:
         if column.dtype.kind != "f":
             place = _and(place, np.unique(column, return_inverse=True)[1])
-    room = table.n_samples / (_ALIKE * (place.max() + 1))
+    room = table.n_samples / (place.max() + 1)
+    room /= np.clip(room / _PARTS, _LEAST_ALIKE + 1, _ALIKE)
     n_parts = max(2, int(room ** (1 / max(len(numbers), 1))))
     for column in numbers:
         edges = np.quantile(column, np.arange(1, n_parts) / n_parts)
@@ -194,19 +200,26 @@ def stratified(table: Table, covariates: Sequence[str], seed: int) -> tuple[Tabl
             f"{n_alike.min()}; ranks need {_LEAST_ALIKE}. Name fewer covariates, or leave out rare cells "
             "with data.samples"
         )
-    rng = np.random.default_rng(seed)
+    identity = sample_identity(table)
+    identity = np.arange(table.n_samples, dtype=np.uint64) if identity is None else identity
+    first = np.cumsum(n_alike) - n_alike
+    if counts is not None:
+        typical = np.array([np.median(counts.reads[place == k]) for k in range(len(n_alike))])[
+            place
+        ]
     values = np.empty((table.n_samples, table.n_variables), order="F")
-    cells = [np.flatnonzero(place == kind) for kind in range(len(n_alike))]
-    for v in range(table.n_variables):
+    rank = np.empty(table.n_samples)
+    for v, name in enumerate(table.names):
         column = table.column(v)
-        jitter = rng.random(table.n_samples)
-        for alike in cells:
-            present = alike[np.isfinite(column[alike])]
-            order = np.lexsort((jitter[present], column[present]))
-            ranks = np.empty(len(present))
-            ranks[order] = np.arange(len(present)) + 0.5
-            values[alike, v] = np.nan
-            values[present, v] = ranks / max(len(present), 1)
+        if counts is not None:
+            column = np.round(counts.of(column) / typical)
+        present = np.isfinite(column)
+        # a tie is broken by who the cell is, wherever it stands; missing values come last
+        ties = hashed(seed, f"ties among cells alike {name}", identity)
+        order = np.lexsort((ties, np.where(present, column, np.inf), place))
+        rank[order] = np.arange(table.n_samples) - first[place[order]] + 0.5
+        n_present = np.bincount(place, present, len(n_alike))
+        values[:, v] = np.where(present, rank / np.maximum(n_present, 1)[place], np.nan)
     note = (
         f"stratify_by: ranks among cells alike in {', '.join(covariates)}: {len(n_alike)} kinds of "
         f"{n_alike.min():,} to {n_alike.max():,} cells"

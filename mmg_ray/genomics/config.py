@@ -39,7 +39,8 @@ class CellsConfig:
     normalise: Literal["auto", "log", "none"] = Field(
         default="auto",
         description="log: scale every cell to the median depth and take log(1 + x); none: leave the values as they "
-        "are; auto: log for counts, recognised by their values, and refused if ambiguous",
+        "are; auto: log for counts, recognised by their values, and refused if ambiguous, and ranks among cells of like depth "
+        "where scaled counts would make independent genes seem to depend",
     )
     stratify_by: Texts = Field(
         default=(),

@@ -18,6 +18,8 @@ from mmg_ray.genomics.shared_depth import simulate
 from mmg_ray.store.condition import require_known
 from mmg_ray.store.sources import Table
 
+_MOST_DENSE = 25_000_000  # values, of ranks among cells alike, that are made unasked: 200 MB
+
 
 class Input(NamedTuple):
     """What a run is given.
@@ -87,7 +89,8 @@ def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Inp
         table.metadata[of_cells.DEPTH] = 1 / reads
     # pools
     log = cfg.cells.normalise == "log" or (cfg.cells.normalise == "auto" and counts)
-    if cfg.cells.pseudobulk or cfg.cells.metacells:
+    pools = bool(cfg.cells.pseudobulk or cfg.cells.metacells)
+    if pools:
         n_cells = table.n_samples
         if cfg.cells.pseudobulk:
             names, place = of_cells.labels(table, cfg.cells.pseudobulk, "cells.pseudobulk")
@@ -110,7 +113,8 @@ def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Inp
             )
     require_known(table, cfg.data.conditions)
     if log:
-        reads = np.median(of_cells.depth(table)) / of_cells.depth(table)
+        total = of_cells.depth(table)
+        reads = None if pools else np.median(total) / total
         table = of_cells.log_normalised(table)
         lines.append("scaled:  every cell to the median depth, log(1 + x)")
     # genes
@@ -124,7 +128,6 @@ def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Inp
         lines += [f"regulators: {note}" for note in how]
     n_above, mean, variance = of_genes.moments(table)
     enough = n_above >= cfg.genes.min_cells
-    pools = bool(cfg.cells.pseudobulk or cfg.cells.metacells)
     least = f"genes.min_cells = {cfg.genes.min_cells} {'pools' if pools else 'cells'}"
     if not enough.all():
         out = np.flatnonzero(~enough)
@@ -174,14 +177,18 @@ def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Inp
         raise DataError(f"no regulator is above 0 in {least}; lower it")
     table = replace(table, values=table.values[:, chosen], names=names)
     # covariates
-    scaled = np.expm1 if log else depth.scaled
-    if scaled is not None and reads is not None and not pools and not _takes_depth(cfg):
-        shared = simulate(table, scaled, reads, cfg.estimator.seed)
-        lines += [] if shared is None else [str(shared)]
-    if cfg.cells.stratify_by:
-        if scaled is not None and reads is not None and of_cells.DEPTH in cfg.cells.stratify_by:
-            table = of_cells.unscaled(table, scaled, reads)
-        table, note = of_cells.stratified(table, cfg.cells.stratify_by, cfg.estimator.seed)
+    alike, counted = cfg.cells.stratify_by, None
+    if (of := np.expm1 if log else depth.scaled) is not None and reads is not None:
+        counted = of_cells.Scaled(of, reads)
+    if counted is not None and not _takes_depth(cfg):
+        shared = simulate(table, counted, cfg.estimator.seed)
+        if shared is not None:
+            if shared.too_many and _may_rank(table, cfg):
+                alike = (of_cells.DEPTH,)
+            lines.append(shared.line(taken_out=of_cells.DEPTH in alike))
+    if alike:
+        by_depth = counted if of_cells.DEPTH in alike else None
+        table, note = of_cells.stratified(table, alike, cfg.estimator.seed, by_depth)
         lines.append(note)
     if cfg.cells.regress:
         table, note = of_cells.regressed(table, cfg.cells.regress)
@@ -191,6 +198,13 @@ def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Inp
         lines.append(f"given:   {', '.join(cfg.data.conditions)}")
     conditions = {name: c for name, c in conditions.items() if name not in table.names}
     return Input(table, regulators, sets, lines, left_out, conditions)
+
+
+def _may_rank(table: Table, cfg: GenomicsConfig) -> bool:
+    """Whether genes are ranked among cells of like depth where that is needed and nobody has chosen anything else."""
+    chosen = (*cfg.cells.stratify_by, *cfg.cells.regress, *cfg.data.conditions)
+    small = table.n_samples * table.n_variables <= _MOST_DENSE
+    return cfg.cells.normalise == "auto" and not chosen and small
 
 
 def _takes_depth(cfg: GenomicsConfig) -> bool:

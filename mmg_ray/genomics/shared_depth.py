@@ -6,12 +6,12 @@ what is not zero is twice as large, in both genes; of enough cells a test that s
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from mmg_ray.api import mi_matrix
+from mmg_ray.genomics.cells import Scaled
 from mmg_ray.store.sources import Table
 
 LEVEL = 1e-3
@@ -30,25 +30,23 @@ class Found(NamedTuple):
     def too_many(self) -> bool:
         return self.share > _TOO_MANY * LEVEL
 
-    def __str__(self) -> str:
+    def line(self, taken_out: bool) -> str:
+        """What to say of it, if genes are ranked among cells of like depth or not."""
         of = f"{self.share:.1%} of pairs of independent genes, simulated at the depths of {self.n_cells:,} cells"
         if not self.too_many:
             return f"depth:   {of}, have p <= {LEVEL:g}"
+        why = f"{of}, would have p <= {LEVEL:g}, since scaled counts still tell the depth of their cell"
+        if taken_out:
+            return f"depth:   {why}: ranked among cells of like depth (cells.normalise: log or none keeps the values)"
         return (
-            f"warning: depth: {of}, have p <= {LEVEL:g}, since scaled counts still tell the depth of their cell: many "
-            "edges may be of depth alone. Set cells.stratify_by: [depth] or, of some hundred genes, "
-            "data.conditions: [depth]"
+            f"warning: {why}: many edges may be of depth alone. Set cells.stratify_by: [depth] or, of some hundred "
+            "genes, data.conditions: [depth]"
         )
 
 
-def simulate(
-    table: Table, scaled: Callable[[np.ndarray], np.ndarray], reads: np.ndarray, seed: int
-) -> Found | None:
-    """Poisson counts of some of the genes at the depths of these cells, scaled and tested; None of too few genes or cells.
-
-    Args:
-        scaled: gives the scaled counts of the table's values. reads: (N,) what one read is of them.
-    """
+def simulate(table: Table, counts: Scaled, seed: int) -> Found | None:
+    """Poisson counts of some of the genes at the depths of these cells, scaled and tested; None of too few genes or cells."""
+    reads = counts.reads
     known = np.flatnonzero(np.isfinite(reads) & (reads > 0))
     rng = np.random.default_rng(seed)
     cells = np.sort(rng.permutation(known)[:_CELLS])
@@ -56,11 +54,11 @@ def simulate(
     if len(genes) < _FEWEST_GENES or len(cells) < _FEWEST_CELLS:
         return None
     # of E[k read] the same in every cell, k has the mean that is asked for over what one read is
-    mean = np.array([np.nanmean(scaled(table.column(int(v)))) for v in genes])
-    counts = rng.poisson(np.clip(mean / reads[cells, None], 0, 1e9))
-    counts = counts[:, (counts > 0).sum(axis=0) > 1]
-    if counts.shape[1] < _FEWEST_GENES:
+    mean = np.array([np.nanmean(counts.of(table.column(int(v)))) for v in genes])
+    drawn = rng.poisson(np.clip(mean / reads[cells, None], 0, 1e9))
+    drawn = drawn[:, (drawn > 0).sum(axis=0) > 1]
+    if drawn.shape[1] < _FEWEST_GENES:
         return None
-    found = mi_matrix(counts * reads[cells, None], denoiser="screen")
-    p_value = found.p_value[np.triu_indices(counts.shape[1], 1)]
+    found = mi_matrix(drawn * reads[cells, None], denoiser="screen")
+    p_value = found.p_value[np.triu_indices(drawn.shape[1], 1)]
     return Found(float(np.mean(p_value <= LEVEL)), len(cells))

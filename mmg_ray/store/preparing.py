@@ -72,7 +72,7 @@ def prepare(
         from mmg_ray.store.condition import write_condition  # torch takes seconds
 
         written[CONDITION] = write_condition(table, cfg.conditions, run / CONDITION)
-    identity = _identity(table)
+    identity = sample_identity(table)
     if identity is not None:
         written[IDENTITY] = _write(run / IDENTITY, identity)
     if trials is not None:
@@ -111,7 +111,8 @@ def segments(table: Table, trials: str | None) -> np.ndarray:
     return np.append(0, changes).astype(np.int64)
 
 
-def _identity(table: Table) -> np.ndarray | None:
+def sample_identity(table: Table) -> np.ndarray | None:
+    """(N,) uint64 digests of the names of samples, which know a sample in any order; None without distinct names."""
     names = table.sample_names
     if names is None or len(set(names)) < len(names):
         return None
