@@ -181,6 +181,8 @@ def stratified(
     Scaled `counts` are ranked as whole reads of a cell of the median depth among those alike: one read would be ranked by
     what is left of its cell's depth, in all genes.
     """
+    identity = sample_identity(table)
+    identity = np.arange(table.n_samples, dtype=np.uint64) if identity is None else identity
     place = np.zeros(table.n_samples, dtype=np.int64)
     columns = [_covariate(table, name, "cells.stratify_by") for name in covariates]
     numbers = [column for column in columns if column.dtype.kind == "f"]
@@ -191,8 +193,9 @@ def stratified(
     room /= np.clip(room / _PARTS, _LEAST_ALIKE + 1, _ALIKE)
     n_parts = max(2, int(room ** (1 / max(len(numbers), 1))))
     for column in numbers:
-        edges = np.quantile(column, np.arange(1, n_parts) / n_parts)
-        place = _and(place, np.searchsorted(edges, column, side="right"))
+        part = np.empty(table.n_samples, dtype=np.int64)
+        part[np.lexsort((identity, column))] = np.arange(table.n_samples) * n_parts // len(part)
+        place = _and(place, part)
     n_alike = np.bincount(place)
     if n_alike.min() < _LEAST_ALIKE:
         raise DataError(
@@ -200,8 +203,6 @@ def stratified(
             f"{n_alike.min()}; ranks need {_LEAST_ALIKE}. Name fewer covariates, or leave out rare cells "
             "with data.samples"
         )
-    identity = sample_identity(table)
-    identity = np.arange(table.n_samples, dtype=np.uint64) if identity is None else identity
     first = np.cumsum(n_alike) - n_alike
     if counts is not None:
         typical = np.array([np.median(counts.reads[place == k]) for k in range(len(n_alike))])[

@@ -14,10 +14,10 @@ from mmg_ray.api import mi_matrix
 from mmg_ray.genomics.cells import Scaled
 from mmg_ray.store.sources import Table
 
-LEVEL = 1e-3
+LEVEL = 0.05
 _GENES, _CELLS = 40, 5000  # at most
 _FEWEST_GENES, _FEWEST_CELLS = 6, 30
-_TOO_MANY = 10.0  # times the level
+_TOO_MANY = 2.0  # times the level
 
 
 class Found(NamedTuple):

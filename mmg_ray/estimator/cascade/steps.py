@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from mmg_ray.estimator.tiers import gaussian, neighbours
 from mmg_ray.schema import Status, Stop
 
 _NEAR_NATS = 2.0  # below log n: there the grid of the ranks begins to show in an estimate
-_STACK_BYTES = 2**27  # of the scores of one stack
 _MISSED = 1.1  # a gap above so many squared distances of the denoisers: much is missed
 _STRONG_NATS = 0.5  # of groups with ties: there other networks may find more
 _PLAIN = 1e-3  # p-value: of so few independent pairs the screen's MI is read instead of 0
@@ -66,11 +65,10 @@ class Steps:
         """
         columns = self._columns
         none = columns.numbers["mi_nats"][rows] == 0
-        plain = none & (columns.numbers["p_value"][rows] <= _PLAIN)
         # what low orders do not show, all of them may
         all_orders, most = columns.screen_mi[rows], columns.plausible_mi[rows]
         mi, se = np.where(mi > 0, [mi, se], [all_orders, (most - all_orders) / 2])
-        seen = plain & (mi > 0)
+        seen = none & (columns.numbers["p_value"][rows] <= _PLAIN) & (mi > 0)
         columns.put_one_number(rows[seen], screen.NAME, mi[seen], se[seen])
 
     def raise_to_codetected(self, rows: np.ndarray) -> None:
@@ -109,8 +107,7 @@ class Steps:
     def _own(self, rows: np.ndarray, tier: Tier) -> np.ndarray | None:
         """(R,) the pairs that a tier takes for itself, where there are such tiers."""
         if tier.only is not None:
-            own: np.ndarray = tier.only(*self._pairs.n_values(rows), self._columns.n_samples[rows])
-            return own
+            return np.asarray(tier.only(*self._pairs.n_values(rows), self._columns.n_samples[rows]))
         return self._pairs.mostly_tied(rows) if tier.from_groups is not None else None
 
     def _missed(self, rows: np.ndarray, tier: Tier) -> np.ndarray:
@@ -136,7 +133,7 @@ class Steps:
             ij, ji = (self._widened(rows, way, n) for way in (found.y_given_x, found.x_given_y))
             self._combine(rows, tier.name, ij, ji, n)
         elif tier.estimate is not None:
-            for part in self._parts(rows, tier.most_samples):
+            for part in self._pairs.stacks(rows, self._columns.n_samples, tier.most_samples):
                 self._from_directions(part, tier, tier.estimate)
 
     def _of_samples(self, row: int, tier: Tier) -> Both:
@@ -230,20 +227,6 @@ class Steps:
                     columns.note(row, f"by nearest neighbours among {most} of the {n} samples")
 
     # --- pairs by their samples
-
-    def _parts(self, rows: np.ndarray, most_samples: int) -> Iterator[np.ndarray]:
-        """Rows of like dimensions, with or without ties, in stacks that memory holds."""
-        by_shape: dict[tuple[int, int, bool], list[int]] = defaultdict(list)
-        for row in rows.tolist():
-            a, b = self._pairs[row]
-            by_shape[a.dim, b.dim, a.tied or b.tied].append(row)
-        for (dim_a, dim_b, tied), members in by_shape.items():
-            per_sample = 8 * 2 * (5 if tied else 2) * (dim_a + dim_b)
-            n = min(most_samples, int(self._columns.n_samples[members].max()))
-            per_pair = per_sample * n
-            size = max(1, _STACK_BYTES // per_pair)
-            for start in range(0, len(members), size):
-                yield np.array(members[start : start + size])
 
     def _from_directions(
         self,

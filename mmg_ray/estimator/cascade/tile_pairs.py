@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from mmg_ray.estimator.ranks.ranked_variable import Both, RankCache, RankedVaria
 from mmg_ray.schema import Status, Variable
 
 _SAMPLES_PER_DIMENSION = 2  # below it a covariance matrix says more of the noise than of the data
+_STACK_BYTES = 2**27  # of the scores of one stack
 MOST_SAMPLES = 5000  # that are used where tables are not enough
 
 
@@ -121,6 +123,20 @@ class TilePairs:
         """(R,) pairs of which at least half the coordinates have ties."""
         both = [self[row] for row in rows.tolist()]
         return np.array([2 * (a.n_tied + b.n_tied) >= a.dim + b.dim for a, b in both], dtype=bool)
+
+    def stacks(self, rows: np.ndarray, n_samples: np.ndarray, most: int) -> Iterator[np.ndarray]:
+        """Rows of like dimensions, with or without ties, in stacks that memory holds."""
+        by_shape: dict[tuple[int, int, bool], list[int]] = defaultdict(list)
+        for row in rows.tolist():
+            a, b = self[row]
+            by_shape[a.dim, b.dim, a.tied or b.tied].append(row)
+        for (dim_a, dim_b, tied), members in by_shape.items():
+            per_sample = 8 * 2 * (5 if tied else 2) * (dim_a + dim_b)
+            n = min(most, int(n_samples[members].max()))
+            per_pair = per_sample * n
+            size = max(1, _STACK_BYTES // per_pair)
+            for start in range(0, len(members), size):
+                yield np.array(members[start : start + size])
 
     def n_values(self, rows: np.ndarray) -> np.ndarray:
         """(2, R) distinct values of both variables of scalar pairs."""
