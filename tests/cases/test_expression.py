@@ -306,9 +306,12 @@ def test_where_it_is_open_the_job_asks(tmp_path: Path) -> None:
     assert "cells.normalise: log" in text
     ((_, made),) = inputs(settings(path, cells={"normalise": "none"}))
     np.testing.assert_allclose(made.table.column(0), values[:, 0], rtol=1e-6)
-    adata(np.log1p(scaled(counts()))).write_h5ad(path)
-    text = refusal(settings(path, cells={"stratify_by": ["depth"]}))
+    text = refusal(settings(path, cells={"normalise": "none", "stratify_by": ["depth"]}))
     assert "the depth of cells is known of counts" in text
+    # where one read is the smallest value of a cell, that tells its depth
+    adata(np.log1p(scaled(counts()))).write_h5ad(path)
+    ((_, made),) = inputs(settings(path, cells={"stratify_by": ["depth"]}))
+    assert any("among cells alike in depth" in note for note in made.notes)
 
 
 # --- lists of regulators --------------------------------------------------------------------------
