@@ -307,7 +307,8 @@ def test_lists_that_do_not_fit_say_why(h5ad: Path) -> None:
 def test_normalising_and_filters_are_those_of_numpy(dense: bool) -> None:
     x = counts()
     values = x if dense else sparse.csc_matrix(x)
-    made = cells.log_normalised(Table(values, GENES, CELLS))
+    of = Table(values, GENES, CELLS)
+    made = cells.log_normalised(of, cells.scale_of(of))
     assert sparse.issparse(made.values) != dense
     expected = np.log1p(x * (np.median(x.sum(1)) / x.sum(1))[:, None])
     got = np.stack([made.column(v) for v in range(V)], axis=1)

@@ -437,7 +437,6 @@ class TestBothWays:
         counts = pair_counts(gaussian_pairs(0.6, 7, 100, seed=7))
         whole = estimate(counts)
         monkeypatch.setattr(plain, "_PAIRS", 3)
-        monkeypatch.setattr(denoiser, "_PAIRS", 3)
         np.testing.assert_allclose(estimate(counts).x_given_y.mi, whole.x_given_y.mi, atol=1e-5)
 
     def test_the_order_of_samples_and_of_a_pair_does_not_matter(self, estimate):

@@ -14,17 +14,15 @@ from scipy import sparse
 from scipy.sparse.linalg import svds
 
 from mmg_ray.errors import DataError
-from mmg_ray.estimator.ranks.identity import hashed
+from mmg_ray.estimator.ranks.identity import hashed, of_rows
 from mmg_ray.store.preparing import sample_identity
 from mmg_ray.store.sources import Table
 from mmg_ray.store.sources.select import nearest
 
 DEPTH = "depth"
 _LEAST_ALIKE = 20  # cells that a rank among cells alike needs
-_ALIKE, _PARTS = (
-    60,
-    10,
-)  # cells that agree, on average: fewer lose ranks, more differ in depth; fewer for so many parts
+_ALIKE = 60  # cells that agree, on average: fewer lose ranks, more differ in depth
+_PARTS = 10  # fewer cells for so many parts of a covariate
 _COMPONENTS = 10
 _MOST_TIES = 0.2
 
@@ -55,11 +53,8 @@ def depth(table: Table) -> np.ndarray:
     return np.asarray(table.values.sum(axis=1), dtype=float).ravel()
 
 
-def log_normalised(table: Table) -> Table:
-    """log(1 + x scaled to the median depth). DataError where a depth is unknown or 0.
-
-    MI does not see the logarithm; the scaling is what matters.
-    """
+def scale_of(table: Table) -> np.ndarray:
+    """(N,) what takes each cell to the median depth. DataError where a depth is unknown or 0."""
     total = depth(table)
     wrong = np.flatnonzero(~(total > 0))
     if wrong.size:
@@ -69,7 +64,12 @@ def log_normalised(table: Table) -> Table:
             "scaled to the others': values are missing or all 0. Set cells.min_genes: 1 to leave out "
             "cells without counts; where values are missing, set cells.normalise: none"
         )
-    scale = np.median(total) / total
+    found: np.ndarray = np.median(total) / total
+    return found
+
+
+def log_normalised(table: Table, scale: np.ndarray) -> Table:
+    """log(1 + x times the scale of its cell). MI does not see the logarithm; the scaling is what matters."""
     values = table.values
     if isinstance(values, np.ndarray):
         return replace(table, values=np.log1p(values * scale[:, None]))
@@ -176,13 +176,14 @@ def stratified(
 
     Ties are broken at random: for genes that are independent given the covariates the ranks are
     independent, zeros or not, and a tie broken at random leaves MI as it was. Covariates of
-    numbers are cut into equal parts, as many as leave `_ALIKE` cells alike, or fewer cells for `_PARTS` parts. The values are dense, in (0, 1).
+    numbers are cut into equal parts, as many as leave `_ALIKE` cells alike, or fewer cells for `_PARTS` parts. The
+    values are dense, in (0, 1).
 
     Scaled `counts` are ranked as whole reads of a cell of the median depth among those alike: one read would be ranked by
     what is left of its cell's depth, in all genes.
     """
     identity = sample_identity(table)
-    identity = np.arange(table.n_samples, dtype=np.uint64) if identity is None else identity
+    identity = of_rows(table.n_samples) if identity is None else identity
     place = np.zeros(table.n_samples, dtype=np.int64)
     columns = [_covariate(table, name, "cells.stratify_by") for name in covariates]
     numbers = [column for column in columns if column.dtype.kind == "f"]
@@ -205,9 +206,8 @@ def stratified(
         )
     first = np.cumsum(n_alike) - n_alike
     if counts is not None:
-        typical = np.array([np.median(counts.reads[place == k]) for k in range(len(n_alike))])[
-            place
-        ]
+        medians = [np.median(counts.reads[place == k]) for k in range(len(n_alike))]
+        typical = np.array(medians)[place]
     values = np.empty((table.n_samples, table.n_variables), order="F")
     rank = np.empty(table.n_samples)
     for v, name in enumerate(table.names):

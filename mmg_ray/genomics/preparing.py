@@ -84,9 +84,6 @@ def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Inp
         table = of_cells.keep_cells(table, keep)
     if counts and of_cells.DEPTH not in table.metadata:
         table.metadata[of_cells.DEPTH] = of_cells.depth(table)
-    reads = None if depth.scaled is None else reads_of(table, depth.scaled)
-    if reads is not None and of_cells.DEPTH not in table.metadata:
-        table.metadata[of_cells.DEPTH] = 1 / reads
     # pools
     log = cfg.cells.normalise == "log" or (cfg.cells.normalise == "auto" and counts)
     pools = bool(cfg.cells.pseudobulk or cfg.cells.metacells)
@@ -96,9 +93,11 @@ def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Inp
             names, place = of_cells.labels(table, cfg.cells.pseudobulk, "cells.pseudobulk")
         else:
             size = cfg.cells.metacells or 0
-            place = of_cells.metacells(of_cells.log_normalised(table) if log else table, size)
+            place = of_cells.metacells(
+                of_cells.log_normalised(table, of_cells.scale_of(table)) if log else table, size
+            )
             names = [f"metacell{k}" for k in range(int(place.max()) + 1)]
-        table, reads = of_cells.pooled(table, place, names, counts), None
+        table = of_cells.pooled(table, place, names, counts)
         if counts:
             table.metadata[of_cells.DEPTH] = of_cells.depth(table)
         sizes = table.metadata["n_cells"]
@@ -111,11 +110,15 @@ def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Inp
                 "pools:   metacells are made of cells that are alike, so p-values and standard errors "
                 "say too much: rank edges by MI"
             )
+    counted = None  # pools are not looked at: their depths are large
+    if depth.scaled is not None and not log and not pools:
+        counted = of_cells.Scaled(depth.scaled, reads_of(table, depth.scaled))
+        table.metadata.setdefault(of_cells.DEPTH, 1 / counted.reads)
     require_known(table, cfg.data.conditions)
     if log:
-        total = of_cells.depth(table)
-        reads = None if pools else np.median(total) / total
-        table = of_cells.log_normalised(table)
+        scale = of_cells.scale_of(table)
+        counted = None if pools else of_cells.Scaled(np.expm1, scale)
+        table = of_cells.log_normalised(table, scale)
         lines.append("scaled:  every cell to the median depth, log(1 + x)")
     # genes
     regulators: list[str] = []
@@ -177,13 +180,14 @@ def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Inp
         raise DataError(f"no regulator is above 0 in {least}; lower it")
     table = replace(table, values=table.values[:, chosen], names=names)
     # covariates
-    alike, counted = cfg.cells.stratify_by, None
-    if (of := np.expm1 if log else depth.scaled) is not None and reads is not None:
-        counted = of_cells.Scaled(of, reads)
-    if counted is not None and not _takes_depth(cfg):
+    alike = cfg.cells.stratify_by
+    covariates = (*alike, *cfg.cells.regress, *cfg.data.conditions)
+    if counted is not None and of_cells.DEPTH not in covariates:
         shared = simulate(table, counted, cfg.estimator.seed)
         if shared is not None:
-            if shared.too_many and _may_rank(table, cfg):
+            small = table.n_samples * table.n_variables <= _MOST_DENSE
+            unasked = cfg.cells.normalise == "auto" and not covariates and small
+            if shared.too_many and unasked:
                 alike = (of_cells.DEPTH,)
             lines.append(shared.line(taken_out=of_cells.DEPTH in alike))
     if alike:
@@ -198,19 +202,6 @@ def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Inp
         lines.append(f"given:   {', '.join(cfg.data.conditions)}")
     conditions = {name: c for name, c in conditions.items() if name not in table.names}
     return Input(table, regulators, sets, lines, left_out, conditions)
-
-
-def _may_rank(table: Table, cfg: GenomicsConfig) -> bool:
-    """Whether genes are ranked among cells of like depth where that is needed and nobody has chosen anything else."""
-    chosen = (*cfg.cells.stratify_by, *cfg.cells.regress, *cfg.data.conditions)
-    small = table.n_samples * table.n_variables <= _MOST_DENSE
-    return cfg.cells.normalise == "auto" and not chosen and small
-
-
-def _takes_depth(cfg: GenomicsConfig) -> bool:
-    """Whether what genes have of the depth of their cells is taken out, beyond the scale."""
-    by = (*cfg.cells.stratify_by, *cfg.cells.regress, *cfg.data.conditions)
-    return of_cells.DEPTH in by
 
 
 def conditions_of(table: Table, cfg: GenomicsConfig) -> dict[str, np.ndarray]:

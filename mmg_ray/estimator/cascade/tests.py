@@ -180,18 +180,14 @@ def test_by_shifts(
             n_effective[row] = found.n_effective
             if found.n_effective < _NEARLY_ALL * columns.n_samples[row]:
                 _of_memory(row, found.level, found.spread, columns)
-    if series:
-        columns.numbers["se_nats"][scalars] /= np.sqrt(columns.worth(scalars))
 
 
 def take_memory(rows: np.ndarray, n_effective: np.ndarray, columns: Columns) -> None:
     """Scalar pairs of series whose independent samples (R,) are known."""
     columns.numbers["n_effective"][rows] = n_effective
-    worth = columns.worth(rows)
-    for row, share in zip(rows.tolist(), worth.tolist(), strict=True):
+    for row, share in zip(rows.tolist(), columns.worth(rows).tolist(), strict=True):
         if share < _NEARLY_ALL:
             _of_memory(row, 1 / share, 1 / share, columns)
-    columns.numbers["se_nats"][rows] /= np.sqrt(worth)
 
 
 def _of_memory(row: int, level: float, spread: float, columns: Columns) -> None:

@@ -52,6 +52,8 @@ def estimate_tile(
         tests.test_by_shifts(tile, scalars, vectors, columns, cfg)
     else:
         tests.take_memory(scalars, n_effective[scalars], columns)
+    # the screen takes every sample as an independent one
+    columns.numbers["se_nats"][scalars] /= np.sqrt(columns.worth(scalars))
     steps = Steps(tile, columns, cfg, device)
     screened = columns.numbers["mi_nats"][scalars], columns.numbers["se_nats"][scalars]
     steps.run(scalars, chosen.scalars, chosen.last)

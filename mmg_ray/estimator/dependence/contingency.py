@@ -83,10 +83,12 @@ def from_tables(counts: np.ndarray, worth: np.ndarray | float = 1.0) -> Table:
     total, scatter, wide, square = _sums(
         np.ascontiguousarray(counts, dtype=np.int64), *_functions(int(n.max(initial=1)))
     )
-    more = 1 / np.asarray(worth)
-    free = ((counts.any(axis=3).sum(axis=2) - 1) * (counts.any(axis=2).sum(axis=2) - 1)).clip(min=0)
+    more, total = 1 / np.asarray(worth), total / n
     # samples that remember each other scatter more, and a table is larger by chance
-    total = total / n - (more - 1) * free.sum(axis=1) / (2 * n)
+    if (more > 1).any():
+        rows, columns = (counts.any(axis=axis).sum(axis=2) for axis in (3, 2))
+        free = ((rows - 1) * (columns - 1)).clip(min=0).sum(axis=1)
+        total -= (more - 1) * free / (2 * n)
     scatter, wide, square = scatter * (more / n) ** 2, wide * (more / n) ** 2, square * more
     variance = np.maximum(square, 0.0) / n + wide
     mi = _drawn_in(total, _DRAWN_IN * np.sqrt(scatter))

@@ -6,9 +6,12 @@ import numpy as np
 
 from mmg_ray.estimator.streams import stream_seed
 
-_BLOCKS = (
-    16  # of a series: long beside its memory, and many enough that both halves see what drifts
-)
+_BLOCKS = 16  # of a series: long beside its memory, and so many that both halves see what drifts
+
+
+def of_rows(n: int) -> np.ndarray:
+    """(n,) uint64 identities of samples without distinct names: their rows."""
+    return np.arange(n, dtype=np.uint64)
 
 
 def half_of(seed: int, identity: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from mmg_ray.estimator.ranks import bins, marginals
-from mmg_ray.estimator.ranks.identity import half_in_blocks, half_of, hashed
+from mmg_ray.estimator.ranks.identity import half_in_blocks, half_of, hashed, of_rows
 from mmg_ray.estimator.ranks.levels import Levels, levels
 from mmg_ray.estimator.ranks.rank_polynomials import Ranked, on_grid, ranked
 from mmg_ray.schema import Variable
@@ -39,7 +39,7 @@ class RankedVariable:
         half: np.ndarray | None = None,
     ) -> None:
         self.key, self.name, self.codes = key, name, codes
-        self.identity = _rows(len(codes)) if identity is None else identity
+        self.identity = of_rows(len(codes)) if identity is None else identity
         self._seed, self._half = seed, half
         self._quantised: dict[int, Levels] = {}
 
@@ -197,7 +197,7 @@ class RankCache:
 
     def _identity_of(self, n: int) -> np.ndarray:
         if self._identity is None:
-            self._identity = _rows(n)
+            self._identity = of_rows(n)
         return self._identity
 
     def at_most(self, most: int, complete: np.ndarray) -> np.ndarray:
@@ -219,7 +219,3 @@ class RankCache:
             chosen[rows] = True
             self._fewest[key] = chosen
         return self._fewest[key]
-
-
-def _rows(n: int) -> np.ndarray:
-    return np.arange(n, dtype=np.uint64)

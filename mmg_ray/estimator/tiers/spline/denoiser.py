@@ -37,7 +37,6 @@ _FINE = Shape(12, 12, 90)
 _FINE_PENALTIES = (10**-5.5, 10**-4.5, 10**-3.5, 10**-2.5)
 _FINE_SAMPLES = 2000  # of fewer they find no more
 _LARGE = 0.02  # nats of correction above which finer functions may find more
-_PAIRS = 32  # at once
 _WARPED_SAMPLES = 30  # below it a curve on knots goes through every sample
 _FLAT = 0.05  # variance of m(y) below which it is not tried as a coordinate
 
@@ -46,7 +45,7 @@ def warped(counts: np.ndarray, worth: np.ndarray | None = None) -> BothWays:
     """MI of P scalar pairs: (P, 2, X, Y) counts of each half over the levels of x and y, `worth` as of `direct`."""
     worth = np.ones(len(counts)) if worth is None else worth
     return BothWays.concatenate(
-        [_warped(counts[part], worth[part]) for part in _parts(len(counts))]
+        [_warped(counts[part], worth[part]) for part in plain.parts(len(counts))]
     )
 
 
@@ -54,12 +53,8 @@ def warped_samples(samples: Sequence[Samples], worth: np.ndarray | None = None) 
     """MI of P strong scalar pairs from samples: every value a level of its own."""
     worth = np.ones(len(samples)) if worth is None else worth
     return BothWays.concatenate(
-        [_warped_samples(samples[part], worth[part]) for part in _parts(len(samples))]
+        [_warped_samples(samples[part], worth[part]) for part in plain.parts(len(samples))]
     )
-
-
-def _parts(n_pairs: int) -> list[slice]:
-    return [slice(start, start + _PAIRS) for start in range(0, n_pairs, _PAIRS)]
 
 
 def _warped_samples(samples: Sequence[Samples], worth: np.ndarray) -> BothWays:

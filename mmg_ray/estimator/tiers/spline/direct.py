@@ -31,10 +31,14 @@ def direct(counts: np.ndarray, worth: np.ndarray | None = None) -> BothWays:
     `worth` (P,) is how many independent samples a sample counts for, by default one; less in a series.
     """
     worth = np.ones(len(counts)) if worth is None else worth
-    parts = [slice(start, start + _PAIRS) for start in range(0, len(counts), _PAIRS)]
     return BothWays.concatenate(
-        [BothWays.split(both_directions(counts[part], worth[part])) for part in parts]
+        [BothWays.split(both_directions(counts[part], worth[part])) for part in parts(len(counts))]
     )
+
+
+def parts(n_pairs: int) -> list[slice]:
+    """Of pairs, that are estimated at once."""
+    return [slice(start, start + _PAIRS) for start in range(0, n_pairs, _PAIRS)]
 
 
 def direct_tables() -> Tables:
