@@ -11,7 +11,7 @@ from mmg_ray.config import EstimatorConfig
 from mmg_ray.estimator.cascade.columns import Columns
 from mmg_ray.estimator.cascade.denoisers import Known, Tier
 from mmg_ray.estimator.cascade.tile_pairs import MOST_SAMPLES, TilePairs
-from mmg_ray.estimator.dependence import codetection, screen
+from mmg_ray.estimator.dependence import between_strata, codetection, contingency, screen
 from mmg_ray.estimator.pairs.directions import Directions, stack
 from mmg_ray.estimator.pairs.estimates import BothWays, Estimates, Found
 from mmg_ray.estimator.pairs.tables import Samples, batches, tabulate
@@ -51,7 +51,8 @@ class Steps:
             if tier.fits is not None:
                 fits = tier.fits(self._known(rows), cascade)
             self._estimate(rows[fits], tier)
-            if tier.refined and cascade.fine_structure:
+            # neighbours know of no strata
+            if tier.refined and cascade.fine_structure and not self._pairs.in_strata:
                 enough = columns.n_samples[rows] >= neighbours.MIN_SAMPLES
                 columns.put(rows[~fits & enough], neighbours.NAME)
                 self._refine(rows[columns.ok(rows) & enough])
@@ -149,7 +150,9 @@ class Steps:
         # what is already known to be strong needs no coarse table
         before = np.maximum(mi[rows], self._columns.screen_mi[rows])
         *_, finest = tier.tables
-        beyond = values > finest.n if tier.from_samples else np.zeros(len(rows), dtype=bool)
+        # samples, as they are, tell of strata
+        by_samples = tier.from_samples is not None and not self._pairs.in_strata
+        beyond = values > finest.n if by_samples else np.zeros(len(rows), dtype=bool)
         whole = beyond & (self._columns.n_samples[rows] <= MOST_SAMPLES)
         coarser = 0
         for bins, finer in zip(tier.tables, (*tier.tables[1:], None), strict=True):
@@ -178,9 +181,17 @@ class Steps:
         sizes = [[len(v.quantised(n_bins).size) for v in pair] for pair in both]
         n_x, n_y = np.array(sizes, dtype=np.int64).reshape(-1, 2).T
         for part, shape in batches(n_x, n_y):
-            counts = tabulate([both[k] for k in part], n_bins, shape)
-            found = estimate(counts, self._columns.worth(rows[part]))
-            self._combine(rows[part], name, found.y_given_x, found.x_given_y)
+            some, worth = [both[k] for k in part], self._columns.worth(rows[part])
+            found = estimate(tabulate(some, n_bins, shape), worth)
+            ways = [found.y_given_x, found.x_given_y]
+            if self._pairs.in_strata:
+                less = between_strata.explained(some)
+                lost = [less.mi, less.mi]
+                if name != contingency.NAME:  # a table of few values hides nothing
+                    of = estimate(between_strata.expected(some, n_bins, shape), worth)
+                    lost = [less.beyond + way.mi for way in (of.y_given_x, of.x_given_y)]
+                ways = [way.less(mi, less.scatter) for way, mi in zip(ways, lost, strict=True)]
+            self._combine(rows[part], name, ways[0], ways[1])
 
     def _by_samples(
         self,

@@ -11,6 +11,7 @@ from mmg_ray.config import EstimatorConfig
 from mmg_ray.estimator.cascade.columns import Columns
 from mmg_ray.estimator.cascade.tile_pairs import TilePairs
 from mmg_ray.estimator.dependence import (
+    between_strata,
     binned_ranks,
     codetection,
     nulls,
@@ -95,16 +96,22 @@ def _by_samples(block: Block, device: str, squares: bool) -> _Rank:
         found = screen.moments(x[0], y[0])
     else:
         found = screen.block_moments(x, y, device, squares).at(block.i, block.j)
+    return _Rank(found, _spearman(block))
+
+
+def _spearman(block: Block) -> np.ndarray:
     a, b = (np.stack([v.standard_midranks for v in side]) for side in (block.left, block.right))
-    return _Rank(found, (a @ b.T)[block.i, block.j] / len(x[0].value))
+    found: np.ndarray = (a @ b.T)[block.i, block.j] / a.shape[1]
+    return found
 
 
 def _by_tables(block: Block) -> _Rank:
     """By the tables of pairs of few values, some at a time."""
-    x, y = ([v.ranked.polynomials for v in side] for side in (block.left, block.right))
+    x, y = ([v.ranked for v in side] for side in (block.left, block.right))
     parts, found, spearman = [], [], np.empty(len(block.rows))
     n_x, n_y = (
-        np.array([len(v.size) for v in side])[of] for side, of in ((x, block.i), (y, block.j))
+        np.array([len(v.polynomials.size) for v in side])[of]
+        for side, of in ((x, block.i), (y, block.j))
     )
     for part, shape in batches(n_x, n_y):
         i, j = block.i[part], block.j[part]
@@ -112,7 +119,10 @@ def _by_tables(block: Block) -> _Rank:
         counts = tabulate(pairs, MOST, shape).sum(axis=1)
         parts.append(part)
         found.append(screen.table_moments(counts, x, y, i, j))
-        spearman[part] = table_spearman(counts)
+        if block.left[0].stratum is None:
+            spearman[part] = table_spearman(counts)
+    if block.left[0].stratum is not None:
+        spearman = _spearman(block)
     order = np.argsort(np.concatenate(parts))
     moments = screen.Moments(*(np.concatenate(of)[order] for of in zip(*found, strict=True)))
     return _Rank(moments, spearman)
@@ -142,8 +152,9 @@ def _put(block: Block, found: _Rank, columns: Columns) -> None:
 
 
 def _beyond_moments(block: Block, columns: Columns, fine_structure: bool) -> None:
-    """Ranks in bins if asked for; of pairs of two rare variables the MI of both being non-modal."""
-    if fine_structure and len(block.rows):
+    """Ranks in bins if asked for, but within strata; of pairs of two rare variables the MI of both being non-modal."""
+    in_strata = block.left[0].stratum is not None
+    if fine_structure and len(block.rows) and not in_strata:
         x, y = ([v.binned for v in side] for side in (block.left, block.right))
         columns.put_binned(block.rows, binned_ranks.pairs(x, y, block.i, block.j))
     rare = [np.array([v.non_modal is not None for v in side]) for side in (block.left, block.right)]
@@ -157,7 +168,12 @@ def _beyond_moments(block: Block, columns: Columns, fine_structure: bool) -> Non
     ]
     both = (there[0] @ there[1].T)[i, j].astype(np.float64)
     a, b = (v.sum(axis=1, dtype=np.float64)[k] for v, k in zip(there, (i, j), strict=True))
-    mi, se = codetection.mutual_information(both, a, b, there[0].shape[1])
+    n = there[0].shape[1]
+    if in_strata:  # as many together as if those expected there were expected anywhere
+        of = [[chosen.left[k] for k in first], [chosen.right[k] for k in second]]
+        expected = between_strata.expected_together(*of)[i, j]
+        both = np.minimum(both * a * b / (n * np.maximum(expected, 1e-9)), np.minimum(a, b))
+    mi, se = codetection.mutual_information(both, a, b, n)
     columns.codetected_mi[chosen.rows], columns.codetected_se[chosen.rows] = mi, se
 
 

@@ -27,6 +27,7 @@ def estimate_tile(
     identity: np.ndarray | None = None,
     model: Evidence | None = None,
     n_effective: np.ndarray | None = None,
+    strata: np.ndarray | None = None,
 ) -> PairEstimates:
     """MI of each of the (P, 2) pairs (i, j), in the order given; never raises for what one contains.
 
@@ -34,13 +35,14 @@ def estimate_tile(
     among the complete samples, get that status. The rest goes through the tiers of `cfg.denoiser`.
     `identity` (N,) uint64 says which samples these are, by default their rows, see `RankCache`. Given a
     `model` of the whole matrix, scalar pairs get a posterior, but those of series. `n_effective` (P,) are the
-    independent samples of pairs of series that another test is for; their p-values mean nothing.
+    independent samples of pairs of series that another test is for; their p-values mean nothing. With `strata` (N,) 0,
+    1, ... of the samples it is dependence within strata that is tested and estimated, of scalars.
     """
     chosen = denoiser(cfg.denoiser)
     rows = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
     columns = Columns(len(rows), cfg.denoiser, model is not None and takes_evidence(cfg))
     series = cfg.nulls.kind != "permutation" or n_effective is not None
-    tile = TilePairs(variables, rows, cfg, identity, series)
+    tile = TilePairs(variables, rows, cfg, identity, series, strata)
     scalars, vectors = tile.sort(columns)
     of_many_values = np.ones(len(scalars), dtype=bool)
     for tier in chosen.scalars:
@@ -61,7 +63,10 @@ def estimate_tile(
     if not chosen.scalars or any(t.enters for t in chosen.scalars):
         steps.keep_detected(scalars, *screened)
         steps.raise_to_codetected(scalars)
-    if chosen.vectors:
+    if strata is not None:
+        for row in vectors.tolist():
+            columns.refuse(row, Status.UNSUPPORTED, "strata are for pairs of scalars")
+    elif chosen.vectors:
         steps.run(vectors, chosen.vectors, chosen.last)
     else:
         for row in vectors.tolist():
@@ -76,10 +81,15 @@ def takes_evidence(cfg: EstimatorConfig) -> bool:
     return cfg.nulls.kind == "permutation"
 
 
-def pilot(variables: Mapping[int, Variable], pairs: np.ndarray, cfg: EstimatorConfig) -> Moments:
+def pilot(
+    variables: Mapping[int, Variable],
+    pairs: np.ndarray,
+    cfg: EstimatorConfig,
+    strata: np.ndarray | None = None,
+) -> Moments:
     """Moments of the scalar pairs among (P, 2) that have a p-value: what `evidence.learn` takes."""
     columns = Columns(len(pairs), "screen", with_moments=True)
-    tile = TilePairs(variables, pairs, cfg, None)
+    tile = TilePairs(variables, pairs, cfg, None, strata=strata)
     scalars, _ = tile.sort(columns)
     none = np.zeros(len(scalars), dtype=bool)
     tests.test_scalars(tile, scalars, none, columns, fine_structure=False, device="cpu")

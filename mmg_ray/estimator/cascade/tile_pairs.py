@@ -10,6 +10,7 @@ import numpy as np
 
 from mmg_ray.config import EstimatorConfig
 from mmg_ray.estimator.cascade.columns import Columns
+from mmg_ray.estimator.dependence import screen
 from mmg_ray.estimator.ranks import marginals
 from mmg_ray.estimator.ranks.ranked_variable import Both, RankCache, RankedVariable
 from mmg_ray.schema import Status, Variable
@@ -24,6 +25,7 @@ class TilePairs:
 
     Attributes:
         complete: (P,) pairs of scalars without missing values: all over the same samples.
+        in_strata: whether it is dependence within strata that is looked for.
     """
 
     def __init__(
@@ -33,13 +35,16 @@ class TilePairs:
         cfg: EstimatorConfig,
         identity: np.ndarray | None,
         series: bool = False,
+        strata: np.ndarray | None = None,
     ) -> None:
         self._variables = {
             index: replace(v, codes=marginals.distinct_coordinates(v.codes)) if v.dim > 1 else v
             for index, v in variables.items()
         }
-        self.pairs, self._min_samples = pairs, cfg.min_samples
-        self.cache = RankCache(cfg.seed, identity, series)
+        self.pairs, self.in_strata = pairs, strata is not None
+        # within strata there is no test but the screen's
+        self._min_samples = max(cfg.min_samples, screen.MIN_SAMPLES if self.in_strata else 0)
+        self.cache = RankCache(cfg.seed, identity, series, strata)
         self.complete: np.ndarray = np.zeros(len(pairs), dtype=bool)
         self._apart: dict[int, Both] = {}  # of all other pairs that are not refused
 

@@ -27,7 +27,7 @@ import numpy as np
 from numba import njit
 from scipy.special import gammaln, psi
 
-from mmg_ray.estimator.pairs.estimates import BothWays, Found
+from mmg_ray.estimator.pairs.estimates import BothWays, Found, drawn_in
 from mmg_ray.estimator.ranks.levels import MOST
 
 NAME = "contingency"  # of the rows that are its own
@@ -91,18 +91,9 @@ def from_tables(counts: np.ndarray, worth: np.ndarray | float = 1.0) -> Table:
         total -= (more - 1) * free / (2 * n)
     scatter, wide, square = scatter * (more / n) ** 2, wide * (more / n) ** 2, square * more
     variance = np.maximum(square, 0.0) / n + wide
-    mi = _drawn_in(total, _DRAWN_IN * np.sqrt(scatter))
+    mi = drawn_in(total, _DRAWN_IN * np.sqrt(scatter))
     # half-way between 0 and its own size, an estimate may be off by what it was drawn in
     return Table(mi, np.hypot(np.sqrt(variance), total - mi))
-
-
-def _drawn_in(mi: np.ndarray, scatter: np.ndarray) -> np.ndarray:
-    """Unbiased estimates drawn to 0 where they are no larger than their scatter there; hardly changed beyond.
-
-    Cut off at 0, estimates of independent pairs would have a mean above 0.
-    """
-    found: np.ndarray = mi**3 / np.maximum(mi**2 + scatter**2, 1e-300)
-    return found
 
 
 class _Functions(NamedTuple):

@@ -17,15 +17,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numba import njit
 
 from mmg_ray.estimator.dependence.gamma_tail import SMALLEST, gamma_ratio, skewed
 from mmg_ray.estimator.dependence.limit_law import limit_cumulant, limit_p, limit_statistic
-from mmg_ray.estimator.dependence.screen import ORDER
+from mmg_ray.estimator.dependence.screen import ORDER, WEIGHTS, Side
 from mmg_ray.estimator.dependence.seldom_away import by_number_together
-from mmg_ray.estimator.ranks.rank_polynomials import ORDERS, Ranked, RankPolynomials, polynomials
+from mmg_ray.estimator.ranks.rank_polynomials import ORDERS, RankPolynomials, polynomials
+from mmg_ray.estimator.ranks.strata import Within
 
 # h(t, n) = A + B / n at these t and straight in between, from 1e7 random permutations at each of nine
 # n = 30 .. 200. Beyond the last it goes on as a straight line: rather too large a p-value than too small.
@@ -63,17 +65,21 @@ class Margin(NamedTuple):
     n_away: int
 
 
-def margin(of: RankPolynomials) -> Margin:
-    """From the polynomials of a variable of n >= 4 samples."""
-    return _margin(of) if of.tied else _untied_margin(len(of.size))
+def margin(of: Side) -> Margin:
+    """Of a variable of n >= 4 samples; within strata of what is left of it there, as if anywhere."""
+    p = of.polynomials
+    if isinstance(of, Within):
+        left = p.at[None] - of.mean[:, None]
+        return _margin(p._replace(at=left.reshape(-1, ORDERS), size=of.size.ravel()), p.size.max())
+    return _margin(p, p.size.max()) if p.tied else _untied_margin(len(p.size))
 
 
 @lru_cache(maxsize=64)
 def _untied_margin(n: int) -> Margin:
-    return _margin(polynomials(np.ones(n, dtype=np.int64)))
+    return _margin(polynomials(np.ones(n, dtype=np.int64)), 1)
 
 
-def _margin(of: RankPolynomials) -> Margin:
+def _margin(of: RankPolynomials, n_commonest: int) -> Margin:
     n = float(of.size.sum())
     present = np.arange(ORDERS) < of.n_orders
     kernels = _kernels * present
@@ -83,11 +89,11 @@ def _margin(of: RankPolynomials) -> Margin:
     within = n * (n + 1) * (diagonal.T * of.size) @ diagonal - (n - 1) * (both + 2 * product)
     return Margin(
         n_orders=of.n_orders,
-        tied=of.tied,
+        tied=bool((of.size != 1).any()),
         between=((n - 1) * product - both).ravel(),
         within=within.ravel(),
         skewness=float((of.size / n) @ of.at[:, 0] ** 3),
-        n_away=int(n - of.size.max()),
+        n_away=int(n - n_commonest),
     )
 
 
@@ -118,13 +124,15 @@ class Tests(NamedTuple):
 
 
 def test(
-    statistic: np.ndarray, x: Sequence[Ranked], y: Sequence[Ranked], i: np.ndarray, j: np.ndarray
+    statistic: np.ndarray, x: Sequence[Side], y: Sequence[Side], i: np.ndarray, j: np.ndarray
 ) -> Tests:
     """Pairs x[i], y[j] of two blocks over the same n samples, of statistics (P,)."""
     n = len(x[0].value)
-    of_x, of_y = ([margin(side.polynomials) for side in block] for block in (x, y))
+    of_x, of_y = ([margin(side) for side in block] for block in (x, y))
     orders = tuple(np.array([m.n_orders for m in block])[k] for block, k in ((of_x, i), (of_y, j)))
     inflation = variance(of_x, of_y, n)[i, j] / limit_cumulant(2)[orders]
+    if isinstance(x[0], Within):
+        inflation *= _between_strata(x, y, i, j)
     skewness = np.outer([m.skewness for m in of_x], [m.skewness for m in of_y])[i, j] / np.sqrt(n)
     tied = np.logical_or.outer([m.tied for m in of_x], [m.tied for m in of_y])[i, j]
     p_value = np.empty(len(statistic))
@@ -149,6 +157,41 @@ def test(
         rows = (orders[0] == k) & (orders[1] == m)
         same[rows] = limit_statistic(p_value[rows], min(k, m), max(k, m))
     return Tests(p_value, inflation, np.minimum(same / np.maximum(statistic, 1e-300), 1.0))
+
+
+def _between_strata(
+    x: Sequence[Side], y: Sequence[Side], i: np.ndarray, j: np.ndarray
+) -> np.ndarray:
+    """(P,) how much larger the variance of T is where what is left of both variables scatters more in the same strata."""
+    of_x, of_y = (
+        np.stack([side.covariance for side in b if isinstance(side, Within)]) for b in (x, y)
+    )
+    return _variance_ratio(of_x, of_y, i.astype(np.int64), j.astype(np.int64), WEIGHTS)
+
+
+@njit(cache=True)  # type: ignore[misc, unused-ignore]
+def _variance_ratio(x: Any, y: Any, i: Any, j: Any, weights: Any) -> Any:
+    found = np.ones(len(i))
+    n_groups, k = x.shape[1:3]
+    for p in range(len(i)):
+        total = uncorrelated = 0.0
+        for a in range(k):
+            for b in range(k // (a + 1)):
+                for c in range(k):
+                    for d in range(k // (c + 1)):
+                        both = first = second = 0.0
+                        for g in range(n_groups):
+                            both += x[i[p], g, a, c] * y[j[p], g, b, d]
+                            first += x[i[p], g, a, a] * y[j[p], g, b, b]
+                            second += x[i[p], g, c, c] * y[j[p], g, d, d]
+                        if first > 0 and second > 0:
+                            add = weights[a, b] * weights[c, d] * both**2 / (first * second)
+                            total += add
+                            if a == c and b == d:
+                                uncorrelated += add
+        if uncorrelated > 0:
+            found[p] = total / uncorrelated
+    return found
 
 
 def untied_p(t: np.ndarray | float, n: int) -> np.ndarray:

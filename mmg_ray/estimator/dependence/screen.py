@@ -24,6 +24,7 @@ from numba import njit
 
 from mmg_ray.estimator.pairs.estimates import shrunk
 from mmg_ray.estimator.ranks.rank_polynomials import ORDERS, Ranked, RankPolynomials
+from mmg_ray.estimator.ranks.strata import Within
 from mmg_ray.schema import Cost
 
 ORDER = 5  # of either side; waves of higher order go with the first of the other
@@ -36,10 +37,12 @@ _LOW = (np.outer(_degree, _degree) <= ORDER).astype(float)  # orders that weak_m
 _SUMS = WEIGHTS, _LOW, _used.astype(float)
 USED_ORDERS = np.argwhere(_used)  # (39, 2) positions, one below degrees
 NAME = "screen"  # of the rows that are its own
+_LEAST_SPREAD = 1e-9  # of a moment within strata, beside 1: there is none
 MIN_SAMPLES = 30  # below it the law of T for finite n is not good to 10 %
 
 
 A = TypeVar("A", np.ndarray, torch.Tensor)
+Side = Ranked | Within  # within strata, if at all, all variables of a run are
 
 
 class Moments(NamedTuple):
@@ -70,7 +73,7 @@ _SAMPLES_AT_ONCE = {"cpu": 512, "cuda": 8192}
 
 
 def block_moments(
-    x: Sequence[Ranked], y: Sequence[Ranked], device: str = "cpu", squares: bool = False
+    x: Sequence[Side], y: Sequence[Side], device: str = "cpu", squares: bool = False
 ) -> Moments:
     """All pairs of two blocks, U and V variables over the same n samples; `squares` asks for those.
 
@@ -79,18 +82,15 @@ def block_moments(
     """
     n = len(x[0].value)
     sides = _Lookup(x, device), _Lookup(y, device)
-    new = partial(torch.zeros, dtype=torch.float64, device=device)
-    square = new(ORDER * len(x), ORDER * len(y))
-    fast_x, fast_y = new((ORDERS - ORDER) * len(x), len(y)), new(len(x), (ORDERS - ORDER) * len(y))
-    step = _SAMPLES_AT_ONCE["cpu" if device == "cpu" else "cuda"]
-    for start in range(0, n, step):
-        a, b = (side.at(slice(start, start + step)) for side in sides)
-        square += a[:ORDER].flatten(0, 1) @ b[:ORDER].flatten(0, 1).T
-        fast_x += a[_FAST].flatten(0, 1) @ b[0].T
-        fast_y += a[0] @ b[_FAST].flatten(0, 1).T
-    square = (square / n).square_().view(ORDER, len(x), ORDER, len(y))
-    fast_x = (fast_x / n).square_().view(ORDERS - ORDER, len(x), len(y))
-    fast_y = (fast_y / n).square_().view(len(x), ORDERS - ORDER, len(y))
+    products = _products(sides[0].at, sides[1].at, n, len(x), len(y), device)
+    square, fast_x, fast_y = ((product / n).square_() for product in products)
+    if sides[0].spread is not None and sides[1].spread is not None:
+        a, b = sides[0].spread, sides[1].spread
+        spreads = _products(
+            lambda at: a[:, :, at], lambda at: b[:, :, at], a.shape[2], len(x), len(y), device
+        )
+        for squared, spread in zip((square, fast_x, fast_y), spreads, strict=True):
+            squared /= spread.clamp(min=_LEAST_SPREAD)
 
     def of_orders(a: int, b: int) -> torch.Tensor:
         if max(a, b) < ORDER:
@@ -107,10 +107,46 @@ def block_moments(
     return found._replace(squares=every.cpu().numpy())
 
 
-class _Lookup:
-    """Polynomials of a block of variables at some of the samples."""
+def _products(
+    x: Callable[[slice], torch.Tensor],
+    y: Callable[[slice], torch.Tensor],
+    n: int,
+    n_x: int,
+    n_y: int,
+    device: str,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Sums over n of products of (14, U, n) and (14, V, n), a slice at a time: low with low orders, fast with first, and
+    first with fast."""
+    new = partial(torch.zeros, dtype=torch.float64, device=device)
+    square = new(ORDER * n_x, ORDER * n_y)
+    fast_x, fast_y = new((ORDERS - ORDER) * n_x, n_y), new(n_x, (ORDERS - ORDER) * n_y)
+    step = _SAMPLES_AT_ONCE["cpu" if device == "cpu" else "cuda"]
+    for start in range(0, n, step):
+        a, b = (side(slice(start, start + step)) for side in (x, y))
+        square += a[:ORDER].flatten(0, 1) @ b[:ORDER].flatten(0, 1).T
+        fast_x += a[_FAST].flatten(0, 1) @ b[0].T
+        fast_y += a[0] @ b[_FAST].flatten(0, 1).T
+    return (
+        square.view(ORDER, n_x, ORDER, n_y),
+        fast_x.view(ORDERS - ORDER, n_x, n_y),
+        fast_y.view(n_x, ORDERS - ORDER, n_y),
+    )
 
-    def __init__(self, block: Sequence[Ranked], device: str) -> None:
+
+class _Lookup:
+    """Polynomials of a block of variables at some of the samples; `spread` (14, U, S) of those within strata."""
+
+    def __init__(self, block: Sequence[Side], device: str) -> None:
+        new = partial(torch.tensor, dtype=torch.float64, device=device)
+        within = [side for side in block if isinstance(side, Within)]
+        self.spread: torch.Tensor | None = None
+        if within:
+            self.spread = new(np.stack([side.spread.T for side in within], axis=1))
+            self._mean = new(np.concatenate([side.mean for side in within]))
+            self._stratum = torch.from_numpy(within[0].stratum.astype(np.int64)).to(device)
+            self._first_mean = torch.arange(len(within), device=device)[:, None] * len(
+                within[0].mean
+            )
         tables: dict[int, int] = {}  # variables without ties share theirs
         at: list[np.ndarray] = []
         first, n_rows = [], 0
@@ -121,14 +157,18 @@ class _Lookup:
                 at.append(table)
                 n_rows += len(table)
             first.append(tables[id(table)])
-        self._at = torch.tensor(np.concatenate(at), dtype=torch.float64, device=device)
+        self._at = new(np.concatenate(at))
         self._value = np.stack([side.value for side in block])
         self._first = torch.tensor(first, device=device)[:, None]
 
     def at(self, samples: slice) -> torch.Tensor:
         """(14, U, samples)."""
         value = torch.from_numpy(self._value[:, samples].astype(np.int64)).to(self._at.device)
-        return torch.nn.functional.embedding(value + self._first, self._at).permute(2, 0, 1)
+        found = torch.nn.functional.embedding(value + self._first, self._at)
+        if self.spread is not None:
+            means = self._stratum[samples] + self._first_mean
+            found = found - torch.nn.functional.embedding(means, self._mean)
+        return found.permute(2, 0, 1)
 
 
 def _sums(of_orders: Callable[[int, int], A]) -> Iterator[A]:
@@ -148,25 +188,41 @@ def _counted(chosen: np.ndarray) -> np.ndarray:
     return np.pad(np.asarray(chosen, dtype=float).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
 
 
-def moments(x: Ranked, y: Ranked) -> Moments:
+def moments(x: Side, y: Side) -> Moments:
     """One pair, in float64; arrays of shape (1,)."""
     n = len(x.value)
     orders = [np.array([side.polynomials.n_orders]) for side in (x, y)]
-    return _of_squares(np.square(x.at_samples().T @ y.at_samples() / n)[None], orders, n)
+    squares = np.square(x.at_samples().T @ y.at_samples() / n)
+    if isinstance(x, Within) and isinstance(y, Within):
+        squares /= variances(x, y)
+    return _of_squares(squares[None], orders, n)
+
+
+def variances(x: Within, y: Within) -> np.ndarray:
+    """(14, 14) n - 1 times those of moments within strata under independence."""
+    found: np.ndarray = np.maximum(x.spread.T @ y.spread, _LEAST_SPREAD)
+    return found
 
 
 def table_moments(
-    counts: np.ndarray,
-    x: Sequence[RankPolynomials],
-    y: Sequence[RankPolynomials],
-    i: np.ndarray,
-    j: np.ndarray,
+    counts: np.ndarray, x: Sequence[Side], y: Sequence[Side], i: np.ndarray, j: np.ndarray
 ) -> Moments:
     """Pairs x[i], y[j] of two blocks by (P, X, Y) counts of their n samples over their values, in float64."""
-    n = int(x[0].size.sum())
-    first, second = (_stacked(block) for block in (x, y))
-    orders = [np.array([s.n_orders for s in block])[k] for block, k in ((x, i), (y, j))]
-    return _of_squares(_squares(counts, first, second, i, j) / n**2, orders, n)
+    n = len(x[0].value)
+    first, second = (_stacked([side.polynomials for side in block]) for block in (x, y))
+    orders = [np.array([s.polynomials.n_orders for s in block])[k] for block, k in ((x, i), (y, j))]
+    sums = _sums_of_tables(counts, first, second, i, j) / n
+    within = [[side for side in block if isinstance(side, Within)] for block in (x, y)]
+    if not within[0]:
+        return _of_squares(sums**2, orders, n)
+    weight = within[0][0].size.sum(axis=1) / n
+    means, spreads = (
+        [np.stack([getattr(side, name) for side in block]) for block in within]
+        for name in ("mean", "spread")
+    )
+    sums -= _products_of_strata(means[0] * weight[:, None], means[1], i, j)
+    spread = _products_of_strata(spreads[0], spreads[1], i, j)
+    return _of_squares(sums**2 / np.maximum(spread, _LEAST_SPREAD), orders, n)
 
 
 def _stacked(block: Sequence[RankPolynomials]) -> np.ndarray:
@@ -174,6 +230,19 @@ def _stacked(block: Sequence[RankPolynomials]) -> np.ndarray:
     found = np.zeros((len(block), max(len(side.at) for side in block), ORDERS))
     for at, side in zip(found, block, strict=True):
         at[: len(side.at)] = side.at
+    return found
+
+
+@njit(cache=True)  # type: ignore[misc, unused-ignore]
+def _products_of_strata(x: Any, y: Any, i: Any, j: Any) -> Any:
+    """(P, 14, 14) sums over strata of products of (U, S, 14) and (V, S, 14), of the orders in use."""
+    found = np.zeros((len(i), ORDERS, ORDERS))
+    for p in range(len(i)):
+        for s in range(x.shape[1]):
+            for k in range(ORDERS):
+                value = x[i[p], s, k]
+                for m in range(ORDERS if k == 0 else (ORDER if k < ORDER else 1)):
+                    found[p, k, m] += value * y[j[p], s, m]
     return found
 
 
@@ -193,8 +262,8 @@ def _of_sums(sums: Iterable[np.ndarray], of_x: np.ndarray, of_y: np.ndarray, n: 
 
 
 @njit(cache=True)  # type: ignore[misc, unused-ignore]
-def _squares(counts: Any, x: Any, y: Any, i: Any, j: Any) -> Any:
-    """(P, 14, 14) squares of the sums of P_a P_b over (P, X, Y) counts, of the orders in use."""
+def _sums_of_tables(counts: Any, x: Any, y: Any, i: Any, j: Any) -> Any:
+    """(P, 14, 14) sums of P_a P_b over (P, X, Y) counts, of the orders in use."""
     found = np.zeros((len(counts), ORDERS, ORDERS))
     inner = np.empty(ORDERS)
     for p in range(len(counts)):
@@ -208,7 +277,7 @@ def _squares(counts: Any, x: Any, y: Any, i: Any, j: Any) -> Any:
                 value = x[i[p], a, k]
                 for m in range(ORDERS if k == 0 else (ORDER if k < ORDER else 1)):
                     found[p, k, m] += value * inner[m]
-    return found**2
+    return found
 
 
 def linked_mi(chi_square: np.ndarray) -> np.ndarray:

@@ -53,21 +53,24 @@ def tables(
 
 
 @njit(cache=True)
-def margins(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(P, 2, X, Y) tables -> samples of each half at the levels of x, (P, 2, X), and of y, (P, 2, Y)."""
+def margins(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(P, 2, X, Y) tables -> int64 samples at the levels of x, (P, X), and of y, (P, Y), and float64 in each half, (P, 2).
+
+    Of tables that are no counts but have their margins, float32, whole numbers as well.
+    """
     n_pairs, _, n_x, n_y = counts.shape
-    of_x = np.zeros((n_pairs, 2, n_x), dtype=np.int64)
-    of_y = np.zeros((n_pairs, 2, n_y), dtype=np.int64)
+    of_x, of_y, of_half = np.zeros((n_pairs, n_x)), np.zeros((n_pairs, n_y)), np.zeros((n_pairs, 2))
     for p in range(n_pairs):
         for h in range(2):
             for a in range(n_x):
                 row = counts[p, h, a]
-                total = 0
+                total = 0.0
                 for b in range(n_y):
                     total += row[b]
-                    of_y[p, h, b] += row[b]
-                of_x[p, h, a] = total
-    return of_x, of_y
+                    of_y[p, b] += row[b]
+                of_x[p, a] += total
+                of_half[p, h] += total
+    return np.rint(of_x).astype(np.int64), np.rint(of_y).astype(np.int64), of_half
 
 
 @njit(cache=True)

@@ -21,7 +21,7 @@ from mmg_ray.estimator.ranks.levels import MOST, levels
 
 ORDERS = 14
 _INNER = 0.9  # of the range of ranks, from which normal scores are taken
-_MOST_LEVERAGE = 0.1  # of one sample on a polynomial of tied values
+MOST_LEVERAGE = 0.1  # of one sample on a polynomial of tied values
 _FINE = 4096  # ranks that stand for any larger number of them
 _MOST_EXACT = 4000  # samples that keep every value apart
 
@@ -101,7 +101,7 @@ def polynomials(size: np.ndarray) -> RankPolynomials:
     columns = (columns * np.sign(np.diag(triangle)))[:, 1:]
     at = np.zeros((len(size), ORDERS))
     at[:, :most] = columns / np.sqrt(share)[:, None]
-    ruled = np.square(at[:, :most]).max(axis=0) > _MOST_LEVERAGE * n
+    ruled = np.square(at[:, :most]).max(axis=0) > MOST_LEVERAGE * n
     n_orders = max(1, int(ruled.argmax())) if ruled.any() else most
     at[:, n_orders:] = 0.0
     return RankPolynomials(on_grid(at, n), n_orders, size)

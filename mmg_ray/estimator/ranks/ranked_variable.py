@@ -11,6 +11,7 @@ from mmg_ray.estimator.ranks import bins, marginals
 from mmg_ray.estimator.ranks.identity import half_in_blocks, half_of, hashed, of_rows
 from mmg_ray.estimator.ranks.levels import Levels, levels
 from mmg_ray.estimator.ranks.rank_polynomials import Ranked, on_grid, ranked
+from mmg_ray.estimator.ranks.strata import Within, counted, mean_within, within
 from mmg_ray.schema import Variable
 
 # a few ties move an estimate less than its own rounding; many, as in counts, are drawn repeatedly
@@ -27,6 +28,7 @@ class RankedVariable:
         codes: (n, D) ordinal codes.
         identity: (n,) uint64 of the samples, whichever others there are; by default their rows.
         half: (n,) uint8, 0 or 1: the half of each sample, the same for any seed: closed forms need none.
+        stratum: (n,) of each sample, or None: what is tested is then dependence within strata.
     """
 
     def __init__(
@@ -37,11 +39,14 @@ class RankedVariable:
         seed: int,
         identity: np.ndarray | None = None,
         half: np.ndarray | None = None,
+        stratum: np.ndarray | None = None,
     ) -> None:
         self.key, self.name, self.codes = key, name, codes
         self.identity = of_rows(len(codes)) if identity is None else identity
+        self.stratum = stratum
         self._seed, self._half = seed, half
         self._quantised: dict[int, Levels] = {}
+        self._in_strata: dict[int, np.ndarray] = {}
 
     @property
     def n(self) -> int:
@@ -89,9 +94,20 @@ class RankedVariable:
         return bins.non_modal(self.codes[:, 0]) if self.dim == 1 else None
 
     @cached_property
-    def ranked(self) -> Ranked:
+    def ranked(self) -> Ranked | Within:
         """A scalar as the screen takes it."""
-        return ranked(self.codes[:, 0])
+        codes = self.codes[:, 0]
+        return ranked(codes) if self.stratum is None else within(codes, self.stratum)
+
+    def in_strata(self, n_bins: int) -> np.ndarray:
+        """(2, S, L) samples of each half of a scalar at each of its few levels in each stratum."""
+        assert self.stratum is not None
+        if n_bins not in self._in_strata:
+            of, n_strata = self.quantised(n_bins), int(self.stratum.max()) + 1
+            by_half = self.half.astype(np.int64) * n_strata + self.stratum
+            found = counted(of.level, by_half, len(of.size), 2 * n_strata)
+            self._in_strata[n_bins] = found.reshape(2, n_strata, len(of.size))
+        return self._in_strata[n_bins]
 
     @cached_property
     def binned(self) -> bins.Binned:
@@ -159,8 +175,13 @@ class RankedVariable:
 
     @cached_property
     def standard_midranks(self) -> np.ndarray:
-        """(n,) mid-ranks of a scalar, zero mean and unit square: their products are Spearman's rho."""
-        return on_grid(marginals.standard_midranks(self.codes[:, 0]), self.n)
+        """(n,) mid-ranks of a scalar, zero mean and unit square: their products are Spearman's rho, within strata if there
+        are such."""
+        ranks = marginals.standard_midranks(self.codes[:, 0])
+        if self.stratum is not None:
+            ranks = ranks - mean_within(ranks, self.stratum)
+            ranks /= max(float(np.sqrt(np.mean(ranks**2))), 1e-9)
+        return on_grid(ranks, self.n)
 
 
 Both = tuple[RankedVariable, RankedVariable]  # the sides of a pair
@@ -172,11 +193,18 @@ class RankCache:
     Args:
         seed: of the run. identity: (N,) uint64 of the samples, by default their rows: what a sample
             is chosen for, a half or a part of the samples, follows from it. series: whether samples follow one another
-            in time: then it follows from their places.
+            in time: then it follows from their places. strata: (N,) 0, 1, ... of the samples, or None.
     """
 
-    def __init__(self, seed: int, identity: np.ndarray | None = None, series: bool = False) -> None:
+    def __init__(
+        self,
+        seed: int,
+        identity: np.ndarray | None = None,
+        series: bool = False,
+        strata: np.ndarray | None = None,
+    ) -> None:
         self._seed, self._identity, self._series = seed, identity, series
+        self._strata = strata
         self._made: dict[str, RankedVariable] = {}
         self._fewest: dict[tuple[bytes, int], np.ndarray] = {}
 
@@ -189,10 +217,13 @@ class RankCache:
         if key not in self._made:
             codes, identity = variable.codes, self._identity_of(len(variable.codes))
             half = half_in_blocks(len(codes)) if self._series else None
+            stratum = self._strata
             if key != variable.name:
                 codes, identity = codes[complete], identity[complete]
-                half = None if half is None else half[complete]
-            self._made[key] = RankedVariable(key, variable.name, codes, self._seed, identity, half)
+                half, stratum = (v if v is None else v[complete] for v in (half, stratum))
+            self._made[key] = RankedVariable(
+                key, variable.name, codes, self._seed, identity, half, stratum
+            )
         return self._made[key]
 
     def _identity_of(self, n: int) -> np.ndarray:

@@ -72,7 +72,7 @@ def _warped(counts: np.ndarray, worth: np.ndarray) -> BothWays:
 
 def _entries(counts: np.ndarray) -> Entries:
     """Both directions of P pairs, x given y of all first."""
-    of_x, of_y = (size.sum(axis=1) for size in margins(counts))
+    of_x, of_y, _ = margins(counts)
     sides = []
     for size in (of_x, of_y):
         distinct, index = plain.distinct_rows(size)

@@ -91,16 +91,15 @@ def middle_scores(size: np.ndarray) -> np.ndarray:
 
 def moments(counts: np.ndarray, t: Tables) -> tuple[np.ndarray, np.ndarray, tuple[Curves, Curves]]:
     """(2 P, 2, J, Q) moments, x given y of all pairs first, (2 P,) samples, and curves of x and y."""
-    of_x, of_y = margins(counts)
-    x, y = (level_curves(size.sum(axis=1), t) for size in (of_x, of_y))
-    of_half = of_x.sum(axis=2)
+    of_x, of_y, of_half = margins(counts)
+    x, y = (level_curves(size, t) for size in (of_x, of_y))
     share = counts.astype(np.float32)
     scale = 1 / np.maximum(of_half, 1)[..., None, None].astype(np.float32)
     given_y = np.matmul(share, y.source[:, None]) * scale
     given_x = np.matmul(share.swapaxes(2, 3), x.source[:, None]) * scale
     given_y = np.matmul(x.target[:, None].swapaxes(2, 3), given_y)
     given_x = np.matmul(y.target[:, None].swapaxes(2, 3), given_x)
-    n = of_half.sum(axis=1)
+    n = of_x.sum(axis=1)
     return np.concatenate([given_y, given_x]), np.concatenate([n, n]), (x, y)
 
 

@@ -72,7 +72,8 @@ def entries(
     start = _starts(counts, of_target.first, index, swapped)
     first, n_points, share, score, square, width = of_target
     values = _filled(counts, first, share, score, square, width, index, start, swapped)
-    return Entries(start, *values, y, counts.sum(axis=(1, 2, 3)), n_points[index])
+    n = np.rint(counts.sum(axis=(1, 2, 3), dtype=np.float64)).astype(np.int64)
+    return Entries(start, *values, y, n, n_points[index])
 
 
 def joined(parts: Sequence[Entries]) -> Entries:

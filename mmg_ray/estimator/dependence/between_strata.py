@@ -1,0 +1,101 @@
+"""What strata of the samples explain of the dependence of two variables, to be taken off the MI of their table.
+
+With O the table of a pair, M the product of its margins and E the table of two variables that are independent within
+strata, the dependence that is left is
+
+    KL(O || E) = KL(O || M) - sum_ab O_ab log(E_ab / M_ab),
+
+at most I(X; Y | strata), since it looks at all strata together. The first term is what is estimated of any table. The second
+is a mean over samples (`explained`), from which a table of few values is as far as from M. A denoiser does not
+see all of either: where it finds I(E) in place of KL(E || M), it misses as much in O, and
+
+    I(O) - I(E) - sum_ab (O_ab - E_ab) log(E_ab / M_ab)
+
+has lost what both miss. If strata say nothing E is M, and no more than I(O) is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from mmg_ray.estimator.pairs.tables import batches, tabulate
+from mmg_ray.estimator.ranks.ranked_variable import Both, RankedVariable
+
+_BINS = 24  # the logarithm is a smooth function of both: fine levels add noise to E alone
+
+
+class Explained(NamedTuple):
+    """Of P pairs, (P,) nats each: what strata explain, its standard error, and the scatter of the MI of a table of
+    independent variables. `beyond` is the first less KL(E || M)."""
+
+    mi: np.ndarray
+    beyond: np.ndarray
+    se: np.ndarray
+    scatter: np.ndarray
+
+
+def explained(pairs: Sequence[Both]) -> Explained:
+    """Of pairs of scalars, each over the samples and strata that both have."""
+    found = Explained(*np.zeros((4, len(pairs))))
+    sizes = [[len(v.quantised(_BINS).size) for v in pair] for pair in pairs]
+    n_x, n_y = np.array(sizes, dtype=np.int64).reshape(-1, 2).T
+    for part, shape in batches(n_x, n_y):
+        counts = tabulate([pairs[k] for k in part], _BINS, shape).sum(axis=1)
+        for k, table in zip(part.tolist(), counts, strict=True):
+            x, y = (side.in_strata(_BINS).sum(axis=0) for side in pairs[k])
+            of = _sums(table, _together(x, y), x.sum(axis=0), y.sum(axis=0), float(len(x)))
+            for column, value in zip(found, of, strict=True):
+                column[k] = value
+    return found
+
+
+def expected(pairs: Sequence[Both], n_bins: int, shape: tuple[int, int]) -> np.ndarray:
+    """(P, 2, X, Y) float32, as `tabulate` counts, of samples if both were independent within strata."""
+    found = np.zeros((len(pairs), 2, *shape), dtype=np.float32)
+    for table, pair in zip(found, pairs, strict=True):
+        x, y = (side.in_strata(n_bins) for side in pair)
+        for half in range(2):
+            table[half, : x.shape[2], : y.shape[2]] = _together(x[half], y[half])
+    return found
+
+
+def expected_together(x: Sequence[RankedVariable], y: Sequence[RankedVariable]) -> np.ndarray:
+    """(U, V) samples expected away from the commonest values of both, of two blocks of variables over the same samples."""
+    of_x, of_y = (
+        np.stack([np.bincount(np.asarray(v.stratum), np.asarray(v.non_modal, float)) for v in side])
+        for side in (x, y)
+    )
+    size = np.maximum(np.bincount(np.asarray(x[0].stratum)), 1)
+    found: np.ndarray = (of_x / size) @ of_y.T
+    return found
+
+
+def _together(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(A, B) samples expected at levels of both, of (S, A) and (S, B) at those of either in each stratum."""
+    size = np.maximum(x.sum(axis=1), 1)
+    found: np.ndarray = (x / size[:, None]).T @ y
+    return found
+
+
+@njit(cache=True)  # type: ignore[misc, unused-ignore]
+def _sums(counts: Any, expected: Any, of_x: Any, of_y: Any, n_strata: float) -> Any:
+    n = of_x.sum()
+    total = of_expected = square = by_chance = freedom = 0.0
+    for a in range(len(of_x)):
+        for b in range(len(of_y)):
+            product = float(of_x[a] * of_y[b])
+            # the margins of a stratum scatter: E over M by sqrt(S / product) where nothing changes between strata
+            by_chance += 0.5 * min(product, n_strata) / n**2
+            freedom += min(product / n, 1.0)
+            if expected[a, b] > 0:
+                ratio = np.log(expected[a, b] * n / product)
+                total += counts[a, b] / n * ratio
+                of_expected += expected[a, b] / n * ratio
+                square += counts[a, b] / n * ratio**2
+    se = np.sqrt(max(square - total**2, 0.0) / n)
+    scatter = np.sqrt(0.5 * max(freedom - len(of_x) - len(of_y) + 1, 1.0)) / n
+    return total - by_chance, total - of_expected, se, scatter

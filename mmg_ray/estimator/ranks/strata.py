@@ -1,0 +1,130 @@
+"""Samples that are alike in something, strata of it, and what is left of a variable within them.
+
+Depth, batches and kinds of cells make variables depend that are independent among samples alike. Less its mean in the
+stratum of each sample, a polynomial of ranks has no such part: ties stay together and zeros stay zeros, and a sum of
+products of two is 0 on average for variables that are independent within strata, however both change between them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mmg_ray.estimator.ranks.levels import MOST, levels
+from mmg_ray.estimator.ranks.rank_polynomials import (
+    MOST_LEVERAGE,
+    ORDERS,
+    RankPolynomials,
+    on_grid,
+    polynomials,
+)
+
+_FIRST, _GROUPS = 5, 16
+_LEFT = 1e-3  # of a polynomial's square within strata: of less the strata say all there is
+
+
+class Within(NamedTuple):
+    """A complete scalar within S strata, as the screen takes it.
+
+    Attributes:
+        value: (n,) level of each sample, of L. polynomials: of the levels, uncorrelated and of unit mean square within
+            strata; `size` are the samples of each level.
+        stratum: (n,) of each sample. mean: (S, 14) of the polynomials in each stratum.
+        spread: (S, 14) their mean squares about it, so that sums over strata of products of two variables' are n - 1
+            times the variances of their moments under permutations within strata.
+        size: (S, L) samples of each level in each stratum.
+        covariance: (K, 5, 5) of the first polynomials within K groups of strata that follow one another, times the root of
+            the group's share of the samples.
+    """
+
+    value: np.ndarray
+    polynomials: RankPolynomials
+    stratum: np.ndarray
+    mean: np.ndarray
+    spread: np.ndarray
+    size: np.ndarray
+    covariance: np.ndarray
+
+    def at_samples(self) -> np.ndarray:
+        """(n, 14)."""
+        return self.polynomials.at[self.value] - self.mean[self.stratum]
+
+
+def counted(level: np.ndarray, stratum: np.ndarray, n_levels: int, n_strata: int) -> np.ndarray:
+    """(S, L) samples of each level in each stratum."""
+    at = stratum.astype(np.int64) * n_levels + level
+    return np.bincount(at, minlength=n_strata * n_levels).reshape(n_strata, n_levels)
+
+
+def mean_within(values: np.ndarray, stratum: np.ndarray) -> np.ndarray:
+    """(n,) mean of (n,) values over the stratum of each."""
+    found: np.ndarray = (np.bincount(stratum, values) / np.maximum(np.bincount(stratum), 1))[
+        stratum
+    ]
+    return found
+
+
+def within(codes: np.ndarray, stratum: np.ndarray) -> Within:
+    """Of (n,) complete ordinal codes and the strata 0, 1, ... of the samples."""
+    of = levels(codes, MOST)
+    n, n_strata = len(codes), int(stratum.max()) + 1
+    size = counted(of.level, stratum, len(of.size), n_strata)
+    marginal = polynomials(of.size)
+    n_orders, at = marginal.n_orders, np.zeros((len(of.size), ORDERS))
+    of_stratum = np.maximum(size.sum(axis=1), 1)
+    means = (size @ marginal.at[:, :n_orders]) / of_stratum[:, None]
+    square = np.eye(n_orders) - (means.T * (of_stratum / n)) @ means
+    left = _leading(square, _LEFT)
+    if left:
+        triangle = np.linalg.cholesky(square[:left, :left])
+        at[:, :left] = np.linalg.solve(triangle, marginal.at[:, :left].T).T
+        means = np.linalg.solve(triangle, means[:, :left].T).T
+        # of a sample that is the only one of its level in its stratum or nearly
+        highest = np.array(
+            [np.abs(at[:, k] - means[:, k, None])[size > 0].max() for k in range(left)]
+        )
+        ruled = highest**2 > MOST_LEVERAGE * n
+        left = max(1, int(ruled.argmax())) if ruled.any() else left
+        at[:, left:] = 0.0
+    at = on_grid(at, n)
+    mean = on_grid((size @ at) / of_stratum[:, None], n)
+    about = (size @ at**2) / of_stratum[:, None] - mean**2
+    lone = of_stratum < 2
+    weight = np.sqrt((n - 1) / np.where(lone, 1, of_stratum - 1)) * of_stratum / n
+    spread = np.where(lone[:, None], 0.0, np.maximum(about, 0.0) * weight[:, None])
+    return Within(
+        of.level,
+        RankPolynomials(at, left, of.size),
+        stratum,
+        mean,
+        on_grid(spread, n),
+        size,
+        _covariance(at[:, :_FIRST], size),
+    )
+
+
+def _covariance(at: np.ndarray, size: np.ndarray) -> np.ndarray:
+    group = np.arange(len(size)) * min(_GROUPS, len(size)) // len(size)
+    of_stratum = size.sum(axis=1)
+    means = (size @ at) / np.maximum(of_stratum, 1)[:, None]
+    found = []
+    for g in range(int(group[-1]) + 1):
+        rows = group == g
+        n = of_stratum[rows].sum()
+        products = (at.T * size[rows].sum(axis=0)) @ at
+        products -= (means[rows].T * of_stratum[rows]) @ means[rows]
+        found.append(products / np.sqrt(max(n, 1) * size.sum()))
+    return np.stack(found)
+
+
+def _leading(square: np.ndarray, least: float) -> int:
+    """How many leading polynomials have something left, each beside those before it."""
+    for k in range(len(square)):
+        # what is left of one beside those before it: a Schur complement
+        rest = square[k, k]
+        if k:
+            rest -= square[k, :k] @ np.linalg.solve(square[:k, :k], square[:k, k])
+        if rest < least:
+            return k
+    return len(square)
