@@ -95,6 +95,11 @@ class DataConfig:
         default=(),
         description="variables or metadata columns to condition on: every pair is estimated given them",
     )
+    strata: Texts = Field(
+        default=(),
+        description="metadata columns: every pair is tested and estimated among samples alike in them, labels the same, "
+        "numbers in parts; unlike data.conditions at the cost of an ordinary run, ties and zeros as they are",
+    )
     missing: Literal["pairwise", "error"] = Field(
         default="pairwise",
         description="pairwise: each pair leaves out its incomplete samples; error: refuse missing values",

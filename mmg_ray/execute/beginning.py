@@ -26,6 +26,7 @@ from mmg_ray.store.prepared import Prepared
 from mmg_ray.store.preparing import prepare
 from mmg_ray.store.reuse import Reuse
 from mmg_ray.store.sources import Table
+from mmg_ray.store.strata import described
 
 log = logging.getLogger(__name__)
 
@@ -75,12 +76,33 @@ def check(asked: Asked) -> None:
     denoiser(asked.config.estimator.denoiser)
     selection.check(asked.config.pairs)
     lags.check(asked.config)
+    _check_strata(asked.config)
     task_device(asked.config.execute)
     if asked.config.execute.executor == "ray" and asked.place.url.startswith("memory:"):
         raise ConfigError(
             f"output.url is {asked.place.url!r}, which only this process can see; set "
             "execute.executor: serial, or store the run elsewhere"
         )
+
+
+def _check_strata(config: Config) -> None:
+    """ConfigError where there is no test or estimate within strata."""
+    if not config.data.strata:
+        return
+    allowed = ("auto", "spline", "screen")
+    others = {
+        "data.conditions, another way to take out the same": bool(config.data.conditions),
+        "data.groups: strata are for pairs of scalars": config.data.groups is not None,
+        "lags.max_s": config.lags.max_s is not None,
+        f"estimator.nulls.kind: {config.estimator.nulls.kind}": config.estimator.nulls.kind
+        != "permutation",
+        f"estimator.denoiser: {config.estimator.denoiser}; known within strata: {', '.join(allowed)}": (
+            config.estimator.denoiser not in allowed
+        ),
+    }
+    for what, there in others.items():
+        if there:
+            raise ConfigError(f"data.strata does not go with {what}; leave out one of them")
 
 
 def resume(asked: Asked) -> Manifest:
@@ -108,6 +130,9 @@ def begin(asked: Asked, digests: dict[str, str]) -> Manifest:
     prepared = prepare(
         table, config.data, place, config.lags.trials, partial(each, what="preparing, parts")
     )
+    strata = Prepared.open(place, prepared).strata()
+    if strata is not None:
+        log.info("%s", described(strata, config.data.strata))
     changed = [name for name, digest in asked.digests().items() if digest != digests[name]]
     if changed:
         raise DataError(
@@ -136,6 +161,7 @@ def _learn(config: Config, plan: Plan, prepared: Prepared) -> dict[str, Any] | N
             prepared.load,
             config.estimator,
             prepared.identity(),
+            prepared.strata(),
         )
     if found is None:
         return None

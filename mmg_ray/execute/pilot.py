@@ -34,12 +34,13 @@ def learn(
     load: Callable[[list[int]], Mapping[int, Variable]],
     cfg: EstimatorConfig,
     identity: np.ndarray | None = None,
+    strata: np.ndarray | None = None,
 ) -> Evidence | None:
     """The mixture of a run's pairs; None where posteriors are not taken: of series, and where there are groups.
 
     Args:
         dims: (V,) of the variables. load: some of them by their positions.
-        identity: (N,) uint64 of the samples, by default their rows.
+        identity: (N,) uint64 of the samples, by default their rows. strata: (N,) of theirs, if any.
     """
     if not takes_evidence(cfg) or (dims > 1).any():
         return None
@@ -55,7 +56,9 @@ def learn(
                 rows = np.arange(variable.n_samples) if identity is None else identity
                 fewer = np.sort(np.argsort(hashed(0, "pilot", rows), kind="stable")[:_SAMPLES])
             variables[index] = replace(variable, codes=variable.codes[fewer])
-    return evidence.learn(pilot(variables, chosen, cfg))
+    assert fewer is not None
+    of_strata = None if strata is None else np.unique(strata[fewer], return_inverse=True)[1]
+    return evidence.learn(pilot(variables, chosen, cfg, of_strata))
 
 
 def _sample(names: Sequence[str], pairs: PairSet) -> np.ndarray:

@@ -76,7 +76,11 @@ class PlanSummary:
 
 def input_digests(config: Config, table: Table | None = None) -> dict[str, str]:
     """sha256 of the data, of a file or of a table in memory, and of the file of pairs; reads all."""
-    described = [*config.data.conditions, *([config.lags.trials] if config.lags.trials else [])]
+    described = [
+        *config.data.conditions,
+        *config.data.strata,
+        *([config.lags.trials] if config.lags.trials else []),
+    ]
     return {
         "source digest": source_digest(config.data, table, described),
         "pairs digest": selection.digest(config.pairs),

@@ -197,6 +197,7 @@ def estimate_of(
         cfg=config.estimator,
         device=device,
         identity=prepared.identity(),
+        strata=prepared.strata(),
         model=learned,
     )
 

@@ -1,6 +1,6 @@
 """Cells: which are used, pooling them, their depth, and what of a gene a covariate explains.
 
-Tables are samples x genes (`mmg_ray.store.sources.Table`) and stay sparse up to `stratified` and `regressed`.
+Tables are samples x genes (`mmg_ray.store.sources.Table`) and stay sparse up to `ranked_in_strata` and `regressed`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from scipy.sparse.linalg import svds
 
 from mmg_ray.errors import DataError
 from mmg_ray.estimator.ranks.identity import hashed, of_rows
-from mmg_ray.store.preparing import sample_identity
+from mmg_ray.store.identities import sample_identity
 from mmg_ray.store.sources import Table
 from mmg_ray.store.sources.select import nearest
+from mmg_ray.store.strata import covariate, described, strata_of
 
 DEPTH = "depth"
-_LEAST_ALIKE = 20  # cells that a rank among cells alike needs
-_ALIKE = 60  # cells that agree, on average: fewer lose ranks, more differ in depth
-_PARTS = 10  # fewer cells for so many parts of a covariate
+_MANY_READS = 2.0  # on average: of more the scaled values of a gene hardly tell the depth of a cell
 _COMPONENTS = 10
 _MOST_TIES = 0.2
 
@@ -169,51 +168,49 @@ class Scaled(NamedTuple):
     reads: np.ndarray
 
 
-def stratified(
+def of_reads(table: Table, counts: Scaled) -> Table:
+    """The table of whole reads where a gene has few of them, as they stand in it where it has many.
+
+    Compared among cells of like depth: few reads scaled are no ties any more, ordered by what is left of the depth of their
+    cell, and many follow it if they are not scaled.
+    """
+    values = table.values
+    if isinstance(values, np.ndarray):
+        values = np.array(values, dtype=float, order="F")
+        for column in values.T:
+            reads = np.round(counts.of(column) / counts.reads)
+            if np.nanmean(reads) < _MANY_READS:
+                column[:] = reads
+        return replace(table, values=values)
+    changed = values.copy()
+    reads = np.round(counts.of(values.data) / counts.reads[values.indices])
+    of_gene = np.repeat(np.arange(table.n_variables), np.diff(values.indptr))
+    present = np.isfinite(reads)
+    mean = np.bincount(of_gene[present], reads[present], table.n_variables) / table.n_samples
+    changed.data = np.where(mean[of_gene] < _MANY_READS, reads, values.data)
+    return replace(table, values=changed)
+
+
+def ranked_in_strata(
     table: Table, covariates: Sequence[str], seed: int, counts: Scaled | None = None
 ) -> tuple[Table, str]:
-    """Every gene as its rank among cells alike in the covariates, and what that came to.
+    """Every gene as its rank among cells alike in the covariates, and what that came to: for sets of genes.
 
-    Ties are broken at random: for genes that are independent given the covariates the ranks are
-    independent, zeros or not, and a tie broken at random leaves MI as it was. Covariates of
-    numbers are cut into equal parts, as many as leave `_ALIKE` cells alike, or fewer cells for `_PARTS` parts. The
-    values are dense, in (0, 1).
-
-    Scaled `counts` are ranked as whole reads of a cell of the median depth among those alike: one read would be ranked by
-    what is left of its cell's depth, in all genes.
+    Ties are broken at random: for genes that are independent given the covariates the ranks are independent, zeros or not,
+    and a tie broken at random leaves MI as it was. The values are dense, in (0, 1). Scaled `counts` are ranked as whole
+    reads.
     """
+    place = strata_of(table, covariates, "cells.stratify_by")
     identity = sample_identity(table)
     identity = of_rows(table.n_samples) if identity is None else identity
-    place = np.zeros(table.n_samples, dtype=np.int64)
-    columns = [_covariate(table, name, "cells.stratify_by") for name in covariates]
-    numbers = [column for column in columns if column.dtype.kind == "f"]
-    for column in columns:
-        if column.dtype.kind != "f":
-            place = _and(place, np.unique(column, return_inverse=True)[1])
-    room = table.n_samples / (place.max() + 1)
-    room /= np.clip(room / _PARTS, _LEAST_ALIKE + 1, _ALIKE)
-    n_parts = max(2, int(room ** (1 / max(len(numbers), 1))))
-    for column in numbers:
-        part = np.empty(table.n_samples, dtype=np.int64)
-        part[np.lexsort((identity, column))] = np.arange(table.n_samples) * n_parts // len(part)
-        place = _and(place, part)
     n_alike = np.bincount(place)
-    if n_alike.min() < _LEAST_ALIKE:
-        raise DataError(
-            f"cells.stratify_by {list(covariates)} leaves {len(n_alike)} kinds of cells, the smallest of "
-            f"{n_alike.min()}; ranks need {_LEAST_ALIKE}. Name fewer covariates, or leave out rare cells "
-            "with data.samples"
-        )
     first = np.cumsum(n_alike) - n_alike
-    if counts is not None:
-        medians = [np.median(counts.reads[place == k]) for k in range(len(n_alike))]
-        typical = np.array(medians)[place]
     values = np.empty((table.n_samples, table.n_variables), order="F")
     rank = np.empty(table.n_samples)
     for v, name in enumerate(table.names):
         column = table.column(v)
         if counts is not None:
-            column = np.round(counts.of(column) / typical)
+            column = np.round(counts.of(column) / counts.reads)
         present = np.isfinite(column)
         # a tie is broken by who the cell is, wherever it stands; missing values come last
         ties = hashed(seed, f"ties among cells alike {name}", identity)
@@ -221,17 +218,7 @@ def stratified(
         rank[order] = np.arange(table.n_samples) - first[place[order]] + 0.5
         n_present = np.bincount(place, present, len(n_alike))
         values[:, v] = np.where(present, rank / np.maximum(n_present, 1)[place], np.nan)
-    note = (
-        f"stratify_by: ranks among cells alike in {', '.join(covariates)}: {len(n_alike)} kinds of "
-        f"{n_alike.min():,} to {n_alike.max():,} cells"
-    )
-    return replace(table, values=values), note
-
-
-def _and(place: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """(N,) kinds of cells that agree in both."""
-    found: np.ndarray = np.unique(place * (part.max() + 1) + part, return_inverse=True)[1]
-    return found
+    return replace(table, values=values), f"stratify_by: ranks, {described(place, covariates)}"
 
 
 def regressed(table: Table, covariates: Sequence[str]) -> tuple[Table, str]:
@@ -242,7 +229,7 @@ def regressed(table: Table, covariates: Sequence[str]) -> tuple[Table, str]:
     """
     design = [np.ones(table.n_samples)]
     for name in covariates:
-        column = _covariate(table, name, "cells.regress")
+        column = covariate(table, name, "cells.regress")
         if column.dtype.kind == "f":
             column = np.log(column) if name == DEPTH else column
             design.append((column - column.mean()) / max(column.std(), 1e-300))
@@ -278,23 +265,3 @@ def regressed(table: Table, covariates: Sequence[str]) -> tuple[Table, str]:
         )
     note = f"regress: {', '.join(covariates)} explain {np.median(explained):.0%} of a gene (median)"
     return replace(table, values=values), note
-
-
-def _covariate(table: Table, name: str, option: str) -> np.ndarray:
-    """(N,) float64 of a covariate of numbers, or text of one of categories; a few numbers are those."""
-    if name == DEPTH and DEPTH not in table.metadata:
-        raise DataError(
-            f"{option}: the depth of cells is known of counts, and these values are none (the line `read` "
-            "says why). Name a metadata column that holds it, or, if they are counts, set cells.normalise: log"
-        )
-    if name not in table.metadata:
-        raise DataError(f"{option}: {name!r} is no metadata column{nearest(name, table.metadata)}")
-    column = np.asarray(table.metadata[name])
-    try:
-        numbers = column.astype(float)
-    except (TypeError, ValueError):
-        return column.astype(str)
-    if not np.isfinite(numbers).all():
-        raise DataError(f"{option}: {name!r} is missing in some samples; fill it")
-    whole = bool((numbers == np.floor(numbers)).all())
-    return column.astype(str) if whole and len(np.unique(numbers)) <= 12 else numbers

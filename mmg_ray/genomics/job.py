@@ -85,6 +85,7 @@ def stored(made: Input, cfg: GenomicsConfig, url: str) -> tuple[Config, Table]:
         "path": IN_MEMORY,
         "groups": groups,
         "conditions": cfg.data.conditions,
+        "strata": made.strata,
         "missing": cfg.data.missing,
     }
     if made.regulators:

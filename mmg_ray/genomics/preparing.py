@@ -17,8 +17,9 @@ from mmg_ray.genomics.depth import depth_of, reads_of
 from mmg_ray.genomics.shared_depth import simulate
 from mmg_ray.store.condition import require_known
 from mmg_ray.store.sources import Table
+from mmg_ray.store.strata import described, strata_of
 
-_MOST_DENSE = 25_000_000  # values, of ranks among cells alike, that are made unasked: 200 MB
+_MOST_DENSE = 25_000_000  # values, of ranks of the genes of sets, that are made unasked: 200 MB
 
 
 class Input(NamedTuple):
@@ -30,7 +31,8 @@ class Input(NamedTuple):
         sets: {set: genes}; empty for genes as they are.
         notes: what was found and done, a line each.
         left_out: (axis, name, reason) of every cell and gene that is not in the table.
-        conditions: {name: (N,)} of data.conditions that are no genes of the table.
+        conditions: {name: (N,)} of data.conditions that are no genes of the table, and of strata.
+        strata: among these, the columns in which cells that are compared are alike.
     """
 
     table: Table
@@ -39,6 +41,7 @@ class Input(NamedTuple):
     notes: list[str]
     left_out: list[tuple[str, str, str]]
     conditions: dict[str, np.ndarray]
+    strata: tuple[str, ...] = ()
 
 
 def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Input:
@@ -180,20 +183,29 @@ def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Inp
         raise DataError(f"no regulator is above 0 in {least}; lower it")
     table = replace(table, values=table.values[:, chosen], names=names)
     # covariates
-    alike = cfg.cells.stratify_by
+    alike = (*cfg.cells.stratify_by, *cfg.data.strata)
     covariates = (*alike, *cfg.cells.regress, *cfg.data.conditions)
+    _require_depth(table, alike, "cells.stratify_by")
+    _require_depth(table, cfg.cells.regress, "cells.regress")
     if counted is not None and of_cells.DEPTH not in covariates:
         shared = simulate(table, counted, cfg.estimator.seed)
         if shared is not None:
-            small = table.n_samples * table.n_variables <= _MOST_DENSE
+            small = not sets or table.n_samples * table.n_variables <= _MOST_DENSE
             unasked = cfg.cells.normalise == "auto" and not covariates and small
             if shared.too_many and unasked:
                 alike = (of_cells.DEPTH,)
             lines.append(shared.line(taken_out=of_cells.DEPTH in alike))
     if alike:
         by_depth = counted if of_cells.DEPTH in alike else None
-        table, note = of_cells.stratified(table, alike, cfg.estimator.seed, by_depth)
-        lines.append(note)
+        if sets:
+            table, note = of_cells.ranked_in_strata(table, alike, cfg.estimator.seed, by_depth)
+            lines.append(note)
+        else:
+            of_alike = strata_of(table, alike, "cells.stratify_by")
+            lines.append(f"stratify_by: {described(of_alike, alike)}")
+            conditions |= {name: table.metadata[name] for name in alike}
+            if by_depth is not None:
+                table = of_cells.of_reads(table, by_depth)
     if cfg.cells.regress:
         table, note = of_cells.regressed(table, cfg.cells.regress)
         lines.append(note)
@@ -201,7 +213,17 @@ def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Inp
     if cfg.data.conditions:
         lines.append(f"given:   {', '.join(cfg.data.conditions)}")
     conditions = {name: c for name, c in conditions.items() if name not in table.names}
-    return Input(table, regulators, sets, lines, left_out, conditions)
+    strata = () if sets else tuple(alike)
+    return Input(table, regulators, sets, lines, left_out, conditions, strata)
+
+
+def _require_depth(table: Table, names: Sequence[str], option: str) -> None:
+    """DataError where depth is asked for and not known."""
+    if of_cells.DEPTH in names and of_cells.DEPTH not in table.metadata:
+        raise DataError(
+            f"{option}: the depth of cells is known of counts, and these values are none (the line `read` "
+            "says why). Name a metadata column that holds it, or, if they are counts, set cells.normalise: log"
+        )
 
 
 def conditions_of(table: Table, cfg: GenomicsConfig) -> dict[str, np.ndarray]:

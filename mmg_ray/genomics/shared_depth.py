@@ -17,7 +17,7 @@ from mmg_ray.store.sources import Table
 LEVEL = 0.05
 _GENES, _CELLS = 40, 5000  # at most
 _FEWEST_GENES, _FEWEST_CELLS = 6, 30
-_TOO_MANY = 2.0  # times the level
+_TOO_MANY = 1.5  # times the level
 
 
 class Found(NamedTuple):
@@ -31,13 +31,13 @@ class Found(NamedTuple):
         return self.share > _TOO_MANY * LEVEL
 
     def line(self, taken_out: bool) -> str:
-        """What to say of it, if genes are ranked among cells of like depth or not."""
+        """What to say of it, if cells of like depth are compared or not."""
         of = f"{self.share:.1%} of pairs of independent genes, simulated at the depths of {self.n_cells:,} cells"
         if not self.too_many:
             return f"depth:   {of}, have p <= {LEVEL:g}"
         why = f"{of}, would have p <= {LEVEL:g}, since scaled counts still tell the depth of their cell"
         if taken_out:
-            return f"depth:   {why}: ranked among cells of like depth (cells.normalise: log or none keeps the values)"
+            return f"depth:   {why}: compared among cells of like depth (cells.normalise: log or none keeps the values)"
         return (
             f"warning: {why}: many edges may be of depth alone. Set cells.stratify_by: [depth] or, of some hundred "
             "genes, data.conditions: [depth]"

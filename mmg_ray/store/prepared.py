@@ -4,6 +4,7 @@
     prepared/condition.parquet  what all pairs are conditioned on, if anything (see `condition`)
     prepared/identity.npy       (N,) uint64 hashes of the names of the samples, if all have one of their own
     prepared/segments.npy       (S,) int64 first samples of the trials of a run with lags, if it has several
+    prepared/strata.npy         (N,) int64 strata of the samples, if pairs are compared within such
     prepared/variables.parquet  one row per variable, and the digests of the others; written last, so it
                                 says that all is there
 
@@ -40,6 +41,7 @@ CODES = "prepared/codes.zarr"
 CONDITION = "prepared/condition.parquet"
 IDENTITY = "prepared/identity.npy"
 SEGMENTS = "prepared/segments.npy"
+STRATA = "prepared/strata.npy"
 VARIABLES = "prepared/variables.parquet"
 METADATA = "zarr.json"
 DIGESTS = b"mmg_ray.digests"
@@ -124,19 +126,23 @@ class Prepared:
 
         None where the samples have no names of their own; their rows are then what they are known by.
         """
-        if IDENTITY not in self.digests:
-            return None
-        data = (self._run / IDENTITY).read_bytes()
-        digests.require(self._run, IDENTITY, data, self.digests[IDENTITY])
-        found: np.ndarray = np.load(io.BytesIO(data), allow_pickle=False)
-        return found
+        return self._array(IDENTITY)
+
+    def strata(self) -> np.ndarray | None:
+        """(N,) int64 0, 1, ... strata of the samples, within which pairs are compared, or None."""
+        return self._array(STRATA)
 
     def segments(self) -> np.ndarray:
         """(S,) int64 first sample of each trial; of one recording [0]."""
-        if SEGMENTS not in self.digests:
-            return np.zeros(1, dtype=np.int64)
-        data = (self._run / SEGMENTS).read_bytes()
-        digests.require(self._run, SEGMENTS, data, self.digests[SEGMENTS])
+        found = self._array(SEGMENTS)
+        return np.zeros(1, dtype=np.int64) if found is None else found
+
+    def _array(self, path: str) -> np.ndarray | None:
+        """An array of the samples, if it was written. StoreError where it is lost or damaged."""
+        if path not in self.digests:
+            return None
+        data = (self._run / path).read_bytes()
+        digests.require(self._run, path, data, self.digests[path])
         found: np.ndarray = np.load(io.BytesIO(data), allow_pickle=False)
         return found
 

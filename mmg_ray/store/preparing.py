@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +22,7 @@ from mmg_ray.errors import DataError, StoreError
 from mmg_ray.estimator.ranks.marginals import ordinal_codes, sparse_codes
 from mmg_ray.schema import SCHEMA_KEY, SCHEMA_VERSION
 from mmg_ray.store.digests import Digest, Digests
+from mmg_ray.store.identities import sample_identity
 from mmg_ray.store.location import Location
 from mmg_ray.store.prepared import (
     CODES,
@@ -31,6 +31,7 @@ from mmg_ray.store.prepared import (
     IDENTITY,
     METADATA,
     SEGMENTS,
+    STRATA,
     VARIABLES,
 )
 from mmg_ray.store.quality import (
@@ -44,6 +45,7 @@ from mmg_ray.store.quality import (
 from mmg_ray.store.sources import Table
 from mmg_ray.store.sources.groups import read_groups, resolve_groups
 from mmg_ray.store.sources.select import nearest
+from mmg_ray.store.strata import strata_of
 from mmg_ray.store.zarr_store import Recording
 
 CHUNK_COLUMNS = 64
@@ -75,6 +77,8 @@ def prepare(
     identity = sample_identity(table)
     if identity is not None:
         written[IDENTITY] = _write(run / IDENTITY, identity)
+    if cfg.strata:
+        written[STRATA] = _write(run / STRATA, strata_of(table, cfg.strata))
     if trials is not None:
         written[SEGMENTS] = _write(run / SEGMENTS, segments(table, trials))
     qualities = _write_codes(table, run, written, each)
@@ -109,15 +113,6 @@ def segments(table: Table, trials: str | None) -> np.ndarray:
     column = np.asarray(table.metadata[trials])
     changes = np.flatnonzero(column[1:] != column[:-1]) + 1
     return np.append(0, changes).astype(np.int64)
-
-
-def sample_identity(table: Table) -> np.ndarray | None:
-    """(N,) uint64 digests of the names of samples, which know a sample in any order; None without distinct names."""
-    names = table.sample_names
-    if names is None or len(set(names)) < len(names):
-        return None
-    hashes = b"".join(hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names)
-    return np.frombuffer(hashes, dtype="<u8")
 
 
 def _write(place: Location, values: np.ndarray) -> Digest:

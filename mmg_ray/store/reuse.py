@@ -55,6 +55,8 @@ class Reuse:
             why = "trials are prepared anew for every run"
         elif earlier.data.conditions or config.data.conditions:
             why = "conditions are prepared anew for every run"
+        elif earlier.data.strata or config.data.strata:
+            why = "strata are prepared anew for every run"
         elif earlier.edges.filtered:
             why = "it stored some of its pairs only (edges.max_p_value or edges.top_k)"
         if why:

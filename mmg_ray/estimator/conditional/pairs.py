@@ -46,13 +46,14 @@ def estimate_given(
     device: str = "cpu",
     identity: np.ndarray | None = None,
     model: Evidence | None = None,
+    strata: np.ndarray | None = None,
 ) -> PairEstimates:
-    """As `estimate_tile`, which it is if nothing is given, of I(X; Y | C).
+    """As `estimate_tile`, which it is if nothing is given, of I(X; Y | C); strata and a condition exclude each other.
 
     P-value and Spearman's rho are of the conditional ranks. There is no posterior given C.
     """
     if given is None:
-        return estimate_tile(variables, pairs, cfg, device, identity, model)
+        return estimate_tile(variables, pairs, cfg, device, identity, model, strata=strata)
     if identity is not None:
         identity = identity[given.present]
     pairs = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
