@@ -168,27 +168,37 @@ class Scaled(NamedTuple):
     reads: np.ndarray
 
 
-def of_reads(table: Table, counts: Scaled) -> Table:
-    """The table of whole reads where a gene has few of them, as they stand in it where it has many.
+def of_reads(table: Table, counts: Scaled, place: np.ndarray) -> Table:
+    """The table of whole reads: of a gene that has few as they were counted, of others of a cell of the stratum's median depth.
 
-    Compared among cells of like depth: few reads scaled are no ties any more, ordered by what is left of the depth of their
-    cell, and many follow it if they are not scaled.
+    Few reads scaled are no ties any more, ordered by what is left of the depth of their cell; many follow the depth of
+    cells within a wide stratum if they are not.
+
+    Args:
+        place: (N,) stratum of each cell.
     """
-    values = table.values
+    median = np.array([np.median(counts.reads[rows]) for rows in _members(place)])
+    typical, values = median[place], table.values
     if isinstance(values, np.ndarray):
         values = np.array(values, dtype=float, order="F")
         for column in values.T:
-            reads = np.round(counts.of(column) / counts.reads)
-            if np.nanmean(reads) < _MANY_READS:
-                column[:] = reads
+            found = counts.of(column)
+            few = np.nanmean(found / counts.reads) < _MANY_READS
+            column[:] = np.round(found / (counts.reads if few else typical))
         return replace(table, values=values)
-    changed = values.copy()
-    reads = np.round(counts.of(values.data) / counts.reads[values.indices])
+    changed, cell = values.copy(), values.indices
+    found = counts.of(values.data)
+    reads = found / counts.reads[cell]
     of_gene = np.repeat(np.arange(table.n_variables), np.diff(values.indptr))
-    present = np.isfinite(reads)
-    mean = np.bincount(of_gene[present], reads[present], table.n_variables) / table.n_samples
-    changed.data = np.where(mean[of_gene] < _MANY_READS, reads, values.data)
+    total = np.bincount(of_gene, np.nan_to_num(reads), table.n_variables)
+    few = (total < _MANY_READS * table.n_samples)[of_gene]
+    changed.data = np.round(np.where(few, reads, found / typical[cell]))
     return replace(table, values=changed)
+
+
+def _members(place: np.ndarray) -> list[np.ndarray]:
+    """Cells of each stratum."""
+    return np.split(np.argsort(place, kind="stable"), np.cumsum(np.bincount(place))[:-1])
 
 
 def ranked_in_strata(

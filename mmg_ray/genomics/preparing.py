@@ -205,7 +205,7 @@ def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Inp
             lines.append(f"stratify_by: {described(of_alike, alike)}")
             conditions |= {name: table.metadata[name] for name in alike}
             if by_depth is not None:
-                table = of_cells.of_reads(table, by_depth)
+                table = of_cells.of_reads(table, by_depth, of_alike)
     if cfg.cells.regress:
         table, note = of_cells.regressed(table, cfg.cells.regress)
         lines.append(note)

@@ -11,7 +11,8 @@ from mmg_ray.estimator.ranks import bins, marginals
 from mmg_ray.estimator.ranks.identity import half_in_blocks, half_of, hashed, of_rows
 from mmg_ray.estimator.ranks.levels import Levels, levels
 from mmg_ray.estimator.ranks.rank_polynomials import Ranked, on_grid, ranked
-from mmg_ray.estimator.ranks.strata import Within, counted, mean_within, within
+from mmg_ray.estimator.ranks.strata import Within, counted, mean_within, ranked_within, within
+from mmg_ray.estimator.streams import numpy_stream
 from mmg_ray.schema import Variable
 
 # a few ties move an estimate less than its own rounding; many, as in counts, are drawn repeatedly
@@ -221,6 +222,9 @@ class RankCache:
             if key != variable.name:
                 codes, identity = codes[complete], identity[complete]
                 half, stratum = (v if v is None else v[complete] for v in (half, stratum))
+            if stratum is not None and codes.shape[1] == 1:
+                shift = numpy_stream(self._seed, "strata", variable.name).random(stratum.max() + 1)
+                codes = ranked_within(codes[:, 0], stratum, shift)[:, None]
             self._made[key] = RankedVariable(
                 key, variable.name, codes, self._seed, identity, half, stratum
             )

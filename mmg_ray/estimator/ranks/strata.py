@@ -21,6 +21,7 @@ from mmg_ray.estimator.ranks.rank_polynomials import (
 )
 
 _FIRST, _GROUPS = 5, 16
+_TIED = 0.25  # chance that two samples of a stratum share their value: as of counts of mean 1.5
 _LEFT = 1e-3  # of a polynomial's square within strata: of less the strata say all there is
 
 
@@ -62,6 +63,30 @@ def mean_within(values: np.ndarray, stratum: np.ndarray) -> np.ndarray:
     found: np.ndarray = (np.bincount(stratum, values) / np.maximum(np.bincount(stratum), 1))[
         stratum
     ]
+    return found
+
+
+def ranked_within(codes: np.ndarray, stratum: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """(n,) complete codes of a variable of many values -> ordinal codes of its mid-ranks within strata; others as they are.
+
+    Ranks within strata follow no stratum, and so all of a dependence there is in one table of them. Values that samples
+    share are kept as they are, since ranks of so many ties would differ between strata by the ties alone. `shift` (S,)
+    moves the ranks of each stratum by up to one, so that few ranks make no few values.
+    """
+    n, n_levels = len(codes), int(codes.max()) + 1
+    order = np.lexsort((codes, stratum))
+    both = stratum[order].astype(np.int64) * n_levels + codes[order]
+    first = np.flatnonzero(np.append(True, both[1:] != both[:-1]))
+    ties = np.diff(np.append(first, n))
+    of_stratum = np.bincount(stratum)
+    of_tie = stratum[order][first]
+    if np.sum(ties**2 / of_stratum[of_tie]) / n > _TIED:
+        return codes
+    start = np.cumsum(of_stratum) - of_stratum
+    middle = first - start[of_tie] + 0.5 * ties
+    rank = np.clip(middle + shift[of_tie] - 0.5, 0.0, of_stratum[of_tie]) / of_stratum[of_tie]
+    found = np.empty(n, dtype=np.int32)
+    found[order] = np.repeat(np.unique(rank, return_inverse=True)[1], ties)
     return found
 
 
