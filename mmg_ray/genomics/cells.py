@@ -1,6 +1,6 @@
 """Cells: which are used, pooling them, their depth, and what of a gene a covariate explains.
 
-Tables are samples x genes (`mmg_ray.store.sources.Table`) and stay sparse up to `ranked_in_strata` and `regressed`.
+Tables are samples x genes (`mmg_ray.store.sources.Table`) and stay sparse up to `regressed`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,9 @@ from scipy import sparse
 from scipy.sparse.linalg import svds
 
 from mmg_ray.errors import DataError
-from mmg_ray.estimator.ranks.identity import hashed, of_rows
-from mmg_ray.store.identities import sample_identity
 from mmg_ray.store.sources import Table
 from mmg_ray.store.sources.select import nearest
-from mmg_ray.store.strata import covariate, described, strata_of
+from mmg_ray.store.strata import covariate
 
 DEPTH = "depth"
 _MANY_READS = 2.0  # on average: of more the scaled values of a gene hardly tell the depth of a cell
@@ -199,36 +197,6 @@ def of_reads(table: Table, counts: Scaled, place: np.ndarray) -> Table:
 def _members(place: np.ndarray) -> list[np.ndarray]:
     """Cells of each stratum."""
     return np.split(np.argsort(place, kind="stable"), np.cumsum(np.bincount(place))[:-1])
-
-
-def ranked_in_strata(
-    table: Table, covariates: Sequence[str], seed: int, counts: Scaled | None = None
-) -> tuple[Table, str]:
-    """Every gene as its rank among cells alike in the covariates, and what that came to: for sets of genes.
-
-    Ties are broken at random: for genes that are independent given the covariates the ranks are independent, zeros or not,
-    and a tie broken at random leaves MI as it was. The values are dense, in (0, 1). Scaled `counts` are ranked as whole
-    reads.
-    """
-    place = strata_of(table, covariates, "cells.stratify_by")
-    identity = sample_identity(table)
-    identity = of_rows(table.n_samples) if identity is None else identity
-    n_alike = np.bincount(place)
-    first = np.cumsum(n_alike) - n_alike
-    values = np.empty((table.n_samples, table.n_variables), order="F")
-    rank = np.empty(table.n_samples)
-    for v, name in enumerate(table.names):
-        column = table.column(v)
-        if counts is not None:
-            column = np.round(counts.of(column) / counts.reads)
-        present = np.isfinite(column)
-        # a tie is broken by who the cell is, wherever it stands; missing values come last
-        ties = hashed(seed, f"ties among cells alike {name}", identity)
-        order = np.lexsort((ties, np.where(present, column, np.inf), place))
-        rank[order] = np.arange(table.n_samples) - first[place[order]] + 0.5
-        n_present = np.bincount(place, present, len(n_alike))
-        values[:, v] = np.where(present, rank / np.maximum(n_present, 1)[place], np.nan)
-    return replace(table, values=values), f"stratify_by: ranks, {described(place, covariates)}"
 
 
 def regressed(table: Table, covariates: Sequence[str]) -> tuple[Table, str]:

@@ -19,8 +19,6 @@ from mmg_ray.store.condition import require_known
 from mmg_ray.store.sources import Table
 from mmg_ray.store.strata import described, strata_of
 
-_MOST_DENSE = 25_000_000  # values, of ranks of the genes of sets, that are made unasked: 200 MB
-
 
 class Input(NamedTuple):
     """What a run is given.
@@ -190,22 +188,16 @@ def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Inp
     if counted is not None and of_cells.DEPTH not in covariates:
         shared = simulate(table, counted, cfg.estimator.seed)
         if shared is not None:
-            small = not sets or table.n_samples * table.n_variables <= _MOST_DENSE
-            unasked = cfg.cells.normalise == "auto" and not covariates and small
+            unasked = cfg.cells.normalise == "auto" and not covariates
             if shared.too_many and unasked:
                 alike = (of_cells.DEPTH,)
             lines.append(shared.line(taken_out=of_cells.DEPTH in alike))
     if alike:
-        by_depth = counted if of_cells.DEPTH in alike else None
-        if sets:
-            table, note = of_cells.ranked_in_strata(table, alike, cfg.estimator.seed, by_depth)
-            lines.append(note)
-        else:
-            of_alike = strata_of(table, alike, "cells.stratify_by")
-            lines.append(f"stratify_by: {described(of_alike, alike)}")
-            conditions |= {name: table.metadata[name] for name in alike}
-            if by_depth is not None:
-                table = of_cells.of_reads(table, by_depth, of_alike)
+        place = strata_of(table, alike, "cells.stratify_by")
+        lines.append(f"stratify_by: {described(place, alike)}")
+        conditions |= {name: table.metadata[name] for name in alike}
+        if counted is not None and of_cells.DEPTH in alike:
+            table = of_cells.of_reads(table, counted, place)
     if cfg.cells.regress:
         table, note = of_cells.regressed(table, cfg.cells.regress)
         lines.append(note)
@@ -213,8 +205,7 @@ def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Inp
     if cfg.data.conditions:
         lines.append(f"given:   {', '.join(cfg.data.conditions)}")
     conditions = {name: c for name, c in conditions.items() if name not in table.names}
-    strata = () if sets else tuple(alike)
-    return Input(table, regulators, sets, lines, left_out, conditions, strata)
+    return Input(table, regulators, sets, lines, left_out, conditions, tuple(alike))
 
 
 def _require_depth(table: Table, names: Sequence[str], option: str) -> None:

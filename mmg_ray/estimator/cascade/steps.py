@@ -14,7 +14,7 @@ from mmg_ray.estimator.cascade.tile_pairs import MOST_SAMPLES, TilePairs
 from mmg_ray.estimator.dependence import between_strata, codetection, contingency, screen
 from mmg_ray.estimator.pairs.directions import Directions, stack
 from mmg_ray.estimator.pairs.estimates import BothWays, Estimates, Found
-from mmg_ray.estimator.pairs.tables import Samples, batches, tabulate
+from mmg_ray.estimator.pairs.tables import Samples, batches, rounded, tabulate
 from mmg_ray.estimator.ranks.ranked_variable import Both, RankedVariable
 from mmg_ray.estimator.tiers import gaussian, neighbours
 from mmg_ray.schema import Status, Stop
@@ -23,7 +23,6 @@ _NEAR_NATS = 2.0  # below log n: there the grid of the ranks begins to show in a
 _MISSED = 1.1  # a gap above so many squared distances of the denoisers: much is missed
 _STRONG_NATS = 0.5  # of groups with ties: there other networks may find more
 _PLAIN = 1e-3  # p-value: of so few independent pairs the screen's MI is read instead of 0
-_LEVELS_APART = 16  # tables within so many levels are estimated together
 
 
 class Steps:
@@ -150,8 +149,7 @@ class Steps:
         # what is already known to be strong needs no coarse table
         before = np.maximum(mi[rows], self._columns.screen_mi[rows])
         *_, finest = tier.tables
-        # samples, as they are, tell of strata
-        by_samples = tier.from_samples is not None and not self._pairs.in_strata
+        by_samples = tier.from_samples and not self._pairs.in_strata  # samples tell of strata
         beyond = values > finest.n if by_samples else np.zeros(len(rows), dtype=bool)
         whole = beyond & (self._columns.n_samples[rows] <= MOST_SAMPLES)
         coarser = 0
@@ -183,15 +181,11 @@ class Steps:
         for part, shape in batches(n_x, n_y):
             some, worth = [both[k] for k in part], self._columns.worth(rows[part])
             found = estimate(tabulate(some, n_bins, shape), worth)
-            ways = [found.y_given_x, found.x_given_y]
             if self._pairs.in_strata:
-                less = between_strata.explained(some)
-                lost = [less.mi, less.mi]
-                if name != contingency.NAME:  # a table of few values hides nothing
-                    of = estimate(between_strata.expected(some, n_bins, shape), worth)
-                    lost = [less.beyond + way.mi for way in (of.y_given_x, of.x_given_y)]
-                ways = [way.less(mi, less.scatter) for way, mi in zip(ways, lost, strict=True)]
-            self._combine(rows[part], name, ways[0], ways[1])
+                misses = name != contingency.NAME  # a table of few values hides nothing
+                of = (estimate if misses else None), worth
+                found = between_strata.without(found, some, *of, n_bins, shape)
+            self._combine(rows[part], name, found.y_given_x, found.x_given_y)
 
     def _by_samples(
         self,
@@ -204,7 +198,7 @@ class Steps:
         for row in rows.tolist():
             a, b = self._pairs.of_fewer_samples(row, self._columns)
             of = Samples(a.levels, b.levels, a.half)
-            by_size[a.n, _rounded(max(a.n_levels, b.n_levels))].append((row, of))
+            by_size[a.n, rounded(max(a.n_levels, b.n_levels))].append((row, of))
         for (n, _), members in by_size.items():
             of_rows = np.array([row for row, _ in members])
             found = estimate([of for _, of in members], self._columns.worth(of_rows, n))
@@ -304,8 +298,3 @@ class Steps:
                 row,
                 f"{used} samples show at most {np.log(used):.1f} nats: the MI may be more or less",
             )
-
-
-def _rounded(n_levels: int) -> int:
-    """Levels to a multiple, so that tables of like size are of one shape."""
-    return -(-n_levels // _LEVELS_APART) * _LEVELS_APART

@@ -36,7 +36,7 @@ def estimate_tile(
     `identity` (N,) uint64 says which samples these are, by default their rows, see `RankCache`. Given a
     `model` of the whole matrix, scalar pairs get a posterior, but those of series. `n_effective` (P,) are the
     independent samples of pairs of series that another test is for; their p-values mean nothing. With `strata` (N,) 0,
-    1, ... of the samples it is dependence within strata that is tested and estimated, of scalars.
+    1, ... of the samples it is dependence within strata that is tested and estimated.
     """
     chosen = denoiser(cfg.denoiser)
     rows = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
@@ -63,10 +63,7 @@ def estimate_tile(
     if not chosen.scalars or any(t.enters for t in chosen.scalars):
         steps.keep_detected(scalars, *screened)
         steps.raise_to_codetected(scalars)
-    if strata is not None:
-        for row in vectors.tolist():
-            columns.refuse(row, Status.UNSUPPORTED, "strata are for pairs of scalars")
-    elif chosen.vectors:
+    if chosen.vectors:
         steps.run(vectors, chosen.vectors, chosen.last)
     else:
         for row in vectors.tolist():

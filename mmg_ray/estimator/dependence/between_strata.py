@@ -16,12 +16,13 @@ has lost what both miss. If strata say nothing E is M, and no more than I(O) is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
+from mmg_ray.estimator.pairs.estimates import BothWays
 from mmg_ray.estimator.pairs.tables import batches, tabulate
 from mmg_ray.estimator.ranks.ranked_variable import Both, RankedVariable
 
@@ -36,6 +37,28 @@ class Explained(NamedTuple):
     beyond: np.ndarray
     se: np.ndarray
     scatter: np.ndarray
+
+
+def without(
+    found: BothWays,
+    pairs: Sequence[Both],
+    estimate: Callable[[np.ndarray, np.ndarray], BothWays] | None,
+    worth: np.ndarray,
+    n_bins: int,
+    shape: tuple[int, int],
+) -> BothWays:
+    """Estimates of tables of the levels of `n_bins` without what strata explain.
+
+    `estimate` is what made them, of counts and of what samples are worth; None where it does not miss anything.
+    """
+    less = explained(pairs)
+    lost = (less.mi, less.mi)
+    if estimate is not None:
+        of = estimate(expected(pairs, n_bins, shape), worth)
+        lost = less.beyond + of.x_given_y.mi, less.beyond + of.y_given_x.mi
+    return BothWays(
+        found.x_given_y.less(lost[0], less.scatter), found.y_given_x.less(lost[1], less.scatter)
+    )
 
 
 def explained(pairs: Sequence[Both]) -> Explained:

@@ -22,9 +22,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from mmg_ray.estimator.dependence.block_products import ORDER, Side
 from mmg_ray.estimator.dependence.gamma_tail import SMALLEST, gamma_ratio, skewed
 from mmg_ray.estimator.dependence.limit_law import limit_cumulant, limit_p, limit_statistic
-from mmg_ray.estimator.dependence.screen import ORDER, WEIGHTS, Side
+from mmg_ray.estimator.dependence.screen import WEIGHTS
 from mmg_ray.estimator.dependence.seldom_away import by_number_together
 from mmg_ray.estimator.ranks.rank_polynomials import ORDERS, RankPolynomials, polynomials
 from mmg_ray.estimator.ranks.strata import Within
@@ -69,31 +70,56 @@ def margin(of: Side) -> Margin:
     """Of a variable of n >= 4 samples; within strata of what is left of it there, as if anywhere."""
     p = of.polynomials
     if isinstance(of, Within):
-        left = p.at[None] - of.mean[:, None]
-        return _margin(p._replace(at=left.reshape(-1, ORDERS), size=of.size.ravel()), p.size.max())
-    return _margin(p, p.size.max()) if p.tied else _untied_margin(len(p.size))
+        products, cube = _left_within(p.at, of.mean, of.size, _kernels)
+        return _margin(p, products, cube, tied=True)
+    return _of_values(p) if p.tied else _untied_margin(len(p.size))
 
 
 @lru_cache(maxsize=64)
 def _untied_margin(n: int) -> Margin:
-    return _margin(polynomials(np.ones(n, dtype=np.int64)), 1)
+    return _of_values(polynomials(np.ones(n, dtype=np.int64)))
 
 
-def _margin(of: RankPolynomials, n_commonest: int) -> Margin:
+def _of_values(of: RankPolynomials) -> Margin:
+    diagonal = np.square(of.at) @ (_kernels * (np.arange(ORDERS) < of.n_orders)).T
+    cube = float(of.size @ of.at[:, 0] ** 3)
+    return _margin(of, (diagonal.T * of.size) @ diagonal, cube, tied=of.tied)
+
+
+@njit(cache=True)  # type: ignore[misc, unused-ignore]
+def _left_within(at: Any, mean: Any, size: Any, kernels: Any) -> Any:
+    """(3, 3) sums over samples of products of the kernels' diagonals, and that of the cube of the first polynomial."""
+    products, cube = np.zeros((3, 3)), 0.0
+    diagonal = np.empty(3)
+    for s in range(len(size)):
+        for a in range(size.shape[1]):
+            if size[s, a] > 0:
+                diagonal[:] = 0.0
+                for k in range(at.shape[1]):
+                    if at[a, k] != 0.0:
+                        square = (at[a, k] - mean[s, k]) ** 2
+                        for kernel in range(3):
+                            diagonal[kernel] += kernels[kernel, k] * square
+                for k in range(3):
+                    for m in range(3):
+                        products[k, m] += size[s, a] * diagonal[k] * diagonal[m]
+                cube += size[s, a] * (at[a, 0] - mean[s, 0]) ** 3
+    return products, cube
+
+
+def _margin(of: RankPolynomials, diagonals: np.ndarray, cube: float, tied: bool) -> Margin:
     n = float(of.size.sum())
-    present = np.arange(ORDERS) < of.n_orders
-    kernels = _kernels * present
+    kernels = _kernels * (np.arange(ORDERS) < of.n_orders)
     trace, product = kernels.sum(1), kernels @ kernels.T
-    diagonal = np.square(of.at) @ kernels.T / n
     both = np.outer(trace, trace)
-    within = n * (n + 1) * (diagonal.T * of.size) @ diagonal - (n - 1) * (both + 2 * product)
+    within = (n + 1) / n * diagonals - (n - 1) * (both + 2 * product)
     return Margin(
         n_orders=of.n_orders,
-        tied=bool((of.size != 1).any()),
+        tied=tied,
         between=((n - 1) * product - both).ravel(),
         within=within.ravel(),
-        skewness=float((of.size / n) @ of.at[:, 0] ** 3),
-        n_away=int(n - n_commonest),
+        skewness=cube / n,
+        n_away=int(n - of.size.max()),
     )
 
 

@@ -15,20 +15,18 @@ independence. All pairs of two blocks of variables come from one matrix product.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numba import njit
 
+from mmg_ray.estimator.dependence.block_products import ORDER, Lookup, Side, products
 from mmg_ray.estimator.pairs.estimates import shrunk
-from mmg_ray.estimator.ranks.rank_polynomials import ORDERS, Ranked, RankPolynomials
+from mmg_ray.estimator.ranks.rank_polynomials import ORDERS, RankPolynomials
 from mmg_ray.estimator.ranks.strata import Within
 from mmg_ray.schema import Cost
 
-ORDER = 5  # of either side; waves of higher order go with the first of the other
-_FAST = slice(ORDER, ORDERS)
 _degree = np.arange(1, ORDERS + 1)
 _used = (_degree[:, None] <= ORDER) & (_degree <= ORDER) | (np.minimum.outer(_degree, _degree) == 1)
 # (14, 14) of S_ab^2 in the statistic; 0 where it is left out
@@ -42,7 +40,6 @@ MIN_SAMPLES = 30  # below it the law of T for finite n is not good to 10 %
 
 
 A = TypeVar("A", np.ndarray, torch.Tensor)
-Side = Ranked | Within  # within strata, if at all, all variables of a run are
 
 
 class Moments(NamedTuple):
@@ -68,10 +65,6 @@ class Moments(NamedTuple):
         return Moments(statistic, chi_square, all_orders, n_low, squares)
 
 
-# products of more fall out of the CPU's cache; a GPU is idle with less
-_SAMPLES_AT_ONCE = {"cpu": 512, "cuda": 8192}
-
-
 def block_moments(
     x: Sequence[Side], y: Sequence[Side], device: str = "cpu", squares: bool = False
 ) -> Moments:
@@ -81,12 +74,12 @@ def block_moments(
         Arrays (U, V): sums are exact (see `on_grid`), so the same bits on any device as `moments` of each pair.
     """
     n = len(x[0].value)
-    sides = _Lookup(x, device), _Lookup(y, device)
-    products = _products(sides[0].at, sides[1].at, n, len(x), len(y), device)
-    square, fast_x, fast_y = ((product / n).square_() for product in products)
+    sides = Lookup(x, device), Lookup(y, device)
+    sums = products(sides[0].at, sides[1].at, n, len(x), len(y), device)
+    square, fast_x, fast_y = ((product / n).square_() for product in sums)
     if sides[0].spread is not None and sides[1].spread is not None:
         a, b = sides[0].spread, sides[1].spread
-        spreads = _products(
+        spreads = products(
             lambda at: a[:, :, at], lambda at: b[:, :, at], a.shape[2], len(x), len(y), device
         )
         for squared, spread in zip((square, fast_x, fast_y), spreads, strict=True):
@@ -98,77 +91,13 @@ def block_moments(
         return fast_x[a - ORDER] if b == 0 else fast_y[:, b - ORDER]
 
     orders = [np.array([side.polynomials.n_orders for side in block]) for block in (x, y)]
-    sums = (total.cpu().numpy() for total in _sums(of_orders))
+    totals = (total.cpu().numpy() for total in _sums(of_orders))
     of_x, of_y = np.meshgrid(*orders, indexing="ij")
-    found = _of_sums(sums, of_x, of_y, n)
+    found = _of_sums(totals, of_x, of_y, n)
     if not squares:
         return found
     every = torch.stack([of_orders(a, b) for a, b in USED_ORDERS.tolist()], dim=-1)
     return found._replace(squares=every.cpu().numpy())
-
-
-def _products(
-    x: Callable[[slice], torch.Tensor],
-    y: Callable[[slice], torch.Tensor],
-    n: int,
-    n_x: int,
-    n_y: int,
-    device: str,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Sums over n of products of (14, U, n) and (14, V, n), a slice at a time: low with low orders, fast with first, and
-    first with fast."""
-    new = partial(torch.zeros, dtype=torch.float64, device=device)
-    square = new(ORDER * n_x, ORDER * n_y)
-    fast_x, fast_y = new((ORDERS - ORDER) * n_x, n_y), new(n_x, (ORDERS - ORDER) * n_y)
-    step = _SAMPLES_AT_ONCE["cpu" if device == "cpu" else "cuda"]
-    for start in range(0, n, step):
-        a, b = (side(slice(start, start + step)) for side in (x, y))
-        square += a[:ORDER].flatten(0, 1) @ b[:ORDER].flatten(0, 1).T
-        fast_x += a[_FAST].flatten(0, 1) @ b[0].T
-        fast_y += a[0] @ b[_FAST].flatten(0, 1).T
-    return (
-        square.view(ORDER, n_x, ORDER, n_y),
-        fast_x.view(ORDERS - ORDER, n_x, n_y),
-        fast_y.view(n_x, ORDERS - ORDER, n_y),
-    )
-
-
-class _Lookup:
-    """Polynomials of a block of variables at some of the samples; `spread` (14, U, S) of those within strata."""
-
-    def __init__(self, block: Sequence[Side], device: str) -> None:
-        new = partial(torch.tensor, dtype=torch.float64, device=device)
-        within = [side for side in block if isinstance(side, Within)]
-        self.spread: torch.Tensor | None = None
-        if within:
-            self.spread = new(np.stack([side.spread.T for side in within], axis=1))
-            self._mean = new(np.concatenate([side.mean for side in within]))
-            self._stratum = torch.from_numpy(within[0].stratum.astype(np.int64)).to(device)
-            self._first_mean = torch.arange(len(within), device=device)[:, None] * len(
-                within[0].mean
-            )
-        tables: dict[int, int] = {}  # variables without ties share theirs
-        at: list[np.ndarray] = []
-        first, n_rows = [], 0
-        for side in block:
-            table = side.polynomials.at
-            if id(table) not in tables:
-                tables[id(table)] = n_rows
-                at.append(table)
-                n_rows += len(table)
-            first.append(tables[id(table)])
-        self._at = new(np.concatenate(at))
-        self._value = np.stack([side.value for side in block])
-        self._first = torch.tensor(first, device=device)[:, None]
-
-    def at(self, samples: slice) -> torch.Tensor:
-        """(14, U, samples)."""
-        value = torch.from_numpy(self._value[:, samples].astype(np.int64)).to(self._at.device)
-        found = torch.nn.functional.embedding(value + self._first, self._at)
-        if self.spread is not None:
-            means = self._stratum[samples] + self._first_mean
-            found = found - torch.nn.functional.embedding(means, self._mean)
-        return found.permute(2, 0, 1)
 
 
 def _sums(of_orders: Callable[[int, int], A]) -> Iterator[A]:

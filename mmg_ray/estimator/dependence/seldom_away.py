@@ -13,8 +13,9 @@ from numba import njit
 from scipy.special import gammaln
 
 from mmg_ray.estimator.dependence import screen
+from mmg_ray.estimator.dependence.block_products import Side
 from mmg_ray.estimator.dependence.gamma_tail import SMALLEST, log_gamma_tail
-from mmg_ray.estimator.dependence.screen import WEIGHTS, Side
+from mmg_ray.estimator.dependence.screen import WEIGHTS
 from mmg_ray.estimator.ranks.strata import Within
 
 _FIRST_DRAWS, _DRAWS = 100, 1_500  # for all numbers of them, then at least for those that matter

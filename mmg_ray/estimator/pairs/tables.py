@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -57,13 +57,18 @@ def batches(n_x: np.ndarray, n_y: np.ndarray) -> Iterator[tuple[np.ndarray, tupl
     Args:
         n_x, n_y: (P,) levels of both sides.
     """
-    shapes = -(-np.stack([n_x, n_y], axis=1) // _LEVELS_APART) * _LEVELS_APART
+    shapes = rounded(np.stack([n_x, n_y], axis=1))
     distinct, place = np.unique(shapes, axis=0, return_inverse=True)
     for k, (x, y) in enumerate(distinct.tolist()):
         members = np.flatnonzero(place.ravel() == k)
         size = max(1, _TABLE_BYTES // (8 * x * y))
         for start in range(0, len(members), size):
             yield members[start : start + size], (x, y)
+
+
+def rounded(n_levels: Any) -> Any:
+    """Numbers of levels up to a multiple, so that tables of like size are of one shape."""
+    return -(-n_levels // _LEVELS_APART) * _LEVELS_APART
 
 
 def table_spearman(counts: np.ndarray) -> np.ndarray:

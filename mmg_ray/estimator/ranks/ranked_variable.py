@@ -11,7 +11,14 @@ from mmg_ray.estimator.ranks import bins, marginals
 from mmg_ray.estimator.ranks.identity import half_in_blocks, half_of, hashed, of_rows
 from mmg_ray.estimator.ranks.levels import Levels, levels
 from mmg_ray.estimator.ranks.rank_polynomials import Ranked, on_grid, ranked
-from mmg_ray.estimator.ranks.strata import Within, counted, mean_within, ranked_within, within
+from mmg_ray.estimator.ranks.strata import (
+    Within,
+    counted,
+    mean_within,
+    random_ranks_within,
+    ranked_within,
+    within,
+)
 from mmg_ray.estimator.streams import numpy_stream
 from mmg_ray.schema import Variable
 
@@ -129,6 +136,9 @@ class RankedVariable:
     @cached_property
     def ranks(self) -> np.ndarray:
         """(n, D) ranks 0..n-1, ties broken at random."""
+        if self.stratum is not None:
+            columns = [self._ranks_within(d) for d in range(self.dim)]
+            return np.stack(columns, axis=1)
         columns = [
             codes.astype(np.int64)
             if marginals.are_ranks(codes)
@@ -137,9 +147,16 @@ class RankedVariable:
         ]
         return np.stack(columns, axis=1)
 
+    def _ranks_within(self, d: int) -> np.ndarray:
+        codes, ties, between = self.codes[:, d], self.random("ties", d), self.random("strata", d)
+        assert self.stratum is not None
+        return random_ranks_within(codes, self.stratum, ties, between)
+
     @cached_property
     def rank_draws(self) -> np.ndarray:
         """(R, n, D) ranks, ties broken in R ways that share out each tie's ranks evenly."""
+        if self.stratum is not None:
+            return self.ranks[None]
         shares = np.arange(_DRAWS) / _DRAWS if self.tied else np.zeros(1)
         rotated = [
             np.stack(
@@ -225,9 +242,11 @@ class RankCache:
             if stratum is not None and codes.shape[1] == 1:
                 shift = numpy_stream(self._seed, "strata", variable.name).random(stratum.max() + 1)
                 codes = ranked_within(codes[:, 0], stratum, shift)[:, None]
-            self._made[key] = RankedVariable(
-                key, variable.name, codes, self._seed, identity, half, stratum
-            )
+            made = RankedVariable(key, variable.name, codes, self._seed, identity, half, stratum)
+            if stratum is not None and made.dim > 1:  # estimates of groups know of no strata
+                codes = made.ranks.astype(np.int32)
+                made = RankedVariable(key, variable.name, codes, self._seed, identity, half)
+            self._made[key] = made
         return self._made[key]
 
     def _identity_of(self, n: int) -> np.ndarray:

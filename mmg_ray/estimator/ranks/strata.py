@@ -7,9 +7,10 @@ products of two is 0 on average for variables that are independent within strata
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numba import njit
 
 from mmg_ray.estimator.ranks.levels import MOST, levels
 from mmg_ray.estimator.ranks.rank_polynomials import (
@@ -20,6 +21,7 @@ from mmg_ray.estimator.ranks.rank_polynomials import (
     polynomials,
 )
 
+_TABLE = 4  # entries of a table of values and strata for a sample: beyond, sorting is cheaper
 _FIRST, _GROUPS = 5, 16
 _TIED = 0.25  # chance that two samples of a stratum share their value: as of counts of mean 1.5
 _LEFT = 1e-3  # of a polynomial's square within strata: of less the strata say all there is
@@ -73,20 +75,25 @@ def ranked_within(codes: np.ndarray, stratum: np.ndarray, shift: np.ndarray) -> 
     share are kept as they are, since ranks of so many ties would differ between strata by the ties alone. `shift` (S,)
     moves the ranks of each stratum by up to one, so that few ranks make no few values.
     """
-    n, n_levels = len(codes), int(codes.max()) + 1
-    order = np.lexsort((codes, stratum))
-    both = stratum[order].astype(np.int64) * n_levels + codes[order]
-    first = np.flatnonzero(np.append(True, both[1:] != both[:-1]))
-    ties = np.diff(np.append(first, n))
-    of_stratum = np.bincount(stratum)
-    of_tie = stratum[order][first]
-    if np.sum(ties**2 / of_stratum[of_tie]) / n > _TIED:
-        return codes
-    start = np.cumsum(of_stratum) - of_stratum
-    middle = first - start[of_tie] + 0.5 * ties
-    rank = np.clip(middle + shift[of_tie] - 0.5, 0.0, of_stratum[of_tie]) / of_stratum[of_tie]
-    found = np.empty(n, dtype=np.int32)
-    found[order] = np.repeat(np.unique(rank, return_inverse=True)[1], ties)
+    n, n_levels, n_strata = len(codes), int(codes.max()) + 1, len(shift)
+    of_stratum = np.bincount(stratum, minlength=n_strata)
+    if n_levels * n_strata <= _TABLE * n:
+        size = counted(codes, stratum, n_levels, n_strata)
+        if np.sum(np.sum(size**2, axis=1) / np.maximum(of_stratum, 1)) > _TIED * n:
+            return codes
+        middle = (np.cumsum(size, axis=1) - 0.5 * size)[stratum, codes]
+    else:
+        order = np.lexsort((codes, stratum))
+        both = stratum[order].astype(np.int64) * n_levels + codes[order]
+        first = np.flatnonzero(np.append(True, both[1:] != both[:-1]))
+        ties, of_tie = np.diff(np.append(first, n)), stratum[order][first]
+        if np.sum(ties**2 / of_stratum[of_tie]) > _TIED * n:
+            return codes
+        start = np.cumsum(of_stratum) - of_stratum
+        middle = np.empty(n)
+        middle[order] = np.repeat(first - start[of_tie] + 0.5 * ties, ties)
+    rank = np.clip(middle + shift[stratum] - 0.5, 0.0, of_stratum[stratum]) / of_stratum[stratum]
+    found: np.ndarray = np.unique(rank, return_inverse=True)[1].astype(np.int32)
     return found
 
 
@@ -106,10 +113,7 @@ def within(codes: np.ndarray, stratum: np.ndarray) -> Within:
         at[:, :left] = np.linalg.solve(triangle, marginal.at[:, :left].T).T
         means = np.linalg.solve(triangle, means[:, :left].T).T
         # of a sample that is the only one of its level in its stratum or nearly
-        highest = np.array(
-            [np.abs(at[:, k] - means[:, k, None])[size > 0].max() for k in range(left)]
-        )
-        ruled = highest**2 > MOST_LEVERAGE * n
+        ruled = _highest(at[:, :left], means, size) > MOST_LEVERAGE * n
         left = max(1, int(ruled.argmax())) if ruled.any() else left
         at[:, left:] = 0.0
     at = on_grid(at, n)
@@ -127,6 +131,38 @@ def within(codes: np.ndarray, stratum: np.ndarray) -> Within:
         size,
         _covariance(at[:, :_FIRST], size),
     )
+
+
+def random_ranks_within(
+    codes: np.ndarray, stratum: np.ndarray, random: np.ndarray, other: np.ndarray
+) -> np.ndarray:
+    """(n,) complete codes -> ranks 0..n-1 of the ranks within strata, ties broken by (n,) random numbers, within and
+    between.
+
+    Of variables that are independent within strata these are independent, so whatever knows of no strata may take them.
+    """
+    order = np.lexsort((random, codes, stratum))
+    of_stratum = np.bincount(stratum)
+    start = np.cumsum(of_stratum) - of_stratum
+    share = np.empty(len(codes))
+    share[order] = (np.arange(len(codes)) - start[stratum[order]] + 0.5) / of_stratum[
+        stratum[order]
+    ]
+    found = np.empty(len(codes), dtype=np.int64)
+    found[np.lexsort((other, share))] = np.arange(len(codes))
+    return found
+
+
+@njit(cache=True)  # type: ignore[misc, unused-ignore]
+def _highest(at: Any, mean: Any, size: Any) -> Any:
+    """(K,) largest squares of polynomials less their means, wherever there are samples."""
+    found = np.zeros(at.shape[1])
+    for s in range(len(size)):
+        for a in range(size.shape[1]):
+            if size[s, a] > 0:
+                for k in range(len(found)):
+                    found[k] = max(found[k], (at[a, k] - mean[s, k]) ** 2)
+    return found
 
 
 def _covariance(at: np.ndarray, size: np.ndarray) -> np.ndarray:
