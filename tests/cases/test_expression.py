@@ -294,7 +294,7 @@ def test_depth_makes_no_edges_of_counts_that_are_not_whole(tmp_path: Path, name:
     assert any("counts that are not whole (" in note for note in made.notes)
     assert any(note.startswith("scaled:") for note in made.notes)
     ((_, held),) = inputs(settings(path, cells={"stratify_by": ["depth"]}))
-    assert any("among cells alike in depth" in note for note in held.notes)
+    assert any("among those alike in depth" in note for note in held.notes)
 
 
 def test_where_it_is_open_the_job_asks(tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ def test_where_it_is_open_the_job_asks(tmp_path: Path) -> None:
     # where one read is the smallest value of a cell, that tells its depth
     adata(np.log1p(scaled(counts()))).write_h5ad(path)
     ((_, made),) = inputs(settings(path, cells={"stratify_by": ["depth"]}))
-    assert any("among cells alike in depth" in note for note in made.notes)
+    assert any("among those alike in depth" in note for note in made.notes)
 
 
 # --- lists of regulators --------------------------------------------------------------------------

@@ -139,8 +139,6 @@ class Steps:
     def _of_samples(self, row: int, tier: Tier) -> Both:
         return self._pairs.of_fewer_samples(row, self._columns, tier.most_samples)
 
-    # --- scalar pairs
-
     def _from_tables(
         self, rows: np.ndarray, tier: Tier, estimate: Callable[[np.ndarray, np.ndarray], BothWays]
     ) -> None:
@@ -180,11 +178,13 @@ class Steps:
         n_x, n_y = np.array(sizes, dtype=np.int64).reshape(-1, 2).T
         for part, shape in batches(n_x, n_y):
             some, worth = [both[k] for k in part], self._columns.worth(rows[part])
-            found = estimate(tabulate(some, n_bins, shape), worth)
-            if self._pairs.in_strata:
-                misses = name != contingency.NAME  # a table of few values hides nothing
-                of = (estimate if misses else None), worth
-                found = between_strata.without(found, some, *of, n_bins, shape)
+            counts = tabulate(some, n_bins, shape)
+            if not self._pairs.in_strata:
+                found = estimate(counts, worth)
+            elif name == contingency.NAME:
+                found = contingency.both_ways(counts, worth, between_strata.explained(some).mi)
+            else:
+                found = between_strata.without(counts, some, n_bins, estimate, worth)
             self._combine(rows[part], name, found.y_given_x, found.x_given_y)
 
     def _by_samples(
@@ -202,8 +202,8 @@ class Steps:
         for (n, _), members in by_size.items():
             of_rows = np.array([row for row, _ in members])
             found = estimate([of for _, of in members], self._columns.worth(of_rows, n))
-            ways = found.y_given_x, found.x_given_y
-            self._combine(of_rows, name, *ways, np.full(len(members), n))
+            sizes = np.full(len(members), n)
+            self._combine(of_rows, name, found.y_given_x, found.x_given_y, sizes)
 
     def _refine(self, rows: np.ndarray) -> None:
         """Raise the estimates of pairs, by what a fit hides and by what nearest neighbours see more."""

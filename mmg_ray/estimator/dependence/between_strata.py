@@ -30,40 +30,32 @@ _BINS = 24  # the logarithm is a smooth function of both: fine levels add noise 
 
 
 class Explained(NamedTuple):
-    """Of P pairs, (P,) nats each: what strata explain, its standard error, and the scatter of the MI of a table of
-    independent variables. `beyond` is the first less KL(E || M)."""
+    """Of P pairs, (P,) nats each: what strata explain, and that less KL(E || M)."""
 
     mi: np.ndarray
     beyond: np.ndarray
-    se: np.ndarray
-    scatter: np.ndarray
 
 
 def without(
-    found: BothWays,
+    counts: np.ndarray,
     pairs: Sequence[Both],
-    estimate: Callable[[np.ndarray, np.ndarray], BothWays] | None,
-    worth: np.ndarray,
     n_bins: int,
-    shape: tuple[int, int],
+    estimate: Callable[[np.ndarray, np.ndarray], BothWays],
+    worth: np.ndarray,
 ) -> BothWays:
-    """Estimates of tables of the levels of `n_bins` without what strata explain.
-
-    `estimate` is what made them, of counts and of what samples are worth; None where it does not miss anything.
-    """
-    less = explained(pairs)
-    lost = (less.mi, less.mi)
-    if estimate is not None:
-        of = estimate(expected(pairs, n_bins, shape), worth)
-        lost = less.beyond + of.x_given_y.mi, less.beyond + of.y_given_x.mi
+    """Estimates of (P, 2, X, Y) counts of pairs over the levels of `n_bins`, without what strata explain."""
+    found = estimate(counts, worth)
+    of_expected = estimate(expected(pairs, n_bins, counts.shape[2:]), worth)
+    beyond = explained(pairs).beyond
     return BothWays(
-        found.x_given_y.less(lost[0], less.scatter), found.y_given_x.less(lost[1], less.scatter)
+        found.x_given_y.less(of_expected.x_given_y.mi + beyond),
+        found.y_given_x.less(of_expected.y_given_x.mi + beyond),
     )
 
 
 def explained(pairs: Sequence[Both]) -> Explained:
     """Of pairs of scalars, each over the samples and strata that both have."""
-    found = Explained(*np.zeros((4, len(pairs))))
+    found = Explained(*np.zeros((2, len(pairs))))
     sizes = [[len(v.quantised(_BINS).size) for v in pair] for pair in pairs]
     n_x, n_y = np.array(sizes, dtype=np.int64).reshape(-1, 2).T
     for part, shape in batches(n_x, n_y):
@@ -76,7 +68,7 @@ def explained(pairs: Sequence[Both]) -> Explained:
     return found
 
 
-def expected(pairs: Sequence[Both], n_bins: int, shape: tuple[int, int]) -> np.ndarray:
+def expected(pairs: Sequence[Both], n_bins: int, shape: tuple[int, ...]) -> np.ndarray:
     """(P, 2, X, Y) float32, as `tabulate` counts, of samples if both were independent within strata."""
     found = np.zeros((len(pairs), 2, *shape), dtype=np.float32)
     for table, pair in zip(found, pairs, strict=True):
@@ -107,18 +99,14 @@ def _together(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 @njit(cache=True)  # type: ignore[misc, unused-ignore]
 def _sums(counts: Any, expected: Any, of_x: Any, of_y: Any, n_strata: float) -> Any:
     n = of_x.sum()
-    total = of_expected = square = by_chance = freedom = 0.0
+    total = of_expected = by_chance = 0.0
     for a in range(len(of_x)):
         for b in range(len(of_y)):
             product = float(of_x[a] * of_y[b])
             # the margins of a stratum scatter: E over M by sqrt(S / product) where nothing changes between strata
             by_chance += 0.5 * min(product, n_strata) / n**2
-            freedom += min(product / n, 1.0)
             if expected[a, b] > 0:
                 ratio = np.log(expected[a, b] * n / product)
                 total += counts[a, b] / n * ratio
                 of_expected += expected[a, b] / n * ratio
-                square += counts[a, b] / n * ratio**2
-    se = np.sqrt(max(square - total**2, 0.0) / n)
-    scatter = np.sqrt(0.5 * max(freedom - len(of_x) - len(of_y) + 1, 1.0)) / n
-    return total - by_chance, total - of_expected, se, scatter
+    return total - by_chance, total - of_expected

@@ -27,7 +27,7 @@ import numpy as np
 from numba import njit
 from scipy.special import gammaln, psi
 
-from mmg_ray.estimator.pairs.estimates import BothWays, Found, drawn_in
+from mmg_ray.estimator.pairs.estimates import BothWays, Found
 from mmg_ray.estimator.ranks.levels import MOST
 
 NAME = "contingency"  # of the rows that are its own
@@ -61,12 +61,15 @@ def of_few_values(values_a: np.ndarray, values_b: np.ndarray, n: np.ndarray) -> 
     return found
 
 
-def both_ways(counts: np.ndarray, worth: np.ndarray) -> BothWays:
+def both_ways(
+    counts: np.ndarray, worth: np.ndarray, explained: np.ndarray | float = 0.0
+) -> BothWays:
     """(P, 2, X, Y) counts of either half -> one estimate, in both directions and in all forms.
 
-    `worth` (P,) is how many independent samples a sample counts for: less than one in a series.
+    `worth` (P,) is how many independent samples a sample counts for: less than one in a series. `explained` (P,) nats are
+    taken off, see `between_strata`.
     """
-    mi, se = from_tables(counts.sum(axis=1, keepdims=True), worth)
+    mi, se = from_tables(counts.sum(axis=1, keepdims=True), worth, explained)
     found = Found(mi, se, mi, mi, np.ones_like(mi))
     return BothWays(found, found)
 
@@ -77,13 +80,16 @@ def mutual_information(a: np.ndarray, b: np.ndarray, c: np.ndarray | None = None
     return Table(float(found.mi[0]), float(found.se[0]))
 
 
-def from_tables(counts: np.ndarray, worth: np.ndarray | float = 1.0) -> Table:
-    """MI of P pairs: (P, C, A, B) counts over their values in each of C strata, a sample `worth` so many independent ones."""
+def from_tables(
+    counts: np.ndarray, worth: np.ndarray | float = 1.0, explained: np.ndarray | float = 0.0
+) -> Table:
+    """MI of P pairs: (P, C, A, B) counts over their values in each of C strata, a sample `worth` so many independent ones,
+    less what is `explained`."""
     n = counts.sum(axis=(1, 2, 3))
     total, scatter, wide, square = _sums(
         np.ascontiguousarray(counts, dtype=np.int64), *_functions(int(n.max(initial=1)))
     )
-    more, total = 1 / np.asarray(worth), total / n
+    more, total = 1 / np.asarray(worth), total / n - explained
     # samples that remember each other scatter more, and a table is larger by chance
     if (more > 1).any():
         rows, columns = (counts.any(axis=axis).sum(axis=2) for axis in (3, 2))
@@ -91,9 +97,18 @@ def from_tables(counts: np.ndarray, worth: np.ndarray | float = 1.0) -> Table:
         total -= (more - 1) * free / (2 * n)
     scatter, wide, square = scatter * (more / n) ** 2, wide * (more / n) ** 2, square * more
     variance = np.maximum(square, 0.0) / n + wide
-    mi = drawn_in(total, _DRAWN_IN * np.sqrt(scatter))
+    mi = _drawn_in(total, _DRAWN_IN * np.sqrt(scatter))
     # half-way between 0 and its own size, an estimate may be off by what it was drawn in
     return Table(mi, np.hypot(np.sqrt(variance), total - mi))
+
+
+def _drawn_in(mi: np.ndarray, scatter: np.ndarray) -> np.ndarray:
+    """Unbiased estimates drawn to 0 where they are no larger than their scatter there; hardly changed beyond.
+
+    Cut off at 0, estimates of independent pairs would have a mean above 0.
+    """
+    found: np.ndarray = mi**3 / np.maximum(mi**2 + scatter**2, 1e-300)
+    return found
 
 
 class _Functions(NamedTuple):

@@ -50,12 +50,11 @@ class Found(NamedTuple):
         """Some of the pairs."""
         return Found(*(values[rows] for values in self))
 
-    def less(self, mi: np.ndarray, scatter: np.ndarray) -> Found:
-        """The same without `mi` (P,) of every form, drawn to 0 where no more is left than `scatter`."""
-        of_mi, direct, orthogonal = (
-            drawn_in(form - mi, scatter) for form in (self.mi, self.direct, self.orthogonal)
+    def less(self, mi: np.ndarray) -> Found:
+        """The same without `mi` (P,) of every form."""
+        return self._replace(
+            mi=self.mi - mi, direct=self.direct - mi, orthogonal=self.orthogonal - mi
         )
-        return Found(of_mi, self.se, direct, orthogonal, self.ess)
 
     def at_most(self, most: np.ndarray) -> Found:
         """The same with no form of the MI above `most` (P,)."""
@@ -87,14 +86,6 @@ class BothWays(NamedTuple):
                 for found in zip(*parts, strict=True)
             )
         )
-
-
-def drawn_in(mi: Any, scatter: Any) -> Any:
-    """Unbiased estimates drawn to 0 where they are no larger than their scatter there; hardly changed beyond.
-
-    Cut off at 0, estimates of independent pairs would have a mean above 0.
-    """
-    return mi**3 / np.maximum(mi**2 + scatter**2, 1e-300)
 
 
 def shrunk(mi: Any, scatter: Any) -> Any:
