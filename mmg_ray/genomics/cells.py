@@ -166,37 +166,35 @@ class Scaled(NamedTuple):
     reads: np.ndarray
 
 
-def of_reads(table: Table, counts: Scaled, place: np.ndarray) -> Table:
-    """The table of whole reads: of a gene that has few as they were counted, of others of a cell of the stratum's median depth.
+def of_reads(table: Table, counts: Scaled) -> Table:
+    """The table of whole reads of genes that have few of them; of others the difference of the square roots (Anscombe 1948,
+    sqrt(k + 3/8), whose scatter is nearly the same for any mean) of reads k and of those usual at the depth of the cell.
 
-    Few reads scaled are no ties any more, ordered by what is left of the depth of their cell; many follow the depth of
-    cells within a wide stratum if they are not.
-
-    Args:
-        place: (N,) stratum of each cell.
+    For cells of like depth to be compared: few reads scaled are no ties any more, ordered by what is left of the depth of
+    their cell, and many follow it if nothing is taken off.
     """
-    median = np.array([np.median(counts.reads[rows]) for rows in _members(place)])
-    typical, values = median[place], table.values
+    values, depth = table.values, 1 / counts.reads
     if isinstance(values, np.ndarray):
         values = np.array(values, dtype=float, order="F")
         for column in values.T:
-            found = counts.of(column)
-            few = np.nanmean(found / counts.reads) < _MANY_READS
-            column[:] = np.round(found / (counts.reads if few else typical))
+            column[:] = _of_reads(np.round(counts.of(column) / counts.reads), depth)
         return replace(table, values=values)
-    changed, cell = values.copy(), values.indices
-    found = counts.of(values.data)
-    reads = found / counts.reads[cell]
-    of_gene = np.repeat(np.arange(table.n_variables), np.diff(values.indptr))
-    total = np.bincount(of_gene, np.nan_to_num(reads), table.n_variables)
-    few = (total < _MANY_READS * table.n_samples)[of_gene]
-    changed.data = np.round(np.where(few, reads, found / typical[cell]))
-    return replace(table, values=changed)
+    reads = values.copy()
+    reads.data = np.round(counts.of(reads.data) / counts.reads[reads.indices])
+    made = [reads[:, [v]] for v in range(table.n_variables)]
+    for v, column in enumerate(made):
+        if column.data.sum() >= _MANY_READS * table.n_samples or not np.isfinite(column.data).all():
+            made[v] = sparse.csc_matrix(_of_reads(column.toarray().ravel(), depth)[:, None])
+    return replace(table, values=sparse.hstack(made, format="csc"))
 
 
-def _members(place: np.ndarray) -> list[np.ndarray]:
-    """Cells of each stratum."""
-    return np.split(np.argsort(place, kind="stable"), np.cumsum(np.bincount(place))[:-1])
+def _of_reads(reads: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    present = np.isfinite(reads)
+    if not present.any() or reads[present].mean() < _MANY_READS:
+        return reads
+    usual = reads[present].sum() / depth[present].sum() * depth
+    found: np.ndarray = np.sqrt(reads + 0.375) - np.sqrt(usual + 0.375)
+    return found
 
 
 def regressed(table: Table, covariates: Sequence[str]) -> tuple[Table, str]:

@@ -12,7 +12,7 @@ from mmg_ray.store.identities import sample_identity
 from mmg_ray.store.sources import Table
 from mmg_ray.store.sources.select import nearest
 
-_ALIKE = 20  # samples of a part of a number: it hardly changes within, and few degrees of freedom are lost
+_ALIKE = 30  # samples of a part of a number: it hardly changes within, and few degrees of freedom are lost
 _MOST = 256  # parts in all: more cost time, and of these none is wide
 _FEW = 12  # whole numbers that are labels
 

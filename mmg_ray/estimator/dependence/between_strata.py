@@ -26,7 +26,8 @@ from mmg_ray.estimator.pairs.estimates import BothWays
 from mmg_ray.estimator.pairs.tables import batches, tabulate
 from mmg_ray.estimator.ranks.ranked_variable import Both, RankedVariable
 
-_BINS = 24  # the logarithm is a smooth function of both: fine levels add noise to E alone
+_SWEEPS = 3
+_BINS = 12  # the logarithm is a smooth function of both: fine levels add noise to E alone
 
 
 class Explained(NamedTuple):
@@ -45,7 +46,7 @@ def without(
 ) -> BothWays:
     """Estimates of (P, 2, X, Y) counts of pairs over the levels of `n_bins`, without what strata explain."""
     found = estimate(counts, worth)
-    of_expected = estimate(expected(pairs, n_bins, counts.shape[2:]), worth)
+    of_expected = estimate(expected(counts, pairs, n_bins), worth)
     beyond = explained(pairs).beyond
     return BothWays(
         found.x_given_y.less(of_expected.x_given_y.mi + beyond),
@@ -62,19 +63,21 @@ def explained(pairs: Sequence[Both]) -> Explained:
         counts = tabulate([pairs[k] for k in part], _BINS, shape).sum(axis=1)
         for k, table in zip(part.tolist(), counts, strict=True):
             x, y = (side.in_strata(_BINS).sum(axis=0) for side in pairs[k])
-            of = _sums(table, _together(x, y), x.sum(axis=0), y.sum(axis=0), float(len(x)))
+            table = table[: x.shape[1], : y.shape[1]]
+            of = _sums(table, _together(x, y, table), x.sum(axis=0), y.sum(axis=0), float(len(x)))
             for column, value in zip(found, of, strict=True):
                 column[k] = value
     return found
 
 
-def expected(pairs: Sequence[Both], n_bins: int, shape: tuple[int, ...]) -> np.ndarray:
-    """(P, 2, X, Y) float32, as `tabulate` counts, of samples if both were independent within strata."""
-    found = np.zeros((len(pairs), 2, *shape), dtype=np.float32)
-    for table, pair in zip(found, pairs, strict=True):
+def expected(counts: np.ndarray, pairs: Sequence[Both], n_bins: int) -> np.ndarray:
+    """(P, 2, X, Y) counts over the levels of `n_bins` -> float32 of samples that were independent within strata."""
+    found = np.zeros(counts.shape, dtype=np.float32)
+    for table, there, pair in zip(counts, found, pairs, strict=True):
         x, y = (side.in_strata(n_bins) for side in pair)
+        at = slice(x.shape[2]), slice(y.shape[2])
         for half in range(2):
-            table[half, : x.shape[2], : y.shape[2]] = _together(x[half], y[half])
+            there[half][at] = _together(x[half], y[half], table[half][at])
     return found
 
 
@@ -89,11 +92,32 @@ def expected_together(x: Sequence[RankedVariable], y: Sequence[RankedVariable]) 
     return found
 
 
-def _together(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """(A, B) samples expected at levels of both, of (S, A) and (S, B) at those of either in each stratum."""
-    size = np.maximum(x.sum(axis=1), 1)
-    found: np.ndarray = (x / size[:, None]).T @ y
-    return found
+def _together(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """(A, B) samples expected at levels of both, of (S, A) and (S, B) at those of either in each stratum, (A, B) at both.
+
+    Of all pairs of different samples of a stratum: with itself each depends as the variables do.
+    """
+    size = x.sum(axis=1)
+    several = size > 1
+    others = np.where(several, size - 1, 1)
+    itself = (size * several / others).sum() / size.sum()
+    found = (x * (several / others)[:, None]).T @ y - itself * counts
+    return _to_margins(np.maximum(found, 0.0), x.sum(axis=0), y.sum(axis=0))
+
+
+@njit(cache=True)  # type: ignore[misc, unused-ignore]
+def _to_margins(table: Any, of_x: Any, of_y: Any) -> Any:
+    """(A, B) scaled by rows and columns to these margins, from which strata of unlike sizes have taken it a little."""
+    for _ in range(_SWEEPS):
+        for a in range(len(of_x)):
+            total = table[a].sum()
+            if total > 0:
+                table[a] *= of_x[a] / total
+        for b in range(len(of_y)):
+            total = table[:, b].sum()
+            if total > 0:
+                table[:, b] *= of_y[b] / total
+    return table
 
 
 @njit(cache=True)  # type: ignore[misc, unused-ignore]
@@ -104,8 +128,8 @@ def _sums(counts: Any, expected: Any, of_x: Any, of_y: Any, n_strata: float) -> 
         for b in range(len(of_y)):
             product = float(of_x[a] * of_y[b])
             # the margins of a stratum scatter: E over M by sqrt(S / product) where nothing changes between strata
-            by_chance += 0.5 * min(product, n_strata) / n**2
-            if expected[a, b] > 0:
+            if expected[a, b] > 0 and product > n_strata:
+                by_chance += 0.5 * n_strata / n**2
                 ratio = np.log(expected[a, b] * n / product)
                 total += counts[a, b] / n * ratio
                 of_expected += expected[a, b] / n * ratio

@@ -16,10 +16,8 @@ from mmg_ray.estimator.ranks.strata import (
     counted,
     mean_within,
     random_ranks_within,
-    ranked_within,
     within,
 )
-from mmg_ray.estimator.streams import numpy_stream
 from mmg_ray.schema import Variable
 
 # a few ties move an estimate less than its own rounding; many, as in counts, are drawn repeatedly
@@ -239,9 +237,6 @@ class RankCache:
             if key != variable.name:
                 codes, identity = codes[complete], identity[complete]
                 half, stratum = (v if v is None else v[complete] for v in (half, stratum))
-            if stratum is not None and codes.shape[1] == 1:
-                shift = numpy_stream(self._seed, "strata", variable.name).random(stratum.max() + 1)
-                codes = ranked_within(codes[:, 0], stratum, shift)[:, None]
             made = RankedVariable(key, variable.name, codes, self._seed, identity, half, stratum)
             if stratum is not None and made.dim > 1:  # estimates of groups know of no strata
                 codes = made.ranks.astype(np.int32)
