@@ -70,7 +70,7 @@ def test_what_depends_by_strata_alone_does_not_depend_within(
     assert (plain.p_value <= 0.001).mean() > 0.3
     assert 0.035 < (found.p_value <= 0.05).mean() < 0.07
     assert (found.p_value <= 0.001).mean() < 0.004
-    assert found.mi_nats.mean() < 0.6 / n
+    assert found.mi_nats.mean() < (0.1 if n < 1000 else 0.02) * plain.mi_nats.mean()
     assert abs(found.spearman.mean()) < 0.002 + 6 / n
     assert plain.spearman.mean() > 0.05
 
@@ -245,7 +245,7 @@ def test_strata_are_of_labels_and_of_parts_of_numbers() -> None:
     rng = np.random.default_rng(0)
     batch, age = rng.choice(["old", "new"], 400, p=[0.25, 0.75]), rng.uniform(20, 80, 400)
     found = strata_of(table(400, batch=batch, age=age), ["age", "batch"])
-    assert 18 <= found.max() + 1 <= 20  # of 20 samples, and the remainders
+    assert 12 <= found.max() + 1 <= 13  # of 30 samples, and the remainders
     for s in range(found.max() + 1):
         rows = found == s
         assert len(set(batch[rows])) == 1

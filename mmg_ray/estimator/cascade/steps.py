@@ -182,7 +182,7 @@ class Steps:
             if not self._pairs.in_strata:
                 found = estimate(counts, worth)
             elif name == contingency.NAME:
-                found = contingency.both_ways(counts, worth, between_strata.explained(some).mi)
+                found = between_strata.without_any(counts, some, contingency.both_ways, worth)
             else:
                 found = between_strata.without(counts, some, n_bins, estimate, worth)
             self._combine(rows[part], name, found.y_given_x, found.x_given_y)

@@ -27,14 +27,17 @@ from mmg_ray.estimator.pairs.tables import batches, tabulate
 from mmg_ray.estimator.ranks.ranked_variable import Both, RankedVariable
 
 _SWEEPS = 3
+_LEAST = 4.0  # product of the samples at two levels, beside the number of strata
 _BINS = 12  # the logarithm is a smooth function of both: fine levels add noise to E alone
 
 
 class Explained(NamedTuple):
-    """Of P pairs, (P,) nats each: what strata explain, and that less KL(E || M)."""
+    """Of P pairs, (P,) nats each: what strata explain, that less KL(E || M), and by how much the squared standard error of
+    the MI of a table is larger than that of what is left."""
 
     mi: np.ndarray
     beyond: np.ndarray
+    variance: np.ndarray
 
 
 def without(
@@ -47,27 +50,52 @@ def without(
     """Estimates of (P, 2, X, Y) counts of pairs over the levels of `n_bins`, without what strata explain."""
     found = estimate(counts, worth)
     of_expected = estimate(expected(counts, pairs, n_bins), worth)
-    beyond = explained(pairs).beyond
+    _, beyond, variance = explained(pairs)
     return BothWays(
-        found.x_given_y.less(of_expected.x_given_y.mi + beyond),
-        found.y_given_x.less(of_expected.y_given_x.mi + beyond),
+        found.x_given_y.less(of_expected.x_given_y.mi + beyond, variance),
+        found.y_given_x.less(of_expected.y_given_x.mi + beyond, variance),
+    )
+
+
+def without_any(
+    counts: np.ndarray, pairs: Sequence[Both], estimate: Callable[..., BothWays], worth: np.ndarray
+) -> BothWays:
+    """The same of an estimate that sees all there is in a table, and takes off what is explained."""
+    mi, _, variance = explained(pairs)
+    found = estimate(counts, worth, mi)
+    nothing = np.zeros(len(pairs))
+    return BothWays(
+        found.x_given_y.less(nothing, variance), found.y_given_x.less(nothing, variance)
     )
 
 
 def explained(pairs: Sequence[Both]) -> Explained:
     """Of pairs of scalars, each over the samples and strata that both have."""
-    found = Explained(*np.zeros((2, len(pairs))))
+    found = Explained(*np.zeros((3, len(pairs))))
     sizes = [[len(v.quantised(_BINS).size) for v in pair] for pair in pairs]
     n_x, n_y = np.array(sizes, dtype=np.int64).reshape(-1, 2).T
     for part, shape in batches(n_x, n_y):
         counts = tabulate([pairs[k] for k in part], _BINS, shape).sum(axis=1)
         for k, table in zip(part.tolist(), counts, strict=True):
             x, y = (side.in_strata(_BINS).sum(axis=0) for side in pairs[k])
-            table = table[: x.shape[1], : y.shape[1]]
+            rows, columns = (_joined(side.sum(axis=0), len(side)) for side in (x, y))
+            x, y = np.add.reduceat(x, rows, axis=1), np.add.reduceat(y, columns, axis=1)
+            table = np.add.reduceat(np.add.reduceat(table, rows, axis=0), columns, axis=1)
             of = _sums(table, _together(x, y, table), x.sum(axis=0), y.sum(axis=0), float(len(x)))
             for column, value in zip(found, of, strict=True):
                 column[k] = value
     return found
+
+
+def _joined(size: np.ndarray, n_strata: int) -> np.ndarray:
+    """First levels of what is joined of (L,) samples, from the last one on, so that E of any two is known well enough."""
+    least, total, first = np.sqrt(_LEAST * n_strata), 0, []
+    for level in range(len(size) - 1, -1, -1):
+        total += size[level]
+        if total >= least:
+            first.append(level)
+            total = 0
+    return np.array([0, *first[::-1][1:]] if first else [0])
 
 
 def expected(counts: np.ndarray, pairs: Sequence[Both], n_bins: int) -> np.ndarray:
@@ -124,13 +152,21 @@ def _to_margins(table: Any, of_x: Any, of_y: Any) -> Any:
 def _sums(counts: Any, expected: Any, of_x: Any, of_y: Any, n_strata: float) -> Any:
     n = of_x.sum()
     total = of_expected = by_chance = 0.0
+    mean, square = np.zeros(2), np.zeros(2)  # of the log ratios of O to M and to E
     for a in range(len(of_x)):
         for b in range(len(of_y)):
             product = float(of_x[a] * of_y[b])
             # the margins of a stratum scatter: E over M by sqrt(S / product) where nothing changes between strata
-            if expected[a, b] > 0 and product > n_strata:
+            if expected[a, b] > 0:
                 by_chance += 0.5 * n_strata / n**2
                 ratio = np.log(expected[a, b] * n / product)
                 total += counts[a, b] / n * ratio
                 of_expected += expected[a, b] / n * ratio
-    return total - by_chance, total - of_expected
+                if counts[a, b] > 0:
+                    share = counts[a, b] / n
+                    of_counts = np.log(counts[a, b] * n / product)
+                    for k, value in enumerate((of_counts, of_counts - ratio)):
+                        mean[k] += share * value
+                        square[k] += share * value**2
+    variance = square - mean**2
+    return total - by_chance, total - of_expected, (variance[0] - variance[1]) / n

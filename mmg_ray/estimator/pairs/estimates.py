@@ -50,10 +50,14 @@ class Found(NamedTuple):
         """Some of the pairs."""
         return Found(*(values[rows] for values in self))
 
-    def less(self, mi: np.ndarray) -> Found:
-        """The same without `mi` (P,) of every form."""
-        return self._replace(
-            mi=self.mi - mi, direct=self.direct - mi, orthogonal=self.orthogonal - mi
+    def less(self, mi: np.ndarray, variance: np.ndarray) -> Found:
+        """The same without `mi` (P,) of every form and `variance` (P,) of its standard error, of which a quarter stays."""
+        return Found(
+            self.mi - mi,
+            np.sqrt(np.maximum(self.se**2 - variance, self.se**2 / 16)),
+            self.direct - mi,
+            self.orthogonal - mi,
+            self.ess,
         )
 
     def at_most(self, most: np.ndarray) -> Found:

@@ -16,8 +16,10 @@ from mmg_ray.estimator.ranks.strata import (
     counted,
     mean_within,
     random_ranks_within,
+    ranked_within,
     within,
 )
+from mmg_ray.estimator.streams import numpy_stream
 from mmg_ray.schema import Variable
 
 # a few ties move an estimate less than its own rounding; many, as in counts, are drawn repeatedly
@@ -187,6 +189,8 @@ class RankedVariable:
     @cached_property
     def midrank_scores(self) -> np.ndarray:
         """(n, D) normal scores of mid-ranks."""
+        if self.stratum is not None:
+            return self.draws[0]
         return np.stack([marginals.midrank_scores(codes) for codes in self.codes.T], axis=1)
 
     @cached_property
@@ -237,6 +241,9 @@ class RankCache:
             if key != variable.name:
                 codes, identity = codes[complete], identity[complete]
                 half, stratum = (v if v is None else v[complete] for v in (half, stratum))
+            if stratum is not None and codes.shape[1] == 1:
+                shift = numpy_stream(self._seed, "strata", variable.name).random(stratum.max() + 1)
+                codes = ranked_within(codes[:, 0], stratum, shift)[:, None]
             made = RankedVariable(key, variable.name, codes, self._seed, identity, half, stratum)
             if stratum is not None and made.dim > 1:  # estimates of groups know of no strata
                 codes = made.ranks.astype(np.int32)

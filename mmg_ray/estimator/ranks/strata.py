@@ -22,6 +22,10 @@ from mmg_ray.estimator.ranks.rank_polynomials import (
 )
 
 _FIRST, _GROUPS = 5, 16
+_TABLE = 4  # entries of a table of values and strata for a sample: beyond, sorting is cheaper
+_LARGE = 150  # samples of a stratum on average, whose ranks in it are nearly those in its law
+_FEW = 100  # strata, as of labels; parts of a number, which changes within them as well, are more
+_TIED = 0.25  # chance that two samples of a stratum share their value: as of counts of mean 1.5
 _LEFT = 1e-3  # of a polynomial's square within strata: of less the strata say all there is
 
 
@@ -63,6 +67,37 @@ def mean_within(values: np.ndarray, stratum: np.ndarray) -> np.ndarray:
     found: np.ndarray = (np.bincount(stratum, values) / np.maximum(np.bincount(stratum), 1))[
         stratum
     ]
+    return found
+
+
+def ranked_within(codes: np.ndarray, stratum: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """(n,) complete codes of a variable of many values -> ordinal codes of its mid-ranks within strata; others as they are.
+
+    Ranks within strata follow no stratum, and so all of a dependence there is in one table of them. Not so of small strata,
+    whose ranks scatter, nor of many, the parts of a number: ranks would make much of what still follows it. Values that samples share are kept as they are, since ranks of so many ties would differ between
+    strata by the ties alone. `shift` (S,) moves the ranks of each stratum by up to one, so that few ranks make no few values.
+    """
+    n, n_levels, n_strata = len(codes), int(codes.max()) + 1, len(shift)
+    of_stratum = np.bincount(stratum, minlength=n_strata)
+    if n < _LARGE * n_strata or n_strata > _FEW:
+        return codes
+    if n_levels * n_strata <= _TABLE * n:
+        size = counted(codes, stratum, n_levels, n_strata)
+        if np.sum(np.sum(size**2, axis=1) / np.maximum(of_stratum, 1)) > _TIED * n:
+            return codes
+        middle = (np.cumsum(size, axis=1) - 0.5 * size)[stratum, codes]
+    else:
+        order = np.lexsort((codes, stratum))
+        both = stratum[order].astype(np.int64) * n_levels + codes[order]
+        first = np.flatnonzero(np.append(True, both[1:] != both[:-1]))
+        ties, of_tie = np.diff(np.append(first, n)), stratum[order][first]
+        if np.sum(ties**2 / of_stratum[of_tie]) > _TIED * n:
+            return codes
+        start = np.cumsum(of_stratum) - of_stratum
+        middle = np.empty(n)
+        middle[order] = np.repeat(first - start[of_tie] + 0.5 * ties, ties)
+    rank = np.clip(middle + shift[stratum] - 0.5, 0.0, of_stratum[stratum]) / of_stratum[stratum]
+    found: np.ndarray = np.unique(rank, return_inverse=True)[1].astype(np.int32)
     return found
 
 
