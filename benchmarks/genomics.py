@@ -3,6 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/genomics.py --part pbmc
     OMP_NUM_THREADS=1 python benchmarks/genomics.py --part networks
     OMP_NUM_THREADS=1 python benchmarks/genomics.py --part depth
+    OMP_NUM_THREADS=1 python benchmarks/genomics.py --part power
 
 pbmc: 765 genes in 700 blood cells, as `mmg-ray genomics` takes them. Each method runs in a
 process of its own; processor seconds and peak memory are that process's. GRNBoost2 is asked for a sample
@@ -14,6 +15,7 @@ area under the precision-recall curve over unordered pairs.
 
 depth: Poisson counts of genes that share nothing but the depths of their cells; the share of pairs with p <= .05
 and p <= .001, scaled or with depth taken out, and seconds.
+power: Poisson counts of pairs of genes that share a lognormal factor, at depths spread by .5; what is found of them.
 
 What is not installed is left out, and named: pip install --no-deps arboreto regdiffusion widestats grnlab
 harissa, with dask, distributed and numba.
@@ -31,7 +33,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -319,46 +323,76 @@ def part_networks(seeds: int, packages: list[str]) -> None:
     print_table(["network", "method", "AUPR", "least - most", "processor s"], rows)
 
 
+DEPTH_SETTINGS = {
+    "scaled": ["cells.normalise=log"],
+    "cells.stratify_by: [depth]": ["cells.stratify_by=[depth]"],
+    "data.conditions: [depth]": ["data.conditions=[depth]"],
+}
+
+
 def part_depth() -> None:
     """How often independent genes seem to depend, by what is done about depth."""
-    rows = []
+    rows: list[list[str]] = []
     warnings.simplefilter("ignore", UserWarning)  # of what is measured here
-    for spread, n in ((0.1, 2000), (0.5, 500), (0.5, 2000), (0.5, 10_000)):
+    for spread, n in ((0.1, 2000), (0.5, 500), (0.5, 2000), (0.5, 10_000), (0.5, 50_000)):
         rng = np.random.default_rng([77, n])
         depth = np.exp(spread * rng.standard_normal((n, 1)))
         counts = rng.poisson(depth * np.exp(rng.uniform(np.log(0.05), np.log(8), 150)))
-        data = pd.DataFrame(counts, columns=[f"g{v}" for v in range(150)])
-        for name, more in {
-            "scaled": ["cells.normalise=log"],
-            "cells.stratify_by: [depth]": ["cells.stratify_by=[depth]"],
-            "data.conditions: [depth]": ["data.conditions=[depth]"],
-        }.items():
-            settings = ["network.report=false", "execute.executor=serial", *more]
-            start = time.perf_counter()
-            run = genomics.run(data, settings, url=f"memory://depth/{len(rows)}")
-            spent = time.perf_counter() - start
-            p = run.edges().column("p_value").to_numpy()
-            rho = run.edges().column("spearman").to_numpy()
+        for name, more in DEPTH_SETTINGS.items():
+            edges, spent = _depth_run(counts, more)
+            rho, p = edges.spearman, edges.p_value
             shares = [f"{(p <= level).mean():.4f}" for level in (0.05, 1e-3)]
             plain = f"{(2 * norm.sf(abs(rho) * np.sqrt(n)) <= 1e-3).mean():.4f}"
-            rows.append([f"{spread}", f"{n:,}", name, *shares, plain, f"{spent:.1f}"])
-    header = [
-        "spread of log depth",
-        "cells",
-        "",
-        "p <= .05",
-        "p <= .001",
-        "Spearman, p <= .001",
-        "s",
-    ]
-    print_table(header, rows)
+            mean = f"{edges.mi_nats.mean():.5f}"
+            rows.append([f"{spread}", f"{n:,}", name, *shares, plain, mean, f"{spent:.1f}"])
+    header = ["spread of log depth", "cells", "", "p <= .05", "p <= .001"]
+    print_table([*header, "Spearman, p <= .001", "mean MI, nats", "s"], rows)
+
+
+def part_power() -> None:
+    """How well pairs of genes with a common factor are found among cells of unlike depth, by what is done about depth."""
+    rows: list[list[str]] = []
+    warnings.simplefilter("ignore", UserWarning)
+    for n, strength in ((2000, 0.3), (20_000, 0.15)):
+        rng = np.random.default_rng([78, n])
+        depth = np.exp(0.5 * rng.standard_normal((n, 1)))
+        mean = np.repeat(np.exp(rng.uniform(np.log(0.05), np.log(20), 100)), 2)
+        shared = np.repeat(rng.lognormal(-(strength**2) / 2, strength, (n, 100)), 2, axis=1)
+        others = rng.poisson(depth * np.full(200, 5.0))  # so that the depth is known
+        counts = np.hstack([rng.poisson(depth * mean * shared), others])
+        for name in ("scaled", "cells.stratify_by: [depth]"):
+            edges, spent = _depth_run(counts, DEPTH_SETTINGS[name])
+            ends = [edges[side].str[1:].astype(int).to_numpy() for side in ("source", "target")]
+            edges = edges[np.maximum(*ends) < 200]
+            i, j = (of[np.maximum(*ends) < 200] for of in ends)
+            true = i // 2 == j // 2
+            scores = -np.log(edges.p_value.clip(1e-300)), edges.mi_posterior, edges.mi_nats
+            areas = [f"{average_precision_score(true, s.fillna(0)):.3f}" for s in scores]
+            found = [
+                f"{(edges.p_value[true & (mean[i] >= a) & (mean[i] < b)] <= 1e-3).mean():.2f}"
+                for a, b in ((0, 0.5), (0.5, 2), (2, 21))
+            ]
+            false = f"{(edges.p_value[~true] <= 0.05).mean():.3f}"
+            rows.append([f"{n:,}", f"{strength}", name, *found, false, *areas, f"{spent:.0f}"])
+    header = ["cells", "strength", "", "found, < .5 reads", ".5-2", "> 2", "others p <= .05"]
+    print_table([*header, "AUPR by p", "by mi_posterior", "by mi_nats", "s"], rows)
+
+
+def _depth_run(counts: np.ndarray, more: Sequence[str]) -> tuple[pd.DataFrame, float]:
+    """Edges of a gene network of (cells, genes), and seconds."""
+    data = pd.DataFrame(counts, columns=[f"g{v}" for v in range(counts.shape[1])])
+    settings = ["network.report=false", "execute.executor=serial", *more]
+    start = time.perf_counter()
+    run = genomics.run(data, settings, url=f"memory://depth/{uuid.uuid4().hex}")
+    spent = time.perf_counter() - start
+    return run.edges().to_pandas(), spent
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--part", choices=["pbmc", "networks", "depth"], default="pbmc")
+    parser.add_argument("--part", choices=["pbmc", "networks", "depth", "power"], default="pbmc")
     parser.add_argument("--targets", type=int, default=16, help="of GRNBoost2, in pbmc")
     parser.add_argument("--pairs", type=int, default=3000, help="of KSG, in pbmc")
     parser.add_argument("--seeds", type=int, default=3, help="networks of each kind")
@@ -374,6 +408,8 @@ def main() -> None:
         part_pbmc(args.targets, args.pairs, args.keep)
     elif args.part == "depth":
         part_depth()
+    elif args.part == "power":
+        part_power()
     else:
         part_networks(args.seeds, args.packages)
 

@@ -39,13 +39,13 @@ class CellsConfig:
     normalise: Literal["auto", "log", "none"] = Field(
         default="auto",
         description="log: scale every cell to the median depth and take log(1 + x); none: leave the values as they "
-        "are; auto: log for counts, recognised by their values, and refused if ambiguous, and ranks among cells of like depth "
+        "are; auto: log for counts, recognised by their values, and refused if ambiguous, of which cells of like depth are compared "
         "where scaled counts would make independent genes seem to depend",
     )
     stratify_by: Texts = Field(
         default=(),
-        description="covariates to hold fixed, such as [depth, batch]: every gene is ranked among the cells that "
-        "agree in all of them; suits single cells with many zeros",
+        description="covariates to hold fixed, such as [depth, batch]: every pair is tested and estimated among cells that "
+        "are alike in all of them; zeros stay zeros, and a run of any size costs little more",
     )
     regress: Texts = Field(
         default=(),

@@ -34,6 +34,7 @@ _SECTIONS = configuration.known_keys([])
 # fields that recordings have no use for, and fields that do nothing unless another is set
 _NO_USE = {
     "data.groups": "between.areas makes the groups of a run",
+    "data.strata": "samples of a recording depend on one another; data.conditions takes out the same",
     "data.samples": "it chooses rows of tables; see recording.start_s and stop_s",
     "data.subsample": "it draws samples at random, and those of a recording follow one another",
     "lags.sample_s": "it is bins.width_s",

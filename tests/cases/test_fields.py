@@ -39,7 +39,7 @@ VALUES: dict[str, Any] = {
     "data.variable_names": "symbol", "data.sample_names": "label", "data.header": False,
     "data.separator": ";", "data.decimal": ",", "data.variables": ["G0", "G1", "G2"],
     "data.exclude": ["G3"], "data.samples": {"batch": "b0"}, "data.subsample": 0.5,
-    "data.subsample_seed": 3, "data.groups": "groups.csv", "data.conditions": ["age"],
+    "data.subsample_seed": 3, "data.groups": "groups.csv", "data.conditions": ["age"], "data.strata": ["batch"],
     "data.missing": "error", "data.duplicate_names": "number",
     "neural.data.path": "other.npz", "neural.data.variables": ["a", "b"], "neural.data.exclude": ["c"],
     "neural.data.conditions": ["a"], "neural.data.format": "npz", "neural.data.missing": "error",

@@ -59,7 +59,8 @@ class Within(NamedTuple):
 def counted(level: np.ndarray, stratum: np.ndarray, n_levels: int, n_strata: int) -> np.ndarray:
     """(S, L) samples of each level in each stratum."""
     at = stratum.astype(np.int64) * n_levels + level
-    return np.bincount(at, minlength=n_strata * n_levels).reshape(n_strata, n_levels)
+    found = np.bincount(at, minlength=n_strata * n_levels).reshape(n_strata, n_levels)
+    return found.astype(np.int32)
 
 
 def mean_within(values: np.ndarray, stratum: np.ndarray) -> np.ndarray:
@@ -83,7 +84,10 @@ def ranked_within(codes: np.ndarray, stratum: np.ndarray, shift: np.ndarray) -> 
         return codes
     if n_levels * n_strata <= _TABLE * n:
         size = counted(codes, stratum, n_levels, n_strata)
-        if np.sum(np.sum(size**2, axis=1) / np.maximum(of_stratum, 1)) > _TIED * n:
+        if (
+            np.sum(np.sum(np.square(size, dtype=float), axis=1) / np.maximum(of_stratum, 1))
+            > _TIED * n
+        ):
             return codes
         middle = (np.cumsum(size, axis=1) - 0.5 * size)[stratum, codes]
     else:
