@@ -206,6 +206,9 @@ def test_missing_values_and_strata_without_samples() -> None:
     assert e.status[0] is Status.OK
     assert e.p_value[0] > 0.001
     assert e.status[1] is Status.CONSTANT
+    # what the strata say already
+    e = estimate_tile(variables(strata, strata % 5, y), all_pairs(3), AUTO, strata=strata)
+    assert [str(s) for s in e.status] == ["determined"] * 3
     few = Variable("v0", np.where(np.arange(900)[:, None] < 25, codes[1].codes, MISSING))
     e = estimate_tile({0: few, 1: codes[1]}, [(0, 1)], AUTO, strata=strata)
     assert e.status[0] is Status.TOO_FEW_SAMPLES

@@ -761,7 +761,7 @@ def test_fields_that_a_format_does_not_use_are_refused_by_name(tmp_path: Path) -
     values = {
         "format": "npz", "transpose": True, "layer": "raw", "key": "a", "index_column": "a",
         "metadata": ["a"], "duplicate_names": "number", "samples": {"a": "b"}, "subsample": 0.5,
-        "subsample_seed": 1, "groups": "a", "series": ["a"], "units": "a", "quality": ["mua"],
+        "subsample_seed": 1, "groups": "a", "strata": ["a"], "series": ["a"], "units": "a", "quality": ["mua"],
         "rate_hz": 2.0, "time_column": "a", "time_unit_s": 0.1, "unsorted": "sort",
         "transposed": "ignore", "min_spikes": 5, "feature_types": ["a"], "variable_names": "a",
         "sample_names": "a", "header": True, "separator": ";", "decimal": ",",

@@ -166,13 +166,14 @@ def _beyond_moments(block: Block, columns: Columns, fine_structure: bool) -> Non
         np.stack([np.asarray(side[k].non_modal, dtype=np.float32) for k in of])
         for side, of in ((chosen.left, first), (chosen.right, second))
     ]
-    both = (there[0] @ there[1].T)[i, j].astype(np.float64)
+    of_block = (there[0] @ there[1].T).astype(np.float64)
+    both = of_block[i, j]
     a, b = (v.sum(axis=1, dtype=np.float64)[k] for v, k in zip(there, (i, j), strict=True))
     n = there[0].shape[1]
     if in_strata:  # as many together as if those expected there were expected anywhere
-        of = [[chosen.left[k] for k in first], [chosen.right[k] for k in second]]
-        expected = between_strata.expected_together(*of)[i, j]
-        both = np.minimum(both * a * b / (n * np.maximum(expected, 1e-9)), np.minimum(a, b))
+        left, right = [chosen.left[k] for k in first], [chosen.right[k] for k in second]
+        expected = between_strata.expected_together(left, right, of_block)[i, j]
+        both = both * np.minimum(a * b / n / np.maximum(expected, 1e-9), 1.0)
     mi, se = codetection.mutual_information(both, a, b, n)
     columns.codetected_mi[chosen.rows], columns.codetected_se[chosen.rows] = mi, se
 

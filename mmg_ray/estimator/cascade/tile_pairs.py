@@ -105,7 +105,8 @@ class TilePairs:
         for variable, ranked in zip((a, b), both, strict=True):
             if not ranked.varies:
                 what = f"{variable.name}, in the {n} samples that both have"
-                columns.refuse(row, Status.CONSTANT, what)
+                by_strata = ranked.stratum is not None and bool(np.ptp(ranked.codes) > 0)
+                columns.refuse(row, Status.DETERMINED if by_strata else Status.CONSTANT, what)
                 return None
         return both
 

@@ -5,9 +5,9 @@ strata, the dependence that is left is
 
     KL(O || E) = KL(O || M) - sum_ab O_ab log(E_ab / M_ab),
 
-at most I(X; Y | strata), since it looks at all strata together. The first term is what is estimated of any table. The second
-is a mean over samples (`explained`), from which a table of few values is as far as from M. A denoiser does not
-see all of either: where it finds I(E) in place of KL(E || M), it misses as much in O, and
+at most I(X; Y | strata), since it looks at all strata together. The first term is what is estimated of any table, the second
+a mean over samples (`explained`); of tables of few values that is all. A denoiser, though, does not see all there is: where it
+finds I(E) in place of KL(E || M), it misses as much in O, and
 
     I(O) - I(E) - sum_ab (O_ab - E_ab) log(E_ab / M_ab)
 
@@ -109,15 +109,17 @@ def expected(counts: np.ndarray, pairs: Sequence[Both], n_bins: int) -> np.ndarr
     return found
 
 
-def expected_together(x: Sequence[RankedVariable], y: Sequence[RankedVariable]) -> np.ndarray:
-    """(U, V) samples expected away from the commonest values of both, of two blocks of variables over the same samples."""
+def expected_together(
+    x: Sequence[RankedVariable], y: Sequence[RankedVariable], both: np.ndarray
+) -> np.ndarray:
+    """(U, V) samples expected away from the commonest values of both, of two blocks of variables over the same samples, of
+    which `both` are."""
     of_x, of_y = (
         np.stack([np.bincount(np.asarray(v.stratum), np.asarray(v.non_modal, float)) for v in side])
         for side in (x, y)
     )
-    size = np.maximum(np.bincount(np.asarray(x[0].stratum)), 1)
-    found: np.ndarray = (of_x / size) @ of_y.T
-    return found
+    per_pair, itself = _of_different(np.bincount(np.asarray(x[0].stratum)))
+    return np.maximum((of_x * per_pair) @ of_y.T - itself * both, 0.0)
 
 
 def _together(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -125,12 +127,15 @@ def _together(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
     Of all pairs of different samples of a stratum: with itself each depends as the variables do.
     """
-    size = x.sum(axis=1)
-    several = size > 1
-    others = np.where(several, size - 1, 1)
-    itself = (size * several / others).sum() / size.sum()
-    found = (x * (several / others)[:, None]).T @ y - itself * counts
+    per_pair, itself = _of_different(x.sum(axis=1))
+    found = (x * per_pair[:, None]).T @ y - itself * counts
     return _to_margins(np.maximum(found, 0.0), x.sum(axis=0), y.sum(axis=0))
+
+
+def _of_different(size: np.ndarray) -> tuple[np.ndarray, float]:
+    """(S,) weight of a pair of samples of each stratum of these sizes, and that of a sample with itself, to be taken off."""
+    per_pair = (size > 1) / np.maximum(size - 1, 1)
+    return per_pair, float((size * per_pair).sum() / size.sum())
 
 
 @njit(cache=True)  # type: ignore[misc, unused-ignore]

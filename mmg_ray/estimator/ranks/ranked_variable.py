@@ -71,8 +71,10 @@ class RankedVariable:
 
     @cached_property
     def varies(self) -> bool:
-        """Whether there is more than one value."""
-        return self.n > 0 and bool((np.ptp(self.codes, axis=0) > 0).any())
+        """Whether there is more than one value, within strata if there are such."""
+        if self.n == 0 or not (np.ptp(self.codes, axis=0) > 0).any():
+            return False
+        return self.stratum is None or self.ranked.polynomials.n_orders > 0
 
     @cached_property
     def levels(self) -> np.ndarray:

@@ -75,8 +75,8 @@ def ranked_within(codes: np.ndarray, stratum: np.ndarray, shift: np.ndarray) -> 
     """(n,) complete codes of a variable of many values -> ordinal codes of its mid-ranks within strata; others as they are.
 
     Ranks within strata follow no stratum, and so all of a dependence there is in one table of them. Not so of small strata,
-    whose ranks scatter, nor of many, the parts of a number: ranks would make much of what still follows it. Values that samples share are kept as they are, since ranks of so many ties would differ between
-    strata by the ties alone. `shift` (S,) moves the ranks of each stratum by up to one, so that few ranks make no few values.
+    whose ranks scatter, nor of many, the parts of a number: ranks would make much of what still follows it. Values that
+    samples share stay, since ranks of so many ties would differ between strata by the ties alone. `shift` (S,) moves the ranks of each stratum by up to one, so that few ranks make no few values.
     """
     n, n_levels, n_strata = len(codes), int(codes.max()) + 1, len(shift)
     of_stratum = np.bincount(stratum, minlength=n_strata)
