@@ -392,6 +392,15 @@ def test_regression_subtracts_and_refuses_ties() -> None:
         cells.regressed(table(x, age=age), ["age"])
 
 
+def test_covariates_are_taken_out_in_one_way(h5ad):
+    for other in ({"cells": {"regress": ["kind"]}}, {"data": {"conditions": ["kind"]}}):
+        cells_too = other.get("cells", {}) | {"stratify_by": ["kind"]}
+        (section, fields), *_ = other.items()
+        why = rf"cells\.stratify_by and {section}\.{next(iter(fields))} both take out covariates"
+        with pytest.raises(ConfigError, match=why):
+            list(inputs(settings(h5ad, **(other | {"cells": cells_too}))))
+
+
 @pytest.mark.parametrize(("old", "new"), [("within", "stratify_by"), ("each", "group_by")])
 def test_old_names_of_options_give_the_new_ones(h5ad, old, new):
     with pytest.raises(ConfigError, match=f"'cells.{old}': it is now called 'cells.{new}'"):

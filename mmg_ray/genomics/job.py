@@ -129,8 +129,14 @@ def _check(cfg: GenomicsConfig) -> None:
         )
     if cfg.cells.pseudobulk and cfg.cells.metacells:
         raise ConfigError("cells.pseudobulk and cells.metacells both pool cells; leave out one")
-    if cfg.cells.stratify_by and cfg.cells.regress:
+    taken_out = {
+        "cells.stratify_by": (*cfg.cells.stratify_by, *cfg.data.strata),
+        "cells.regress": cfg.cells.regress,
+        "data.conditions": cfg.data.conditions,
+    }
+    used = [name for name, covariates in taken_out.items() if covariates]
+    if len(used) > 1 and used[0] == "cells.stratify_by":
         raise ConfigError(
-            "cells.stratify_by and cells.regress both take out covariates; leave out one"
+            f"{used[0]} and {used[1]} both take out covariates; name all of them in one"
         )
     cfg.network.check()
