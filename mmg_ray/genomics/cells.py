@@ -19,7 +19,10 @@ from mmg_ray.store.sources.select import nearest
 from mmg_ray.store.strata import covariate
 
 DEPTH = "depth"
-_MANY_READS = 2.0  # on average: of more the scaled values of a gene hardly tell the depth of a cell
+_FEW_READS = (
+    0.3  # of the cells have the same number of them: as of 1.6 reads, or of half of the cells none
+)
+_MANY_READS = 0.1  # as of 16 reads: no number of them is that of many cells
 _COMPONENTS = 10
 _MOST_TIES = 0.2
 
@@ -166,33 +169,44 @@ class Scaled(NamedTuple):
     reads: np.ndarray
 
 
-def of_reads(table: Table, counts: Scaled) -> Table:
-    """The table of whole reads of genes that have few of them; of others the difference of the square roots (Anscombe 1948,
-    sqrt(k + 3/8), whose scatter is nearly the same for any mean) of reads k and of those usual at the depth of the cell.
+def of_reads(table: Table, counts: Scaled, place: np.ndarray) -> Table:
+    """The table of whole reads of genes that mostly have one number of them; of others the difference of the square roots
+    (Anscombe 1948, sqrt(k + 3/8), whose scatter is nearly the same for any mean) of reads k and of those usual at the depth.
 
     For cells of like depth to be compared: few reads scaled are no ties any more, ordered by what is left of the depth of
-    their cell, and many follow it if nothing is taken off.
+    their cell, and many follow it if nothing is taken off. Ties within a stratum stay where they are many: the depth taken
+    is then that of the stratum.
+
+    Args:
+        place: (N,) stratum of each cell.
     """
     values, depth = table.values, 1 / counts.reads
+    members = np.split(np.argsort(place, kind="stable"), np.cumsum(np.bincount(place))[:-1])
+    of_stratum = np.array([np.median(depth[rows]) for rows in members])[place]
     if isinstance(values, np.ndarray):
         values = np.array(values, dtype=float, order="F")
         for column in values.T:
-            column[:] = _of_reads(np.round(counts.of(column) / counts.reads), depth)
+            reads = np.round(counts.of(column) / counts.reads)
+            column[:] = _of_reads(reads, depth, of_stratum)
         return replace(table, values=values)
     reads = values.copy()
     reads.data = np.round(counts.of(reads.data) / counts.reads[reads.indices])
     made = [reads[:, [v]] for v in range(table.n_variables)]
     for v, column in enumerate(made):
-        if column.data.sum() >= _MANY_READS * table.n_samples or not np.isfinite(column.data).all():
-            made[v] = sparse.csc_matrix(_of_reads(column.toarray().ravel(), depth)[:, None])
+        if column.nnz >= (1 - _FEW_READS) * table.n_samples:
+            dense = _of_reads(column.toarray().ravel(), depth, of_stratum)
+            made[v] = sparse.csc_matrix(dense[:, None])
     return replace(table, values=sparse.hstack(made, format="csc"))
 
 
-def _of_reads(reads: np.ndarray, depth: np.ndarray) -> np.ndarray:
+def _of_reads(reads: np.ndarray, depth: np.ndarray, of_stratum: np.ndarray) -> np.ndarray:
+    """One gene: (N,) reads, depth of each cell, and usual depth of its stratum."""
     present = np.isfinite(reads)
-    if not present.any() or reads[present].mean() < _MANY_READS:
+    share = np.unique(reads[present], return_counts=True)[1].max(initial=1) / max(present.sum(), 1)
+    if share > _FEW_READS:
         return reads
-    usual = reads[present].sum() / depth[present].sum() * depth
+    of = depth if share < _MANY_READS else of_stratum
+    usual = reads[present].sum() / of[present].sum() * of
     found: np.ndarray = np.sqrt(reads + 0.375) - np.sqrt(usual + 0.375)
     return found
 

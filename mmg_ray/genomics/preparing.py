@@ -197,7 +197,7 @@ def prepare(table: Table, cfg: GenomicsConfig, notes: Sequence[str] = ()) -> Inp
         lines.append(f"stratify_by: {described(place, alike)}")
         conditions |= {name: table.metadata[name] for name in alike}
         if counted is not None and of_cells.DEPTH in alike:
-            table = of_cells.of_reads(table, counted)
+            table = of_cells.of_reads(table, counted, place)
     if cfg.cells.regress:
         table, note = of_cells.regressed(table, cfg.cells.regress)
         lines.append(note)
