@@ -122,10 +122,11 @@ def begin(asked: Asked, digests: dict[str, str]) -> Manifest:
     names, dims = outline(table, config.data)
     plan = make_plan(config, table, names, dims)
     log.info("preparing %s variables x %s samples", f"{len(names):,}", f"{table.n_samples:,}")
-    prepared = prepare(
+    digest = prepare(
         table, config.data, place, config.lags.trials, partial(each, what="preparing, parts")
     )
-    strata = Prepared.open(place, prepared).strata()
+    prepared = Prepared.open(place, digest)
+    strata = prepared.strata()
     if strata is not None:
         log.info("%s", described(strata, config.data.strata))
     changed = [name for name, digest in asked.digests().items() if digest != digests[name]]
@@ -135,10 +136,10 @@ def begin(asked: Asked, digests: dict[str, str]) -> Manifest:
             f"read (the {' and the '.join(changed)} changed), so nothing was begun. Wait until it is "
             "whole, and start again"
         )
-    learned = _learn(config, plan, Prepared.open(place, prepared))
+    learned = _learn(config, plan, prepared)
     environment = numerical_environment()
     return manifest.write(
-        place, config, digests, plan, table.n_samples, prepared, environment, learned
+        place, config, digests, plan, table.n_samples, digest, environment, learned
     )
 
 

@@ -16,7 +16,7 @@ from mmg_ray.config import EstimatorConfig
 from mmg_ray.estimator.cascade.tile import pilot, takes_evidence
 from mmg_ray.estimator.dependence import evidence
 from mmg_ray.estimator.dependence.evidence import Evidence
-from mmg_ray.estimator.ranks.identity import hashed
+from mmg_ray.estimator.ranks.identity import hashed, of_rows
 from mmg_ray.plan.pairs import ListedPairs, PairSet
 from mmg_ray.schema import Variable
 
@@ -53,7 +53,7 @@ def learn(
     for start in range(0, len(indices), _AT_ONCE):
         for index, variable in load(indices[start : start + _AT_ONCE]).items():
             if fewer is None:
-                rows = np.arange(variable.n_samples) if identity is None else identity
+                rows = of_rows(variable.n_samples) if identity is None else identity
                 fewer = np.sort(np.argsort(hashed(0, "pilot", rows), kind="stable")[:_SAMPLES])
             variables[index] = replace(variable, codes=variable.codes[fewer])
     assert fewer is not None

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
@@ -19,9 +20,7 @@ from mmg_ray.store.sources.select import nearest
 from mmg_ray.store.strata import covariate
 
 DEPTH = "depth"
-_FEW_READS = (
-    0.3  # of the cells have the same number of them: as of 1.6 reads, or of half of the cells none
-)
+_FEW_READS = 0.3  # of the cells have the same number of them: as of 1.6 reads, or half none
 _MANY_READS = 0.1  # as of 16 reads: no number of them is that of many cells
 _COMPONENTS = 10
 _MOST_TIES = 0.2
@@ -181,8 +180,7 @@ def of_reads(table: Table, counts: Scaled, place: np.ndarray) -> Table:
         place: (N,) stratum of each cell.
     """
     values, depth = table.values, 1 / counts.reads
-    members = np.split(np.argsort(place, kind="stable"), np.cumsum(np.bincount(place))[:-1])
-    of_stratum = np.array([np.median(depth[rows]) for rows in members])[place]
+    of_stratum = pd.Series(depth).groupby(place).transform("median").to_numpy()
     if isinstance(values, np.ndarray):
         values = np.array(values, dtype=float, order="F")
         for column in values.T:
@@ -251,7 +249,7 @@ def regressed(table: Table, covariates: Sequence[str]) -> tuple[Table, str]:
         raise DataError(
             f"cells.regress: half of the genes have {tied:.0%} of their values tied (zeros), and "
             "residuals would order ties by the covariates: every pair of such genes would seem to "
-            "depend. Use cells.stratify_by, which ranks among cells alike"
+            "depend. Use cells.stratify_by, which compares cells that are alike"
         )
     note = f"regress: {', '.join(covariates)} explain {np.median(explained):.0%} of a gene (median)"
     return replace(table, values=values), note

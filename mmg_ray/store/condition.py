@@ -21,10 +21,9 @@ from mmg_ray.store.digests import Digest
 from mmg_ray.store.location import Location
 from mmg_ray.store.sources import Table
 from mmg_ray.store.sources.select import nearest
+from mmg_ray.store.strata import few_whole
 
 log = logging.getLogger(__name__)
-
-_MOST_LABELS = 12  # so many whole numbers, given as text, are labels
 
 
 def write_condition(table: Table, names: Sequence[str], place: Location) -> Digest:
@@ -108,6 +107,4 @@ def _numbers(values: np.ndarray) -> np.ndarray | None:
         numbers = np.array([np.nan if pd.isna(v) or v == "" else float(v) for v in values])
     except (TypeError, ValueError):
         return None
-    present = np.unique(numbers[np.isfinite(numbers)])
-    few = len(present) <= _MOST_LABELS and bool((present == np.floor(present)).all())
-    return None if few else numbers
+    return None if few_whole(numbers[np.isfinite(numbers)]) else numbers

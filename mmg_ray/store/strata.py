@@ -14,7 +14,7 @@ from mmg_ray.store.sources.select import nearest
 
 _ALIKE = 30  # samples of a part of a number: it hardly changes within, and few degrees of freedom are lost
 _MOST = 256  # parts in all: more cost time, and of these none is wide
-_FEW = 12  # whole numbers that are labels
+_MOST_LABELS = 12  # so many whole numbers are labels
 
 
 def strata_of(table: Table, names: Sequence[str], option: str = "data.strata") -> np.ndarray:
@@ -69,8 +69,13 @@ def covariate(table: Table, name: str, option: str) -> np.ndarray:
         return column.astype(str)
     if not np.isfinite(numbers).all():
         raise DataError(f"{option}: {name!r} is missing in some samples; fill it")
-    whole = bool((numbers == np.floor(numbers)).all())
-    return column.astype(str) if whole and len(np.unique(numbers)) <= _FEW else numbers
+    return column.astype(str) if few_whole(numbers) else numbers
+
+
+def few_whole(numbers: np.ndarray) -> bool:
+    """Whether finite numbers are few whole ones, which are labels, of a batch or a dose."""
+    distinct = np.unique(numbers)
+    return len(distinct) <= _MOST_LABELS and bool((distinct == np.floor(distinct)).all())
 
 
 def _and(place: np.ndarray, part: np.ndarray) -> np.ndarray:

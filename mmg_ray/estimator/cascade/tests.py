@@ -77,6 +77,11 @@ class Block(NamedTuple):
     def one(cls, row: int, a: RankedVariable, b: RankedVariable) -> Block:
         return cls(np.array([row]), [a], [b], np.zeros(1, int), np.zeros(1, int))
 
+    @property
+    def in_strata(self) -> bool:
+        """Whether dependence within strata is looked for."""
+        return self.left[0].stratum is not None
+
     def take(self, chosen: np.ndarray) -> Block:
         """Some of the pairs."""
         return self._replace(rows=self.rows[chosen], i=self.i[chosen], j=self.j[chosen])
@@ -108,7 +113,8 @@ def _spearman(block: Block) -> np.ndarray:
 def _by_tables(block: Block) -> _Rank:
     """By the tables of pairs of few values, some at a time."""
     x, y = ([v.ranked for v in side] for side in (block.left, block.right))
-    parts, found, spearman = [], [], np.empty(len(block.rows))
+    parts, found = [], []
+    spearman = _spearman(block) if block.in_strata else np.empty(len(block.rows))
     n_x, n_y = (
         np.array([len(v.polynomials.size) for v in side])[of]
         for side, of in ((x, block.i), (y, block.j))
@@ -119,10 +125,8 @@ def _by_tables(block: Block) -> _Rank:
         counts = tabulate(pairs, MOST, shape).sum(axis=1)
         parts.append(part)
         found.append(screen.table_moments(counts, x, y, i, j))
-        if block.left[0].stratum is None:
+        if not block.in_strata:
             spearman[part] = table_spearman(counts)
-    if block.left[0].stratum is not None:
-        spearman = _spearman(block)
     order = np.argsort(np.concatenate(parts))
     moments = screen.Moments(*(np.concatenate(of)[order] for of in zip(*found, strict=True)))
     return _Rank(moments, spearman)
@@ -152,9 +156,8 @@ def _put(block: Block, found: _Rank, columns: Columns) -> None:
 
 
 def _beyond_moments(block: Block, columns: Columns, fine_structure: bool) -> None:
-    """Ranks in bins if asked for, but within strata; of pairs of two rare variables the MI of both being non-modal."""
-    in_strata = block.left[0].stratum is not None
-    if fine_structure and len(block.rows) and not in_strata:
+    """Ranks in bins if asked for, not within strata; of pairs of two rare variables the MI of both being non-modal."""
+    if fine_structure and len(block.rows) and not block.in_strata:
         x, y = ([v.binned for v in side] for side in (block.left, block.right))
         columns.put_binned(block.rows, binned_ranks.pairs(x, y, block.i, block.j))
     rare = [np.array([v.non_modal is not None for v in side]) for side in (block.left, block.right)]
@@ -170,7 +173,7 @@ def _beyond_moments(block: Block, columns: Columns, fine_structure: bool) -> Non
     both = of_block[i, j]
     a, b = (v.sum(axis=1, dtype=np.float64)[k] for v, k in zip(there, (i, j), strict=True))
     n = there[0].shape[1]
-    if in_strata:  # as many together as if those expected there were expected anywhere
+    if block.in_strata:  # as many together as if those expected there were expected anywhere
         left, right = [chosen.left[k] for k in first], [chosen.right[k] for k in second]
         expected = between_strata.expected_together(left, right, of_block)[i, j]
         both = both * np.minimum(a * b / n / np.maximum(expected, 1e-9), 1.0)

@@ -6,6 +6,7 @@ that number, so that far tails need no more draws.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,18 +36,19 @@ def by_number_together(t: float, x: Side, y: Side) -> float:
     are of one stratum, drawn with replacement.
     """
     of_x, of_y = _Away.of(x), _Away.of(y)
-    n, a, b = len(x.value), len(of_x.beyond), len(of_y.beyond)
+    n = len(x.value)
     usual = np.outer(of_x.common, of_y.common)
     weights = np.ascontiguousarray(WEIGHTS[: usual.shape[0], : usual.shape[1]])
     if isinstance(x, Within) and isinstance(y, Within):
         of_stratum = x.size.sum(axis=1)
         weights = weights / screen.variances(x, y)[: len(weights), : weights.shape[1]]
         usual += ((x.mean.T * (of_stratum / n)) @ y.mean)[: len(weights), : weights.shape[1]]
-        k, share = _together(of_x.n_away, of_y.n_away, of_stratum)
     else:
-        least, most = max(0, a + b - n), min(a, b, round(a * b / n) + _FARTHEST)
-        k = np.arange(least, most + 1)
-        share = _hypergeometric(k, a, b, n)
+        of_stratum = np.array([n])
+    k, share = _together(of_x.n_away, of_y.n_away, of_stratum)
+    meet = partial(_meet, len(of_x.beyond), len(of_y.beyond))
+    if len(of_stratum) > 1:
+        meet = partial(_meet_in_strata, of_x.n_away, of_y.n_away, of_stratum)
     t *= 1 - _ROUNDING
     # each sample adds one product to S: so large is T at most
     longest = np.sqrt((of_x.beyond**2 @ weights @ (of_y.beyond**2).T).max(initial=0.0)) / n
@@ -54,11 +56,8 @@ def by_number_together(t: float, x: Side, y: Side) -> float:
 
     def adds(first: int, last: int, draws: int) -> np.ndarray:
         """What the numbers k[first] to k[last] add to the probability."""
-        if len(of_x.n_away) > 1:
-            meet = _meet_in_strata(of_x.n_away, of_y.n_away, of_stratum, draws, k[last])
-        else:
-            meet = _meet(a, b, draws, k[last])
-        drawn = _statistics(k[first], k[last], of_x.beyond, of_y.beyond, usual, weights, n, meet)
+        sides = of_x.beyond, of_y.beyond, usual, weights, n
+        drawn = _statistics(k[first], k[last], *sides, meet(draws, k[last]))
         of = slice(first, last + 1)
         found: np.ndarray = share[of] * np.where(possible[of], _tails(drawn, t), 0.0)
         return found
