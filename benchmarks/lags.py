@@ -15,7 +15,7 @@ from both rates; plug-in: MI of the table of counts, not corrected; GCMI: the Ga
 cover: dense series that remember themselves, y follows x three samples later with a known correlation of normal variables, 5,000
 samples: how often |MI - exact| is below 1.96 standard errors.
 
-speed: pairs of spike trains of an hour in bins of 5 ms, +-50 ms.
+speed: pairs of spike trains of an hour in bins of 5 ms, +-50 ms; trials are of 2 s.
 """
 
 from __future__ import annotations
@@ -92,6 +92,7 @@ LAWS = (
     (poisson, "jitter"),
     (refractory, "jitter"),
     (together_slowly, "jitter"),
+    *((law, "block") for law in (poisson, bursty, drifting, slow, autoregressive)),
     (poisson, "trial"),
     (bursty, "trial"),
 )
@@ -270,20 +271,22 @@ def part_cover(repeats: int, n: int = 5000, lag: int = 3) -> None:
 
 def part_speed() -> None:
     rng, n, units = np.random.default_rng(1), 720_000, 24
-    series = {
-        k: Series.of(str(k), rng.poisson(rng.lognormal(np.log(5), 0.6) * 0.005, n), [0])
-        for k in range(units)
-    }
+    counts = [rng.poisson(rng.lognormal(np.log(5), 0.6) * 0.005, n) for _ in range(units)]
     pairs = np.stack(np.triu_indices(units, 1), axis=1)
     rows = []
     for name, settings in (
         ("shift", LagSettings(10)),
+        ("block", LagSettings(10, "block")),
         ("jitter", LagSettings(10, "jitter", jitter=10)),
+        ("trial", LagSettings(10, "trial")),
     ):
+        starts = np.arange(0, n, 400) if name == "trial" else [0]
+        series = {k: Series.of(str(k), v, starts) for k, v in enumerate(counts)}
         scan_tile(series, pairs[:1], settings)
         began = time.perf_counter()
         scan_tile(series, pairs, settings)
         rows.append([f"scan, {name}", f"{1e3 * (time.perf_counter() - began) / len(pairs):.2f}"])
+    series = {k: Series.of(str(k), v, [0]) for k, v in enumerate(counts)}
     for lags in ((1,), (1, 2, 3)):
         transfer(series[0], series[1], lags, (1, 2))
         began = time.perf_counter()

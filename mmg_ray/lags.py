@@ -28,7 +28,7 @@ def lag_scan(
     sample_s: float | None = None,
     span_s: tuple[float, float] | None = None,
     trials: Sequence[int] | None = None,
-    null: Literal["shift", "trial", "jitter"] = "shift",
+    null: Literal["shift", "block", "trial", "jitter"] = "shift",
     jitter_s: float | None = None,
     transfer_s: Sequence[float] = (),
 ) -> pd.DataFrame:
@@ -43,8 +43,9 @@ def lag_scan(
             default 1, so that lags are samples, or what the object says.
         span_s: begin and end of the recording, for events; default from 0, or the first event if that is before, to the last event.
         trials: samples where trials begin, no lag crosses them.
-        null: what independent series are: "shift", each keeps its own memory, drift taken out; "trial", trials are
-            paired anew; "jitter", events anywhere in windows of `jitter_s`, so that what is slower is no dependence.
+        null: what independent series are: "shift", each keeps its own memory, drift taken out; "block", blocks of ten
+            correlation times and more are paired anew, so that what is slower, and a scatter that changes, is no
+            dependence; "trial", trials are paired anew; "jitter", events anywhere in windows of `jitter_s`, so that what is slower is no dependence.
         transfer_s: lags of the source in transfer entropy, given the target at the two samples before; of events.
 
     Returns:

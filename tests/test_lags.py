@@ -11,7 +11,7 @@ from scipy.signal import lfilter
 
 import mmg_ray
 from mmg_ray.errors import DataError
-from mmg_ray.estimator.lags import LagSettings, Series, nulls, scan_tile
+from mmg_ray.estimator.lags import LagSettings, Series, nulls, scan_tile, segments
 from mmg_ray.estimator.lags.moments import lagged
 from mmg_ray.estimator.lags.transfer import transfer
 from mmg_ray.estimator.ranks.marginals import ordinal_codes
@@ -102,6 +102,7 @@ class TestTiles:
         for settings, match in (
             (LagSettings(60), "take 1 to 50"),
             (LagSettings(5, null="trial"), "8 trials"),
+            (LagSettings(5, null="block"), "20 blocks longer"),
             (LagSettings(5, null="jitter", jitter=1), "windows of 2"),
         ):
             with pytest.raises(DataError, match=match):
@@ -136,6 +137,10 @@ def together_slowly(rng, n, shared):
     return rng.poisson(rng.uniform(0.01, 0.1) * np.exp(0.25 * wave))
 
 
+def slow(rng, n, _):
+    return together_slowly(rng, n, rng.integers(2**31))
+
+
 @pytest.mark.parametrize(
     ("law", "null"),
     [
@@ -146,6 +151,9 @@ def together_slowly(rng, n, shared):
         (poisson, "jitter"),
         (together_slowly, "jitter"),
         (bursty, "trial"),
+        (bursty, "block"),
+        (drifting, "block"),
+        (slow, "block"),
     ],
 )
 def test_independent_series_have_the_level(law, null):
@@ -185,6 +193,8 @@ def with_gaps(values, length, rng, share=0.5):
         ("shift", True, 50),
         ("jitter", False, 5),
         ("trial", False, 5),
+        ("block", False, 5),
+        ("block", True, 50),
     ],
 )
 def test_series_that_miss_the_same_samples_have_the_level(null, dense, length):
@@ -207,6 +217,73 @@ def test_series_that_miss_the_same_samples_have_the_level(null, dense, length):
         p += scan_tile(series, pairs, settings).p_value.tolist()
     assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=0.03)
     assert np.mean(np.array(p) <= 0.001) < 0.01
+
+
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("of_trials", [False, True])
+def test_sums_of_segments_are_those_of_a_loop(dense, of_trials):
+    most, edges = 6, np.array([0, 50, 100, 150] if of_trials else [0, 45, 97, 150])
+    x, y = (
+        Series.of(k, counts(150, 0.15, s, missing=9), edges[:-1] if of_trials else [0])
+        for s, k in enumerate("xy")
+    )
+    a, b = x.values()[0], y.values()[0]
+    for values, there in ((a, x.present()), (b, y.present())):
+        parts = list(itertools.pairwise(edges))
+        whole = values.copy()
+        for first, last in parts:
+            if of_trials:
+                n = sum(there[u:v].astype(int) for u, v in parts)
+                mean = sum(whole[u:v] for u, v in parts) / np.maximum(n, 1)
+            else:
+                mean = whole[first:last].sum() / there[first:last].sum()
+            values[first:last] = (whole[first:last] - mean) * there[first:last]
+    expected = np.zeros((3, 2 * most + 1))
+    for s, (first, last) in enumerate(itertools.pairwise(edges)):
+        for lag in range(-most, most + 1):
+            for t in range(first, last):
+                if first <= t + lag < last:
+                    expected[s, lag + most] += a[t] * b[t + lag]
+    x, y = (as_dense(v) if dense else v for v in (x, y))
+    assert x.dense == dense
+    found = segments.of_trials(x, y, most) if of_trials else segments.of_blocks(x, y, most, edges)
+    np.testing.assert_allclose(found.sums[:, 0, 0], expected.sum(axis=0), atol=1e-9)
+    rest = expected - expected.mean(axis=0)
+    variance = (rest**2).mean(axis=1).sum() * 3 / (1 if of_trials else 2)
+    assert found.variance[0, 0] == pytest.approx(variance)
+    skewness = (rest**3).mean(axis=1).sum() / (rest**2).mean(axis=1).sum() ** 1.5
+    assert found.skewness == pytest.approx(skewness)
+
+
+def test_the_scatter_of_few_trials_is_uncertain():
+    """Of eight trials t of Student's law: normal p-values would be below .001 five times too often."""
+    p = []
+    for repeat in range(60):
+        rng = np.random.default_rng([74, repeat])
+        starts = np.arange(0, 8 * 150, 150)
+        x = [lfilter([1], [1, -0.95], rng.standard_normal((8, 150))).ravel() for _ in range(12)]
+        series = {k: Series.of(str(k), ordinal_codes(v), starts) for k, v in enumerate(x)}
+        for i, j in np.arange(12).reshape(6, 2):
+            sums, null = nulls.trial(series[i], series[j], 2)
+            p.append(2 * stats.norm.sf(abs(null.normal(sums)[2, 0, 0])))
+    assert stats.kstest(p, "uniform").pvalue > 1e-3
+    assert np.mean(np.array(p) <= 0.001) < 0.006
+
+
+def test_blocks_find_what_is_there_and_no_slow_rate_in_common():
+    rng = np.random.default_rng(15)
+    x, y = (together_slowly(rng, 60_000, 9) for _ in range(2))
+    y[3:] += (x[:-3] > 0) & (rng.random(59_997) < 0.3)
+    series = {k: Series.of(str(k), v, [0]) for k, v in enumerate((x, y))}
+    found = scan_tile(series, np.array([(0, 1)]), LagSettings(10, "block"))
+    assert found.lag[0] == 3
+    assert found.p_value[0] < 1e-30
+    dense = lfilter([1], [1, -0.9], rng.standard_normal((2, 8000)))
+    dense[1, 4:] += 0.5 * dense[0, :-4]
+    series = {k: Series.of(str(k), ordinal_codes(v), [0]) for k, v in enumerate(dense)}
+    found = scan_tile(series, np.array([(0, 1)]), LagSettings(10, "block"))
+    assert found.lag[0] == 4
+    assert found.p_value[0] < 1e-10
 
 
 def test_smooth_series_have_the_level():

@@ -144,10 +144,11 @@ class LagsConfig:
         description="metadata column that changes from trial to trial: no lag reaches from one into another; "
         "mmg-ray neural fills it in",
     )
-    nulls: Literal["auto", "shift", "trial", "jitter"] = Field(
+    nulls: Literal["auto", "shift", "block", "trial", "jitter"] = Field(
         default="auto",
         description="null distribution of the largest dependence over the lags: series shifted against one another "
-        "(shift), trials permuted (trial), spikes moved within windows of lags.jitter_s (jitter: slow common "
+        "(shift), blocks of ten correlation times and more paired anew (block: slow rates and a scatter that changes "
+        "are no dependence), trials permuted (trial), spikes moved within windows of lags.jitter_s (jitter: slow common "
         "modulation is no dependence); auto is trial where there are trials, else shift",
     )
     jitter_s: float | None = Field(

@@ -39,6 +39,61 @@ def coincidences(
 
 
 @njit(cache=True)
+def segment_sums(
+    x_at: np.ndarray,
+    x_weight: np.ndarray,
+    x_means: np.ndarray,
+    y_at: np.ndarray,
+    y_weight: np.ndarray,
+    y_means: np.ndarray,
+    edges: np.ndarray,
+    most: int,
+) -> np.ndarray:
+    """(S, 2 most + 1) sums over t of x_t y_(t + lag) within each segment, x being its (E,) weights at its events less
+    its means everywhere, (S or 1, B or 1) of segments and of their samples."""
+    n_segments = len(edges) - 1
+    found = np.zeros((n_segments, 2 * most + 1))
+    means_alone = np.zeros(2 * most + 1)
+    by_time = x_means.shape[1] > 1
+    a, b = 0, 0
+    for s in range(n_segments):
+        first, stop = edges[s], edges[s + 1]
+        of_x, of_y = (x_means[0], y_means[0]) if by_time else (x_means[s], y_means[s])
+        begin_b = b
+        while b < len(y_at) and y_at[b] < stop:
+            b += 1
+        low = begin_b
+        while a < len(x_at) and x_at[a] < stop:
+            t, w = x_at[a], x_weight[a]
+            while low < b and y_at[low] < t - most:
+                low += 1
+            k = low
+            while k < b and y_at[k] <= t + most:
+                found[s, y_at[k] - t + most] += w * y_weight[k]
+                k += 1
+            for u in range(max(t - most, first), min(t + most, stop - 1) + 1):
+                found[s, u - t + most] -= w * (of_y[u - first] if by_time else of_y[0])
+            a += 1
+        for k in range(begin_b, b):
+            t, w = y_at[k], y_weight[k]
+            for u in range(max(t - most, first), min(t + most, stop - 1) + 1):
+                found[s, t - u + most] -= w * (of_x[u - first] if by_time else of_x[0])
+        if by_time and s > 0:  # segments are of one length
+            found[s] += means_alone
+            continue
+        length = stop - first
+        for k in range(2 * most + 1):
+            lag = k - most
+            if by_time:
+                for t in range(max(0, -lag), length - max(0, lag)):
+                    means_alone[k] += of_x[t] * of_y[t + lag]
+            else:
+                means_alone[k] = max(length - abs(lag), 0) * of_x[0] * of_y[0]
+        found[s] += means_alone
+    return found
+
+
+@njit(cache=True)
 def edge_counts(
     at: np.ndarray, level: np.ndarray, starts: np.ndarray, most: int, n_levels: int
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -71,12 +72,29 @@ def _tables(x: Series, y: Series, most: int) -> np.ndarray:
 def _sums(x: np.ndarray, y: np.ndarray, starts: np.ndarray, most: int) -> np.ndarray:
     """(L, K, M) sums over t of (K, N) and (M, N) functions. Exact, since these are on a grid: in any order."""
     found = np.zeros((2 * most + 1, len(x), len(y)))
-    for first, last in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
-        # no lag reaches out of the segment
+    for of_segments in sums_of_segments(x, y, starts, most):
+        found += of_segments.sum(axis=0)
+    return found
+
+
+def sums_of_segments(
+    x: np.ndarray, y: np.ndarray, edges: np.ndarray, most: int
+) -> Iterator[np.ndarray]:
+    """(S, L, K, M) sums over t of (K, N) and (M, N) functions in each of S segments, some at a time."""
+    length = np.diff(edges)
+    if len(length) > 1 and length[0] <= _SAMPLES_AT_ONCE and (length == length[0]).all():
+        # short ones side by side: one by one their calls take longer than their sums
+        size = int(length[0])
+        a, b = (v.reshape(len(v), -1, size).transpose(1, 0, 2) for v in (x, y))
+        b = np.pad(b, ((0, 0), (0, 0), (most, most))).transpose(0, 2, 1)
+        yield np.stack([a @ b[:, k : k + size] for k in range(2 * most + 1)], axis=1)
+        return
+    for first, last in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        found = np.zeros((2 * most + 1, len(x), len(y)))
         around = np.pad(y[:, first:last], ((0, 0), (most, most)))
         for begin in range(0, last - first, _SAMPLES_AT_ONCE):
             part = x[:, first + begin : min(first + begin + _SAMPLES_AT_ONCE, last)]
             reach = around[:, begin : begin + part.shape[1] + 2 * most]
             windows = np.lib.stride_tricks.sliding_window_view(reach, part.shape[1], axis=1)
             found += np.tensordot(windows, part, axes=(2, 1)).transpose(1, 2, 0)
-    return found
+        yield found[None]

@@ -3,7 +3,10 @@
 - `shift`: either series keeps its own memory. Means in blocks of the recording are taken out, and variances in blocks
   compared, so that drift is no dependence; the variance of a sum is that of Bartlett (1946), n sum over lags h of R_a(h) R_b(h), R the autocovariances.
 - `trial`: trials are paired anew. The mean over trials at each time is taken out, which is what both owe to the
-  beginning of a trial; the variance is that of the sums of single trials.
+  beginning of a trial; the variance is that of the sums of single trials (`segments`).
+- `block`: blocks of one series are paired anew with those of the other, of ten correlation times and more. Their means
+  are taken out, so that what is slower than a block is no dependence; the variance is that of the sums of
+  single blocks, so that nothing else need stay the same over the recording.
 - `jitter`: events are anywhere in windows of a fixed width (Amarasingham et al. 2012), so what is slower than the
   windows is no dependence. Mean and variance of coincidences are exact up to two events of a window being
   apart, and the average of jittering one series and the other.
@@ -22,7 +25,7 @@ import numpy as np
 from scipy.special import log_ndtr, ndtri, owens_t
 
 from mmg_ray.estimator.dependence import permutation_law
-from mmg_ray.estimator.lags import kernels
+from mmg_ray.estimator.lags import kernels, segments
 from mmg_ray.estimator.lags.moments import Lagged
 from mmg_ray.estimator.lags.series import Series
 
@@ -30,6 +33,9 @@ _LEAST_VARIANCE = (
     0.1  # of that of independent samples: where a memory's estimate would leave nothing
 )
 _STEPS = 60  # of a bisection
+LEAST_BLOCKS = 20
+_LAGS_IN_BLOCK = 10  # at least, so that most of a block has them all
+_TIMES_IN_BLOCK = 10  # correlation times
 
 
 class Null(NamedTuple):
@@ -38,6 +44,7 @@ class Null(NamedTuple):
     Attributes:
         neighbours: correlation of z at one lag and at the next. skewness: of the first sum.
         inflation: variance of the first sum over that of independent samples.
+        freedom: degrees of freedom of the standard deviation, where that is found from few segments.
     """
 
     mean: np.ndarray
@@ -45,6 +52,22 @@ class Null(NamedTuple):
     neighbours: float
     skewness: float
     inflation: float
+    freedom: np.ndarray | float = np.inf
+
+    def normal(self, sums: np.ndarray) -> np.ndarray:
+        """Sums as normal variables: Student's t by Wallace (1959), which holds in far tails, too."""
+        t = (sums - self.mean) / self.sd
+        if not np.isfinite(self.freedom).all():
+            return t
+        size = np.sqrt(self.freedom * np.log1p(t**2 / self.freedom))
+        return np.sign(t) * size * _wallace(self.freedom)
+
+    def sum_of(self, z: float) -> float:
+        """What the first sum is away from its mean where it is `z` as a normal variable."""
+        sd, freedom = np.ravel(self.sd)[0], np.ravel(self.freedom)[0]
+        if np.isfinite(freedom):
+            z = np.sqrt(freedom * np.expm1((z / _wallace(freedom)) ** 2 / freedom))
+        return float(z * sd)
 
 
 def shift(x: Series, y: Series, most: int, n: np.ndarray) -> Null:
@@ -91,43 +114,23 @@ def jitter(x: Series, y: Series, most: int, width: int) -> Null:
 
 def trial(x: Series, y: Series, most: int) -> tuple[np.ndarray, Null]:
     """(L, K, M) sums less what both owe to the time in the trial, and their null; trials are of one length."""
-    n_trials = len(x.starts) - 1
-    a, b = (s.values().reshape(len(s.functions.T), n_trials, -1) for s in (x, y))
-    a, b = (_less_mean(v, s.present().reshape(n_trials, -1)) for v, s in ((a, x), (b, y)))
-    length = a.shape[2]
-    sums = np.empty((2 * most + 1, len(a), len(b)))
-    square = np.empty_like(sums)
-    for k, lag in enumerate(range(-most, most + 1)):
-        left = a[:, :, max(0, -lag) : length - max(0, lag)]
-        right = b[:, :, max(0, lag) : length - max(0, -lag)]
-        each = np.einsum("kst,mst->kms", left, right)
-        sums[k], square[k] = each.sum(-1), np.square(each).sum(-1)
-    # as many degrees of freedom as trials less one
-    sd = np.sqrt(np.maximum(square.mean(axis=0) * n_trials / (n_trials - 1), 1e-12))
-    r_x, r_y = (_within(v[0], most) for v in (a, b))
-    total = r_x[0] * r_y[0] + 2 * (r_x[1:] @ r_y[1:])
-    next_to = r_x[:-1] @ r_y[1:] + r_x[1:] @ r_y[:-1]
-    neighbours = float(np.clip(next_to / max(total, 1e-300), 0.0, 0.9999))
-    alone = r_x[0] * r_y[0] / x.n
-    skewness = x.skewness * y.skewness / np.sqrt(x.n)
-    return sums, Null(
-        np.zeros(1), sd, neighbours, skewness, float(sd[0, 0] ** 2 / max(alone, 1e-300))
-    )
+    return _of_segments(segments.of_trials(x, y, most))
 
 
-def _less_mean(values: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """(K, M, B) trials less their mean at each time, over (M, B) samples present; 0 elsewhere."""
-    mean = values.sum(axis=1) / np.maximum(present.sum(axis=0), 1)
-    return (values - mean[:, None]) * present
+def block(x: Series, y: Series, most: int) -> tuple[np.ndarray, Null]:
+    """(L, K, M) sums within blocks less their means, and their null; blocks are longer than both remember."""
+    memory = np.sqrt(x.correlation_time(most) * y.correlation_time(most))
+    least = _LAGS_IN_BLOCK * (2 * most + 1)
+    # doubled, so that pairs of many a memory share what is made of a series
+    longest = least * 2 ** int(np.ceil(np.log2(max(_TIMES_IN_BLOCK * memory / least, 1.0))))
+    edges = x.block_edges(min(longest, x.n // LEAST_BLOCKS))
+    return _of_segments(segments.of_blocks(x, y, most, edges))
 
 
-def _within(values: np.ndarray, most: int) -> np.ndarray:
-    """(H + 1,) sums of products of (M, B) trials with themselves, H lags later at most."""
-    reach = min(20 * most, values.shape[1] - 1)
-    n_fft = 2 * values.shape[1]
-    spectrum = (np.abs(np.fft.rfft(values, n_fft, axis=1)) ** 2).sum(axis=0)
-    found: np.ndarray = np.fft.irfft(spectrum, n_fft)[: reach + 1]
-    return found
+def _of_segments(found: segments.Scatter) -> tuple[np.ndarray, Null]:
+    sd = np.sqrt(found.variance)
+    null = Null(np.zeros(1), sd, found.neighbours, found.skewness, found.inflation, found.freedom)
+    return found.sums, null
 
 
 def _events(x: Series) -> tuple[np.ndarray, np.ndarray]:
@@ -151,12 +154,16 @@ def at_lags(sums: np.ndarray, null: Null) -> tuple[np.ndarray, np.ndarray]:
 
     Far out p-values are all alike, and only the sums say which lag has the largest.
     """
-    z = (sums - null.mean) / null.sd
+    z = null.normal(sums)
     k, m = z.shape[1:]
     t = np.einsum("lab,ab->l", z**2, _weights(k, m))
     p = permutation_law.limit_p(t, min(k, m), max(k, m))
     p = permutation_law.skewed(np.clip(p, 1e-300, 1.0), np.full(len(t), null.skewness))
     return t, p
+
+
+def _wallace(freedom: np.ndarray | float) -> np.ndarray | float:
+    return (8 * freedom + 1) / (8 * freedom + 3)
 
 
 def _weights(k: int, m: int) -> np.ndarray:

@@ -38,7 +38,7 @@ class LagSettings:
     """
 
     most: int
-    null: Literal["shift", "trial", "jitter"] = "shift"
+    null: Literal["shift", "block", "trial", "jitter"] = "shift"
     jitter: int = 0
     transfer: tuple[int, ...] = ()
     own: tuple[int, ...] = (1, 2)
@@ -149,6 +149,8 @@ def _scan(
     else:
         if settings.null == "trial":
             sums, null = nulls.trial(x, y, most)
+        elif settings.null == "block":
+            sums, null = nulls.block(x, y, most)
         else:
             null = nulls.shift(x, y, most, counts.n)
         looked_at = sums
@@ -167,8 +169,8 @@ def _scan(
         _by_moments(counts, found, row)
         more = max(null.inflation, 1.0)  # of samples that remember each other
     n_mean = max(counts.n.mean(), 1.0)
-    scale = null.sd if settings.null != "jitter" else np.sqrt(n_mean * null.inflation)
-    size = u * np.ravel(scale)[0] / n_mean
+    away = null.sum_of(u) if settings.null != "jitter" else u * np.sqrt(n_mean * null.inflation)
+    size = away / n_mean
     found.band[row] = -0.5 * np.log1p(-min(size**2, 0.999))
     if (
         settings.transfer
@@ -247,6 +249,11 @@ def _check(x: Series, y: Series, settings: LagSettings) -> None:
         raise DataError(
             f"the null of trials needs {_LEAST_TRIALS} trials of one length or more; there are {len(length)}, of "
             f"{length.min()} to {length.max()} samples. Use the null shift"
+        )
+    if settings.null == "block" and x.n // nulls.LEAST_BLOCKS <= 2 * settings.most:
+        raise DataError(
+            f"the null of blocks needs {nulls.LEAST_BLOCKS} blocks longer than lags of {settings.most} samples either "
+            f"way; there are {x.n} samples. Use the null shift"
         )
     if settings.null == "jitter" and (x.dense or y.dense or settings.jitter < 2):
         name = x.name if x.dense else y.name

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from mmg_ray.estimator.lags import kernels
 from mmg_ray.estimator.ranks.rank_polynomials import polynomials, ranked
+
+if TYPE_CHECKING:
+    from mmg_ray.estimator.lags.segments import Centred
 
 MISSING = -1
 ORDERS = 4  # of the functions
@@ -180,21 +183,26 @@ class Series:
         """(most + 1, L + 1) events of each level in the first and in the last d samples of segments, d = 0..most."""
         return kernels.edge_counts(self.at, self.level, self.starts, most, len(self.size) + 1)
 
+    @cached_property
+    def centred(self) -> dict[tuple[bool, bytes], Centred]:
+        """What `segments` has made of it."""
+        return {}
+
     # --- the slow part, and the memory
 
     def blocks(self, most: int) -> Blocks:
         """Means and variances in blocks; made once for each `most`."""
         if most not in self._blocks:
-            self._blocks[most] = self._in_blocks(self._block_edges(most))
+            longest = max(self.n // _BLOCKS, _LAGS_IN_BLOCK * (2 * most + 1))
+            self._blocks[most] = self._in_blocks(self.block_edges(longest))
         return self._blocks[most]
 
     @cached_property
     def _blocks(self) -> dict[int, Blocks]:
         return {}
 
-    def _block_edges(self, most: int) -> np.ndarray:
-        """(B + 1,) samples where blocks begin, and N; no block crosses a segment."""
-        longest = max(self.n // _BLOCKS, _LAGS_IN_BLOCK * (2 * most + 1))
+    def block_edges(self, longest: int) -> np.ndarray:
+        """(B + 1,) samples where blocks of about this length begin, and N; no block crosses a segment."""
         edges = [
             np.linspace(first, last, max(1, (last - first) // longest) + 1).round().astype(np.int64)
             for first, last in zip(self.starts[:-1].tolist(), self.starts[1:].tolist(), strict=True)
@@ -227,6 +235,11 @@ class Series:
     @cached_property
     def _memory(self) -> dict[int, np.ndarray]:
         return {}
+
+    def correlation_time(self, most: int) -> float:
+        """Samples, the sum of squares of the autocorrelation of the first function over all lags."""
+        covariance = self.autocovariance(most)[0]
+        return float(2 * np.sum((covariance / max(covariance[0], 1e-300)) ** 2) - 1)
 
     def _autocovariance(self, most: int) -> np.ndarray:
         reach = min(max(_CORRELATED, 20 * most), max(self.n // 4, 1))
