@@ -29,10 +29,14 @@ from numba import njit
 from scipy.signal import lfilter
 from sklearn.metrics import average_precision_score
 
+from mmg_ray.config import EstimatorConfig
+from mmg_ray.estimator.conditional.conditional_ranks import Condition
+from mmg_ray.estimator.conditional.lagged import LaggedPairs
 from mmg_ray.estimator.lags import LagSettings, Series, nulls, scan_tile
 from mmg_ray.estimator.lags.moments import lagged
 from mmg_ray.estimator.lags.transfer import transfer
 from mmg_ray.estimator.ranks.marginals import ordinal_codes
+from mmg_ray.schema import Variable
 
 _SHARES = (0.05, 0.01, 0.001)
 
@@ -295,7 +299,35 @@ def part_speed() -> None:
             transfer(series[j], series[i], lags, (1, 2))
         spent = 1e3 * (time.perf_counter() - began) / 20
         rows.append([f"transfer entropy both ways, {len(lags)} lags", f"{spent:.1f}"])
+    rows += _others(rng, n)
     print_table([f"an hour in bins of 5 ms, {machine()}", "ms a pair"], rows)
+
+
+def _others(rng: np.random.Generator, n: int) -> list[list[str]]:
+    """Groups of cells, and cells given what drives them all; functions and smoothers made before."""
+    slow = lfilter([1], [1, -0.999], rng.standard_normal(n))
+    slow /= slow.std()
+    cells = [rng.poisson(0.05 * np.exp(0.6 * slow)) for _ in range(3)]
+    cells[1][2:] += (cells[0][:-2] > 0) & (rng.random(n - 2) < 0.3)
+    given = Condition.of("slow", n, [ordinal_codes(slow)], [])
+    areas = [rng.poisson(0.1, (n, 10)) for _ in range(3)]
+    areas[1][3:] += (areas[0][:-3].sum(1, keepdims=True) > 2) & (rng.random((n - 3, 10)) < 0.1)
+    rows = []
+    for what, values, condition in (
+        ("10 + 10 cells", areas, None),
+        ("a cell and a cell given what drives both", [c[:, None] for c in cells], given),
+    ):
+        variables = {
+            k: Variable(str(k), np.stack([ordinal_codes(c) for c in v.T], axis=1))
+            for k, v in enumerate(values)
+        }
+        scan = LaggedPairs(np.array([0]), n, condition, LagSettings(10), EstimatorConfig())
+        scan.estimate(variables, np.array([(0, 1), (0, 2)]))
+        for name, pair in (("independent", (0, 2)), ("dependent", (0, 1))):
+            began = time.perf_counter()
+            scan.estimate(variables, np.array([pair]))
+            rows.append([f"{what}, {name}", f"{1e3 * (time.perf_counter() - began):.0f}"])
+    return rows
 
 
 def main() -> None:

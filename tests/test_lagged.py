@@ -8,7 +8,7 @@ from scipy.stats import kstest
 
 from mmg_ray.config import EstimatorConfig
 from mmg_ray.errors import ConfigError
-from mmg_ray.estimator.conditional import room
+from mmg_ray.estimator.conditional import room, shifted
 from mmg_ray.estimator.conditional.conditional_ranks import Condition, label_codes
 from mmg_ray.estimator.conditional.lagged import LaggedPairs
 from mmg_ray.estimator.lags import LagEstimates, LagSettings
@@ -31,7 +31,8 @@ def scan(
 ) -> LagEstimates:
     """The first against each of the others."""
     n_segments, length = values[0].shape[:2]
-    asked = LagSettings(most=most, null="shift" if n_segments == 1 else "trial", **settings)
+    settings = {"null": "shift" if n_segments == 1 else "trial"} | settings
+    asked = LagSettings(most=most, **settings)
     starts = length * np.arange(n_segments)
     pairs = LaggedPairs(starts, n_segments * length, condition, asked, EstimatorConfig(denoiser))
     variables = {k: variable(f"v{k}", v) for k, v in enumerate(values)}
@@ -128,11 +129,77 @@ def test_transfer_keeps_within_trials() -> None:
     assert found.transfer_ji[0] < 0.02
 
 
+@pytest.mark.parametrize("missing", [0, 40])
+def test_sums_near_the_lags_are_those_of_a_loop(missing: int, monkeypatch) -> None:
+    monkeypatch.setattr(shifted, "_PIECE", 64)
+    monkeypatch.setattr(shifted, "_APART", 2)
+    monkeypatch.setattr(shifted, "_AT_ONCE", 600)
+    rng, n, most = np.random.default_rng(1), 500, 3
+    values = rng.standard_normal((2, n, 2)).astype(np.float32)
+    present = np.ones((2, n), dtype=np.float32)
+    for k in range(2):
+        present[k, rng.integers(n, size=missing)] = 0
+        values[k][present[k] == 0] = 0
+    x, y = (shifted.Functions(*side) for side in zip(values, present, strict=True))
+    far = shifted.reach(n, most)
+    assert far == 16
+    found = shifted.strength(x, y, most)
+    for shift in (-far, -most, -1, 0, 2, far):
+        t = np.arange(max(0, -shift), n - max(0, shift))
+        sums = values[0][t].T @ values[1][t + shift]
+        both = (present[0][t] * present[1][t + shift]).sum()
+        assert found.n[shift] == pytest.approx(both, rel=1e-4)
+        assert found.t[shift] == pytest.approx((sums**2).sum() / both, rel=1e-3)
+
+
+def test_groups_of_a_long_recording() -> None:
+    rng, n = np.random.default_rng(4), 130_000
+    drive = rng.standard_normal(n + 3)
+    group, later, other = (
+        rng.poisson(0.2 * np.exp(c * drive[3 - lag : n + 3 - lag, None] * np.ones(3)))[None]
+        for lag, c in ((0, 0.4), (3, 0.4), (0, 0.0))
+    )
+    for null in ("shift", "block"):
+        found = scan(group, later, other, most=10, denoiser="gaussian", null=null)
+        assert found.lag[0] == 3
+        assert found.p_value[0] < 1e-20 < 0.005 < found.p_value[1]
+        assert found.message[0] == "MI of 64999 of 129997 samples"
+        assert found.mi_nats[1] < 0.001 < found.mi_nats[0]
+
+
+@pytest.mark.parametrize("dim", [1, 4])
+def test_blocks_have_uniform_p_values(dim: int) -> None:
+    """Of series with means that wander together, slowly: no dependence at lags."""
+    p = []
+    for k in range(60):
+        rng = np.random.default_rng([6, k])
+        wander = 0.5 * np.sin(np.arange(2500) / 500)
+        x = (rng.standard_normal((1, 2500, dim)) + wander[None, :, None] for _ in range(2))
+        p.append(scan(*x, most=5, denoiser="gaussian", null="block").p_value[0])
+    assert kstest(p, "uniform").pvalue > 0.001
+    assert np.mean(np.array(p) < 0.05) < 0.13
+
+
+def test_what_is_not_seen_given_a_condition_keeps_the_scan() -> None:
+    rng = np.random.default_rng(2)
+    stimulus = rng.standard_normal(3000)
+    x, y = rng.standard_normal((2, 1, 3000)) + stimulus
+    condition = Condition.of("stimulus", 3000, [ordinal_codes(stimulus)], [])
+    found = scan(x, y, most=5, condition=condition)
+    assert found.p_value[0] > 0.05
+    assert found.mi_nats[0] == pytest.approx(max(found.curve[0].max(), 0))
+    assert 0 <= found.mi_nats[0] < 0.01
+    assert 0 < found.se_nats[0] < 0.01
+    assert abs(found.sign[0]) < 0.1
+
+
 def test_what_leaves_no_room_is_refused() -> None:
     settings = LagSettings(most=40, null="shift")
     with pytest.raises(ConfigError, match="too many for a series of 200"):
         room.check(np.array([0]), 200, settings)
     with pytest.raises(ConfigError, match="trials of one length"):
         room.check(np.array([0, 90]), 200, LagSettings(most=4, null="trial"))
-    with pytest.raises(ConfigError, match=r"set lags\.nulls: auto"):
+    with pytest.raises(ConfigError, match="20 blocks longer than lags of 40"):
+        room.check(np.array([0]), 800, LagSettings(most=40, null="block"))
+    with pytest.raises(ConfigError, match="shift, block or trial"):
         room.check(np.array([0]), 200, LagSettings(most=4, null="jitter", jitter=5))

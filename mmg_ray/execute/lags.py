@@ -9,9 +9,11 @@ import numpy as np
 
 from mmg_ray.config import Config, LagsConfig
 from mmg_ray.errors import ConfigError
+from mmg_ray.estimator.cascade.denoisers import denoiser
 from mmg_ray.estimator.conditional import room
 from mmg_ray.estimator.conditional.conditional_ranks import Condition
 from mmg_ray.estimator.conditional.lagged import LaggedPairs
+from mmg_ray.estimator.conditional.over_time import functions_of
 from mmg_ray.estimator.lags import LagEstimates, LagSettings, Series, cost, is_dense, scan_tile
 from mmg_ray.estimator.ranks.marginals import MISSING
 from mmg_ray.schema import Cost, Labels, PairEstimates, Status, Variable
@@ -105,7 +107,9 @@ def tile_variables(n_samples: int, n_events: float) -> int:
 
 def pair_cost(config: Config, n_samples: int, n_events: float) -> Callable[[int, int], Cost]:
     """The cost of a pair by the dimensions of its variables, given the mean number of events of one."""
-    own = cost(n_samples, n_events, settings_of(config, 2 if config.lags.trials else 1))
+    settings = settings_of(config, 2 if config.lags.trials else 1)
+    own, shifts = cost(n_samples, n_events, settings), settings.null == "shift"
+    of_groups = denoiser(config.estimator.denoiser).cost
 
     def of_pair(dim_x: int, dim_y: int) -> Cost:
         if dim_x == 0 or dim_y == 0:
@@ -113,9 +117,13 @@ def pair_cost(config: Config, n_samples: int, n_events: float) -> Callable[[int,
         if not config.data.conditions and dim_x == dim_y == 1:
             return own
         # transforms of all products of functions, and a denoiser's estimate at the lag
-        n_products = 16 * dim_x * dim_y
-        flops = 5.0 * n_products * n_samples * np.log2(max(n_samples, 2)) + 2e4 * n_samples
-        return Cost(flops=flops, peak_bytes=100.0 * n_samples * (dim_x + dim_y))
+        n_x, n_y = (functions_of(dim) for dim in (dim_x, dim_y))
+        scan = (1e-8 if shifts else 3e-8) * n_x * n_y * n_samples
+        memory = 16.0 * n_samples * (n_x + n_y)
+        if max(dim_x, dim_y) == 1:
+            return Cost(flops=2e4 * n_samples, peak_bytes=memory, host_s=scan)
+        estimate = of_groups(n_samples, dim_x, dim_y, config.estimator)
+        return Cost(estimate.flops, max(estimate.peak_bytes, memory), estimate.host_s + scan)
 
     return of_pair
 

@@ -1,14 +1,13 @@
-"""Lags of pairs given a condition, and of groups: every lag by one Fourier transform, MI at the best by the denoisers.
+"""Lags of pairs given a condition, and of groups: every lag by Fourier transforms, MI at the best by the denoisers.
 
-A lag is positive where y follows x. The strength at a lag,
+A lag is positive where y follows x. The strength T at a lag (`shifted`) is of rank polynomials of every coordinate, degree d over sqrt(d) and averaged over ties, 0
+where a value is missing; of wide groups, of their leading principal components. Given a condition, they lose the mean and the scale that go
+with it at their own times: series of a common scale would depend beside ones that are shifted or paired anew, if only in
+their squares. The test is of the largest T: the same is taken of series shifted against one another by more than the lags (one
+recording), or of segments that are permuted, which leaves each what it remembers: trials with their response to the
+beginning, or blocks less their means.
 
-    T(lag) = sum_ab (sum_t f_a(x_t) g_b(y_(t + lag)))^2 / n_lag,
-
-takes rank polynomials f, g of every coordinate, degree d over sqrt(d) and averaged over ties, 0 where a value is missing, over
-the n_lag samples that have both. Given a condition, f and g lose the mean and the scale that go with it at their own times:
-series of a common scale would depend beside ones that are shifted or paired anew, if only in their squares. The test
-is of the largest T: the same is taken of series shifted against one another by more than the lags (one recording), or of trials
-that are permuted, which leaves each its autocorrelation and its response to the trial's beginning.
+MI of pairs above the gate's p-value is that of the quickest denoiser: a network would look for long and find nothing.
 """
 
 from __future__ import annotations
@@ -22,29 +21,39 @@ import numpy as np
 from mmg_ray.config import EstimatorConfig, NullConfig
 from mmg_ray.estimator.conditional.conditional_ranks import Condition, Smoothers
 from mmg_ray.estimator.conditional.conditioner import Conditioner
+from mmg_ray.estimator.conditional.over_time import (
+    OverTime,
+    apart,
+    blocks,
+    less_means,
+    of_variable,
+    padded,
+    permuted,
+)
 from mmg_ray.estimator.conditional.pairs import estimate_given
-from mmg_ray.estimator.conditional.shifted import Functions, gumbel_p, largest_around, strength
+from mmg_ray.estimator.conditional.shifted import gumbel_p, largest_around, strength
 from mmg_ray.estimator.lags import LagEstimates, LagSettings
+from mmg_ray.estimator.lags.segments import LEAST_TRIALS, block_length
 from mmg_ray.estimator.ranks import marginals
-from mmg_ray.estimator.ranks.rank_polynomials import ranked
-from mmg_ray.estimator.streams import numpy_stream
 from mmg_ray.schema import PairEstimate, Status, Variable
 
-_DEGREES, _OF_GROUPS = 4, 2
-_SHIFTS = 1000  # of trials
-_LEAST_SCALE = 0.3  # of the mean square: where little is left, rare events would weigh too much
-_LEAST_LEFT = 1e-6  # a smaller share of the variance is rounding
+_ENOUGH = 10  # of them above, and p is known without a law
 _LEVEL = 0.05  # of the band
 _KEPT = 400_000  # samples of all lags of transfer whose pasts are kept: 2 kB each
+_ENOUGH_SAMPLES = 60_000  # given a condition, or of groups: smoothers take a second for so many, and errors are small
 
 
 class _Scan(NamedTuple):
-    """All lags of a pair: that of the largest T, its p-value, the (2 most + 1,) curve in nats and its band."""
+    """All lags of a pair: that of the largest T, its p-value, the (2 most + 1,) curve in nats and its band; at that lag the
+    samples, the sum of products of the first functions, and how much T scatters, nats."""
 
     lag: int
     p_value: float
     curve: np.ndarray
     band: float
+    n_samples: int
+    product: float
+    scatter: float
 
 
 class LaggedPairs:
@@ -63,11 +72,11 @@ class LaggedPairs:
         cfg: EstimatorConfig,
     ) -> None:
         self._settings, self._cfg, self._condition = settings, cfg, condition
-        self._segment = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, n_samples)))
+        self._edges = np.append(starts, n_samples)
+        self._segment = np.repeat(np.arange(len(starts)), np.diff(self._edges))
         self._n_segments = len(starts)
         self._length = n_samples // len(starts)
-        self._place = np.arange(n_samples) + settings.most * self._segment
-        self._functions: dict[str, Functions] = {}
+        self._functions: dict[str, OverTime] = {}
         self._smoother = None if condition is None else Smoothers(condition, cfg.seed)
         self._pasts: tuple[str, dict[int, Conditioner]] = ("", {})  # of the last target, by lag
 
@@ -91,9 +100,12 @@ class LaggedPairs:
         scans = [self._scan(x, y) for x, y in ends]
         here: dict[int, PairEstimate] = {}
         for lag in sorted({scan.lag for scan in scans}):
-            given = self._given_at(lag)
+            given: Conditioner | None = None
             for k in (k for k, scan in enumerate(scans) if scan.lag == lag):
-                here[k] = self._at_lag(*ends[k], lag, given)
+                seen = self._as_seen(*ends[k], scans[k])
+                if seen is None:
+                    given = given or self._given_at(lag)
+                here[k] = seen or self._at_lag(*ends[k], scans[k], given)
         transfer = np.full((2, 2, len(ends)), np.nan)
         if self._settings.transfer:
             low = [k for k, scan in enumerate(scans) if scan.p_value <= self._settings.max_p_value]
@@ -121,91 +133,78 @@ class LaggedPairs:
     def _scan(self, x: Variable, y: Variable) -> _Scan:
         most = self._settings.most
         a, b = self._of(x), self._of(y)
-        t = strength(a, b)
         every = np.arange(-most, most + 1)
-        null = self._null(a, b, t)
-        at = t[every]
-        n = self._n_samples(a, b, every)
+        if self._settings.null == "shift":
+            a_padded, b_padded = (padded(v, self._edges[:-1], most) for v in (a, b))
+            found = strength(a_padded, b_padded, most)
+            elsewhere = apart(len(a.present) + most * self._n_segments, most)
+            null = largest_around(found.t, elsewhere, most)
+        else:
+            starts, length = self._edges[:-1], self._length
+            if self._settings.null == "block":
+                length = block_length(self._edges, np.sqrt(a.memory * b.memory), most)
+                starts = blocks(self._edges, length)
+                a, b = (less_means(v, starts, length) for v in (a, b))
+            rows = starts[:, None] + np.arange(length)
+            found, null, elsewhere = permuted(a, b, rows, self._settings)
+        at, n = found.t[every], found.n[every]
         # a weak dependence has T / (2 n) nats, and T of an independent pair on the average
-        bias = float(np.median(t[self._apart()]))
+        bias = float(np.median(found.t[elsewhere]))
+        lag = int(every[at.argmax()])
+        left, right = self._rows(lag)
         return _Scan(
-            lag=int(every[at.argmax()]),
+            lag=lag,
             p_value=self._p_value(at.max(), null),
             curve=((at - bias) / (2 * n)).astype(np.float32),
             band=float((np.quantile(null, 1 - _LEVEL) - bias) / (2 * n.mean())),
+            n_samples=round(float(found.n[lag])),
+            product=float(a.values[left, 0] @ b.values[right, 0]),
+            scatter=float(found.t[elsewhere].std() / (2 * n.mean())),
         )
 
-    def _of(self, variable: Variable) -> Functions:
-        if variable.name not in self._functions:
-            self._functions[variable.name] = self._make(variable)
-        return self._functions[variable.name]
-
-    def _make(self, variable: Variable) -> Functions:
-        degrees = np.arange(1, (_DEGREES if variable.dim == 1 else _OF_GROUPS) + 1)
-        known = self._condition
-        has = (variable.codes != marginals.MISSING).all(axis=1)
-        if known is not None:
-            has &= known.present
-        parts = []
-        for codes in variable.codes.T:
-            values = np.zeros((len(codes), len(degrees)))
-            if has.any():
-                dense = np.unique(codes[has], return_inverse=True)[1]
-                found = ranked(dense).at_samples()[:, : len(degrees)]
-                values[has, : found.shape[1]] = found
-            values /= np.sqrt(degrees)
-            if self._smoother is not None and has.any():
-                smooth = self._smoother(has)
-                rest = values[has] - smooth(values[has])[0]
-                square = rest**2
-                left = square.mean(axis=0) > _LEAST_LEFT * (values[has] ** 2).mean(axis=0)
-                rest = rest * left
-                least = _LEAST_SCALE * square.mean(axis=0) + 1e-300
-                # back to the weight of its degree, whatever the condition has taken
-                scale = np.sqrt(np.maximum(smooth(square)[0], least) * degrees)
-                values[has] = rest / scale
-            parts.append(values)
-        total = len(self._place) + self._settings.most * self._n_segments
-        padded = np.zeros((total, sum(part.shape[1] for part in parts)))
-        padded[self._place] = np.concatenate(parts, axis=1)
-        present = np.zeros(total)
-        present[self._place] = has
-        return Functions(padded, present, np.fft.rfft(padded, axis=0), np.fft.rfft(present))
-
-    def _apart(self) -> np.ndarray:
-        """Shifts that leave no lag within `most`: of one recording beyond 2 most, of trials to others."""
-        total = len(self._place) + self._settings.most * self._n_segments
-        if self._n_segments == 1:
-            return np.arange(2 * self._settings.most + 1, total - 2 * self._settings.most)
-        return (self._length + self._settings.most) * np.arange(1, self._n_segments)
-
-    def _null(self, x: Functions, y: Functions, t: np.ndarray) -> np.ndarray:
-        """Largest strengths within the lags, of pairs that are independent."""
-        most, centres = self._settings.most, self._apart()
-        null = [largest_around(t, centres, most)]
-        if self._n_segments == 1:
-            return null[0]
-        rng = numpy_stream(self._settings.seed, "trials")
-        for _ in range(max(0, -(-_SHIFTS // self._n_segments) - 1)):
-            order = rng.permutation(self._n_segments)
-            values = y.values.reshape(self._n_segments, -1, y.values.shape[1])[order]
-            present = y.present.reshape(self._n_segments, -1)[order]
-            again = y._replace(
-                wave=np.fft.rfft(values.reshape(y.values.shape), axis=0),
-                known=np.fft.rfft(present.ravel()),
-            )
-            null.append(largest_around(strength(x, again), np.append(0, centres), most))
-        return np.concatenate(null)
+    def _as_seen(self, x: Variable, y: Variable, scan: _Scan) -> PairEstimate | None:
+        """Of scalars that are not dependent for all that is seen, what the curve says."""
+        gated = self._cfg.denoiser == "auto" and scan.p_value > self._cfg.cascade.p_value
+        if not gated or max(x.dim, y.dim) > 1 or scan.n_samples < self._cfg.min_samples:
+            return None
+        mi = max(float(scan.curve[scan.lag + self._settings.most]), 0.0)
+        rho = float(np.clip(scan.product / scan.n_samples, -1.0, 1.0))
+        return PairEstimate(
+            status=Status.OK,
+            n_samples=scan.n_samples,
+            denoiser="lags",
+            mi_nats=mi,
+            se_nats=scan.scatter,
+            spearman=rho,
+        )
 
     def _p_value(self, largest: float, null: np.ndarray) -> float:
-        if self._n_segments > 1:
-            return (1 + int((null >= largest * (1 - 1e-9)).sum())) / (1 + len(null))
-        return gumbel_p(largest, null, len(null) / (2 * self._settings.most + 1))
+        n_apart = float(len(null))
+        if self._settings.null == "shift":
+            n_apart /= 2 * self._settings.most + 1
+        else:
+            above = int((null >= largest * (1 - 1e-6)).sum())
+            if above >= _ENOUGH:
+                return (1 + above) / (1 + len(null))
+        return gumbel_p(largest, null, n_apart)
 
-    def _n_samples(self, x: Functions, y: Functions, every: np.ndarray) -> np.ndarray:
-        n = np.fft.irfft(x.known.conj() * y.known, len(x.present))
-        found: np.ndarray = np.maximum(np.round(n[every]), 1.0)
-        return found
+    def _of(self, variable: Variable) -> OverTime:
+        if variable.name not in self._functions:
+            self._functions[variable.name] = of_variable(
+                variable, self._condition, self._smoother, self._settings.null == "block"
+            )
+        return self._functions[variable.name]
+
+    def _few_rows(self, lag: int) -> tuple[np.ndarray, np.ndarray]:
+        """Some of them where they are very many: segments, or samples of one recording, evenly."""
+        left, right = self._rows(lag)
+        step = len(left) // _ENOUGH_SAMPLES
+        if step <= 1:
+            return left, right
+        if self._n_segments >= step * LEAST_TRIALS:
+            chosen = self._segment[left] % step == 0
+            return left[chosen], right[chosen]
+        return left[::step], right[::step]
 
     def _rows(self, lag: int) -> tuple[np.ndarray, np.ndarray]:
         """Samples of x and of y that are `lag` apart within a segment."""
@@ -218,19 +217,30 @@ class LaggedPairs:
         """The condition at the times of both ends."""
         if self._condition is None:
             return None
-        ends = [self._condition.at(rows) for rows in self._rows(lag)]
+        ends = [self._condition.at(rows) for rows in self._few_rows(lag)]
         return Conditioner(_together(ends), self._cfg.seed)
 
     def _at_lag(
-        self, x: Variable, y: Variable, lag: int, given: Conditioner | None
+        self, x: Variable, y: Variable, scan: _Scan, given: Conditioner | None
     ) -> PairEstimate:
-        """MI at a lag given the condition at the times of both; the test is made elsewhere."""
-        left, right = self._rows(lag)
-        block = None if self._n_segments == 1 else max(1, self._length - abs(lag))
+        """MI at the lag found given the condition at the times of both; the test is made elsewhere."""
+        left, right = self._few_rows(scan.lag)
+        step = max(1, int(np.diff(left[:2]).max(initial=1)))
+        block = None
+        if self._n_segments > 1:
+            block = max(1, (self._length - abs(scan.lag)) // step)
         kind: NullConfig = NullConfig(
             kind="shift" if block is None else "block", max_permutations=0, block_samples=block
         )
-        return self._estimate(_at(x, left), _at(y, right), given, replace(self._cfg, nulls=kind))
+        cfg = replace(self._cfg, nulls=kind)
+        if cfg.denoiser == "auto" and scan.p_value > cfg.cascade.p_value:
+            cfg = replace(cfg, denoiser="gaussian")
+        found = self._estimate(_at(x, left), _at(y, right), given, cfg)
+        n_there = len(self._rows(scan.lag)[0])
+        if len(left) < n_there:
+            note = f"MI of {len(left)} of {n_there} samples"
+            found = replace(found, message="; ".join(filter(None, (found.message, note))))
+        return found
 
     def transfer(self, x: Variable, y: Variable) -> tuple[float, float]:
         """I(Y_t; X_(t - lag) | Y's own past) of the best lag, and its p-value, times how many were tried."""
@@ -238,7 +248,7 @@ class LaggedPairs:
         cfg = replace(self._cfg, nulls=NullConfig())
         found = []
         for lag in self._settings.transfer:
-            t = self._rows(-max(lag, *self._settings.own))[0]
+            t = self._few_rows(-max(lag, *self._settings.own))[0]
             found.append(self._estimate(_at(x, t - lag), _at(y, t), self._past(y, lag), cfg))
         tried = [e for e in found if e.mi_nats is not None]
         if not tried:
@@ -253,7 +263,7 @@ class LaggedPairs:
         made = self._pasts[1]
         if lag not in made:
             own = self._settings.own
-            t = self._rows(-max(lag, *own))[0]
+            t = self._few_rows(-max(lag, *own))[0]
             past = [Condition.of("", len(t), list(y.codes[t - k].T), []) for k in own]
             if self._condition is not None:
                 past.append(self._condition.at(t))

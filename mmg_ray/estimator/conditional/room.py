@@ -6,24 +6,30 @@ import numpy as np
 
 from mmg_ray.errors import ConfigError
 from mmg_ray.estimator.lags import LagSettings
+from mmg_ray.estimator.lags.segments import LEAST_BLOCKS, LEAST_TRIALS
 
 
 def check(starts: np.ndarray, n_samples: int, settings: LagSettings) -> None:
     """ConfigError where segments or lags leave no room for this null."""
     lengths = np.diff(np.append(starts, n_samples))
-    if len(starts) > 1 and len(np.unique(lengths)) > 1:
+    if settings.null == "jitter":
         raise ConfigError(
-            f"lags of groups, or given data.conditions, take trials of one length; lags.trials parts {lengths.min()} to "
-            f"{lengths.max()} samples"
+            "lags.nulls is 'jitter', which moves events, and lags of groups, or given data.conditions, are of samples; set "
+            "lags.nulls: shift, block or trial"
         )
-    if settings.null != ("shift" if len(starts) == 1 else "trial"):
+    if settings.null == "trial" and (len(starts) < LEAST_TRIALS or len(np.unique(lengths)) > 1):
         raise ConfigError(
-            f"lags.nulls is {settings.null!r}, and lags of groups, or given data.conditions, are tested by shifts of one recording "
-            "or by permuted trials; set lags.nulls: auto"
+            f"lags of groups, or given data.conditions, take {LEAST_TRIALS} trials of one length or more; lags.trials parts "
+            f"{len(starts)} of {lengths.min()} to {lengths.max()} samples. Set lags.nulls: shift"
         )
     room = n_samples - 3 * settings.most
-    if len(starts) == 1 and room < 2 * (2 * settings.most + 1):
+    if settings.null == "shift" and room < 2 * (2 * settings.most + 1):
         raise ConfigError(
             f"lags of up to {settings.most} samples either way are too many for a series of {n_samples}; lower "
             "lags.max_s"
+        )
+    if settings.null == "block" and n_samples // LEAST_BLOCKS <= 2 * settings.most:
+        raise ConfigError(
+            f"lags.nulls is 'block', which needs {LEAST_BLOCKS} blocks longer than lags of {settings.most} samples either "
+            f"way; there are {n_samples} samples. Set lags.nulls: shift, or lower lags.max_s"
         )

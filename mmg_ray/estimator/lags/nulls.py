@@ -27,15 +27,12 @@ from scipy.special import log_ndtr, ndtri, owens_t
 from mmg_ray.estimator.dependence import permutation_law
 from mmg_ray.estimator.lags import kernels, segments
 from mmg_ray.estimator.lags.moments import Lagged
-from mmg_ray.estimator.lags.series import Series
+from mmg_ray.estimator.lags.series import Series, cut
 
 _LEAST_VARIANCE = (
     0.1  # of that of independent samples: where a memory's estimate would leave nothing
 )
 _STEPS = 60  # of a bisection
-LEAST_BLOCKS = 20
-_LAGS_IN_BLOCK = 10  # at least, so that most of a block has them all
-_TIMES_IN_BLOCK = 10  # correlation times
 
 
 class Null(NamedTuple):
@@ -119,11 +116,8 @@ def trial(x: Series, y: Series, most: int) -> tuple[np.ndarray, Null]:
 
 def block(x: Series, y: Series, most: int) -> tuple[np.ndarray, Null]:
     """(L, K, M) sums within blocks less their means, and their null; blocks are longer than both remember."""
-    memory = np.sqrt(x.correlation_time(most) * y.correlation_time(most))
-    least = _LAGS_IN_BLOCK * (2 * most + 1)
-    # doubled, so that pairs of many a memory share what is made of a series
-    longest = least * 2 ** int(np.ceil(np.log2(max(_TIMES_IN_BLOCK * memory / least, 1.0))))
-    edges = x.block_edges(min(longest, x.n // LEAST_BLOCKS))
+    memory = float(np.sqrt(x.correlation_time(most) * y.correlation_time(most)))
+    edges = cut(x.starts, segments.block_length(x.starts, memory, most))
     return _of_segments(segments.of_blocks(x, y, most, edges))
 
 

@@ -18,12 +18,12 @@ from mmg_ray.estimator.cascade.tile import estimate_tile
 from mmg_ray.estimator.dependence import contingency
 from mmg_ray.estimator.lags import nulls
 from mmg_ray.estimator.lags.moments import Lagged, lagged
+from mmg_ray.estimator.lags.segments import LEAST_BLOCKS, LEAST_TRIALS
 from mmg_ray.estimator.lags.series import MISSING, RARE, Series
 from mmg_ray.estimator.lags.transfer import transfer
 from mmg_ray.schema import Cost, Variable
 
 _LEVEL = 0.05  # of the band
-_LEAST_TRIALS = 8
 _SAMPLES_TOGETHER = 2**19  # of dense pairs whose MI is estimated side by side
 
 
@@ -245,14 +245,14 @@ def _check(x: Series, y: Series, settings: LagSettings) -> None:
             f"lags of up to {settings.most} samples do not fit segments of at most {length.max()}; take 1 to "
             f"{length.max() // 2}"
         )
-    if settings.null == "trial" and (len(length) < _LEAST_TRIALS or (length != length[0]).any()):
+    if settings.null == "trial" and (len(length) < LEAST_TRIALS or (length != length[0]).any()):
         raise DataError(
-            f"the null of trials needs {_LEAST_TRIALS} trials of one length or more; there are {len(length)}, of "
+            f"the null of trials needs {LEAST_TRIALS} trials of one length or more; there are {len(length)}, of "
             f"{length.min()} to {length.max()} samples. Use the null shift"
         )
-    if settings.null == "block" and x.n // nulls.LEAST_BLOCKS <= 2 * settings.most:
+    if settings.null == "block" and x.n // LEAST_BLOCKS <= 2 * settings.most:
         raise DataError(
-            f"the null of blocks needs {nulls.LEAST_BLOCKS} blocks longer than lags of {settings.most} samples either "
+            f"the null of blocks needs {LEAST_BLOCKS} blocks longer than lags of {settings.most} samples either "
             f"way; there are {x.n} samples. Use the null shift"
         )
     if settings.null == "jitter" and (x.dense or y.dense or settings.jitter < 2):

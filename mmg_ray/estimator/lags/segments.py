@@ -15,7 +15,10 @@ from mmg_ray.estimator.lags import kernels
 from mmg_ray.estimator.lags.moments import sums_of_segments
 from mmg_ray.estimator.lags.series import Series
 
+LEAST_TRIALS, LEAST_BLOCKS = 8, 20
 _LEAST_FREEDOM = 3.0
+_LAGS_IN_BLOCK = 10  # at least, so that most of a block has them all
+_TIMES_IN_BLOCK = 10  # correlation times
 
 
 class Scatter(NamedTuple):
@@ -44,6 +47,14 @@ class Centred(NamedTuple):
     square: float
 
 
+def block_length(starts: np.ndarray, memory: float, most: int) -> int:
+    """Samples of blocks longer than what is remembered, samples, and than lags; there are 20 of them at least."""
+    least = _LAGS_IN_BLOCK * (2 * most + 1)
+    # doubled, so that pairs of many a memory share what is made of a series
+    longest = least * 2 ** int(np.ceil(np.log2(max(_TIMES_IN_BLOCK * memory / least, 1.0))))
+    return min(longest, int(starts[-1]) // LEAST_BLOCKS)
+
+
 def of_trials(x: Series, y: Series, most: int) -> Scatter:
     """Of trials of one length, which are the segments of the series."""
     return _scatter(x, y, most, x.starts, 2)
@@ -58,7 +69,7 @@ def _scatter(x: Series, y: Series, most: int, edges: np.ndarray, n_means: int) -
     """Of `n_means` parts of the degrees of freedom that means have taken."""
     of_trials = n_means > 1
     if x.dense or y.dense:
-        a, b = (_values(s, edges, of_trials) for s in (x, y))
+        a, b = (centred(s.values(), s.present(), edges, of_trials) for s in (x, y))
         each = np.concatenate(list(sums_of_segments(a, b, edges, most)))
         squares = [float((v[0] ** 2).mean()) for v in (a, b)]
     else:
@@ -72,10 +83,6 @@ def _scatter(x: Series, y: Series, most: int, edges: np.ndarray, n_means: int) -
     each -= sums / n
     of_segment = np.square(each).mean(axis=1)  # (S, K, M)
     total = of_segment.sum(axis=0)
-    spread = of_segment.var(axis=0, ddof=1)
-    freedom = 2 * total**2 / np.maximum(n * spread, 1e-300) * (n - n_means) / n
-    # without scatter all is chance, and none of it shows
-    freedom = np.clip(freedom, _LEAST_FREEDOM, 1e6)
     variance = np.maximum(total * n / (n - n_means), 1e-12)
     next_to = np.einsum("slkm,slkm->km", each[:, :-1], each[:, 1:])
     correlation = np.clip(next_to / np.maximum(total * (each.shape[1] - 1), 1e-300), 0.0, 0.9999)
@@ -86,24 +93,34 @@ def _scatter(x: Series, y: Series, most: int, edges: np.ndarray, n_means: int) -
         sums,
         variance,
         float(third / max(total[0, 0], 1e-300) ** 1.5),
-        freedom,
+        freedom_of(of_segment, n_means),
         float(np.average(correlation, weights=orders**2)),
         float(variance[0, 0] / max(alone, 1e-300)),
     )
 
 
-def _values(x: Series, edges: np.ndarray, of_trials: bool) -> np.ndarray:
-    """(K, N) less the means over samples present; 0 where missing."""
-    values, present = x.values(), x.present()
+def freedom_of(of_segment: np.ndarray, n_means: int) -> np.ndarray:
+    """Degrees of freedom of the sum over (S, ...) squares of segments that have lost so many means (Satterthwaite 1946)."""
+    n = len(of_segment)
+    total, spread = of_segment.sum(axis=0), of_segment.var(axis=0, ddof=1)
+    found = 2 * total**2 / np.maximum(n * spread, 1e-300) * (n - n_means) / n
+    # squares that are all alike say nothing of how uncertain they are
+    return np.asarray(np.clip(found, _LEAST_FREEDOM, 1e6))
+
+
+def centred(
+    values: np.ndarray, present: np.ndarray, edges: np.ndarray, of_trials: bool
+) -> np.ndarray:
+    """(K, N) values, which are overwritten, less their means over samples present; 0 where missing."""
     if of_trials:
         parts = values.reshape(len(values), len(edges) - 1, -1)
         there = present.reshape(len(edges) - 1, -1)
         mean = parts.sum(axis=1) / np.maximum(there.sum(axis=0), 1)
-        parts -= mean[:, None]  # a view of `values`
+        parts -= mean[:, None].astype(values.dtype)  # a view of `values`
     else:
         n = np.add.reduceat(present, edges[:-1], dtype=np.int64)
         mean = np.add.reduceat(values, edges[:-1], axis=1) / np.maximum(n, 1)
-        values -= np.repeat(mean, np.diff(edges), axis=1)
+        values -= np.repeat(mean, np.diff(edges), axis=1).astype(values.dtype)
     values *= present
     return values
 

@@ -28,6 +28,21 @@ _LAGS_IN_BLOCK = 40  # at least, so that what lags show stays
 _CORRELATED = 4096  # samples over which a series may remember itself
 
 
+def cut(starts: np.ndarray, longest: int) -> np.ndarray:
+    """(B + 1,) edges of blocks of about this length, none of which crosses one of the (S + 1,) borders of segments."""
+    edges = [
+        np.linspace(first, last, max(1, (last - first) // longest) + 1).round().astype(np.int64)
+        for first, last in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)
+    ]
+    return np.unique(np.concatenate(edges))
+
+
+def of_events(count: np.ndarray, n: int) -> bool:
+    """Whether values that occur so often, (L,) of n samples, are few and mostly one."""
+    few = 1 < int(np.count_nonzero(count)) <= _MOST_LEVELS
+    return few and n - int(count.max()) <= RARE * n
+
+
 class Blocks(NamedTuple):
     """Of a series: (B,) samples of each block and the share present, (B, K) means of the functions, (B,) variances of
     the first; missing samples are 0."""
@@ -82,8 +97,7 @@ class Series:
         n_missing, count = int(count[0]), count[1:]
         values = np.flatnonzero(count)
         common = int(count.argmax()) if len(values) else 0
-        n_events = len(codes) - int(count[common]) if len(values) else 0
-        if len(values) < 2 or len(values) > _MOST_LEVELS or n_events > RARE * len(codes):
+        if not of_events(count, len(codes)):
             return cls._dense(name, codes, starts)
         value = np.concatenate([[common], values[values != common]])
         place = np.full(len(count) + 1, len(value), dtype=np.uint8)  # the last, which is missing
@@ -194,20 +208,12 @@ class Series:
         """Means and variances in blocks; made once for each `most`."""
         if most not in self._blocks:
             longest = max(self.n // _BLOCKS, _LAGS_IN_BLOCK * (2 * most + 1))
-            self._blocks[most] = self._in_blocks(self.block_edges(longest))
+            self._blocks[most] = self._in_blocks(cut(self.starts, longest))
         return self._blocks[most]
 
     @cached_property
     def _blocks(self) -> dict[int, Blocks]:
         return {}
-
-    def block_edges(self, longest: int) -> np.ndarray:
-        """(B + 1,) samples where blocks of about this length begin, and N; no block crosses a segment."""
-        edges = [
-            np.linspace(first, last, max(1, (last - first) // longest) + 1).round().astype(np.int64)
-            for first, last in zip(self.starts[:-1].tolist(), self.starts[1:].tolist(), strict=True)
-        ]
-        return np.unique(np.concatenate(edges))
 
     def _in_blocks(self, edges: np.ndarray) -> Blocks:
         length = np.diff(edges)
