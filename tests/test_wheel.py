@@ -13,11 +13,13 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
 import yaml
+from forked_program import forked
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -87,6 +89,15 @@ def environment(wheel: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
+def program(environment: Path) -> Iterator[Path]:
+    """The folder of a stand-in for the program of the environment, which is loaded once for all commands."""
+    folder = environment.parent.parent / "loaded"
+    folder.mkdir()
+    with forked(environment / "python", "mmg-ray", folder) as there:
+        yield there
+
+
+@pytest.fixture(scope="module")
 def filled(environment: Path) -> Path:
     """A folder of what the pages' commands read: tables, a configuration, runs."""
     folder = environment.parent.parent / "filled"
@@ -140,12 +151,12 @@ def test_what_runs_is_the_wheel(environment: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_commands_of_pages_run(page: Path, environment: Path, place: Path) -> None:
+def test_commands_of_pages_run(page: Path, program: Path, place: Path) -> None:
     """Every command of a page, in its order, as it stands there but for what `_STAND_INS` says."""
     commands = _commands(page)
     assert commands
     for command in commands:
-        _shell(command, environment, place)
+        _shell(command, program, place)
         name = command.rpartition("> ")[2]
         if name in _EDITS and "> " in command:
             _edit(place / name, _EDITS[name])
@@ -199,13 +210,13 @@ def _commands(page: Path) -> list[str]:
     return found
 
 
-def _shell(command: str, environment: Path, cwd: Path) -> str:
-    """Standard output of a line of a page, as a shell in the environment takes it."""
+def _shell(command: str, programs: Path, cwd: Path) -> str:
+    """Standard output of a line of a page, as a shell takes it that finds programs there first."""
     for start in sorted(_REDUCED, key=len, reverse=True):
         if re.fullmatch(rf"{start}( --set .*)?", command):
             command += f" {_REDUCED[start]}"
             break
-    return _do("bash", "-c", f"PATH={environment}:$PATH; {command}", cwd=cwd)
+    return _do("bash", "-c", f"PATH={programs}:$PATH; {command}", cwd=cwd)
 
 
 def _edit(file: Path, edits: dict[str, dict[str, object]]) -> None:

@@ -22,13 +22,17 @@ from mmg_ray.store.run import Run
 
 N_VARIABLES = 16
 
-# A driver whose shards take a moment, so that there is time to disturb it. Workers import the same.
+# A driver whose shards take a moment, so that there is time to disturb it, until a file "go" says that it has been.
+# Workers import the same.
 SLOW = """
 import sys, time
+from pathlib import Path
 from mmg_ray.execute import driver, task
-SECONDS = float(sys.argv[2])
+SECONDS, GO = float(sys.argv[2]), Path(sys.argv[1]).with_name("go")
 def slow_shard(item):
-    time.sleep(SECONDS)
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end and not GO.exists():
+        time.sleep(0.01)
     return task.run_shard(item)
 driver.run_shard = slow_shard
 from mmg_ray.cli import main

@@ -74,6 +74,7 @@ def test_the_same_pid_in_two_containers(tmp_path: Path) -> None:
         second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert second.returncode == 2, second.stderr
         assert "another driver is at work" in second.stderr
+        (tmp_path / "go").touch()
         assert first.wait(120) == 0
     assert driver.Run(tree["output"]["url"]).status().complete
 
