@@ -11,7 +11,7 @@ from scipy.stats import binom, norm
 from scipy.stats import poisson as poisson_law
 
 import mmg_ray
-from mmg_ray.config import EstimatorConfig
+from mmg_ray.config import EstimatorConfig, NetworkConfig
 from mmg_ray.estimator.cascade.tile import estimate_tile
 from mmg_ray.estimator.ranks.marginals import ordinal_codes
 from mmg_ray.estimator.ranks.ranked_variable import RankCache
@@ -186,7 +186,7 @@ def test_tuned_cells_depend_though_their_ranks_do_not_rise_together():
 
 
 def test_independent_populations_read_nothing():
-    found = [estimated(APART, 1000, seed) for seed in (20, 21)]
+    found = [estimated(APART, 1000, seed) for seed in (20,)]
     assert np.mean([f.mi_nats for f in found]) < 0.005
     assert all(0.002 < f.se_nats < 0.05 for f in found)
 
@@ -196,7 +196,7 @@ def test_an_estimate_depends_on_its_pair_alone(monkeypatch):
     x, y = FOUR.sample(np.random.default_rng(5), 400)
     z = np.random.default_rng(6).poisson(1, (400, 3)).astype(float)
     variables = {k: group(name, v) for k, (name, v) in enumerate((("x", x), ("y", y), ("z", z)))}
-    cfg = EstimatorConfig()
+    cfg = EstimatorConfig(network=NetworkConfig(n_steps=60))
     (alone,) = estimate_tile(variables, [(0, 1)], cfg)
     among = estimate_tile(variables, [(2, 0), (0, 1)], cfg)[1]
     turned = estimate_tile(variables, [(1, 0)], cfg)[0]

@@ -30,7 +30,7 @@ def configure(folder: Path, seed: int = 0) -> configuration.Config:
     return configuration.from_dict(
         {
             "data": {"path": str(folder / "table.csv"), "conditions": ["v69"]},
-            "estimator": {"denoiser": "gaussian"},
+            "estimator": {"denoiser": "screen"},
             "plan": {"tile_variables": 35, "shard_s": 1.0e-9},
             "execute": {"executor": "serial"},
             "output": {"url": str(folder / "run")},

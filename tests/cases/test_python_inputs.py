@@ -285,7 +285,7 @@ class TestLabels:
     def test_names_of_labels_do_not_matter(self):
         """The middle one of three is named first, between and last; by order of names the MI is far off."""
         k, x, truth = self.mixture(800, [-2.0, 2.0, 0.0])
-        config = EstimatorConfig(network=NetworkConfig(n_steps=300))
+        config = EstimatorConfig(network=NetworkConfig(n_steps=120))
         first, second = (
             mmg_ray.estimate_mi(np.array(list(names))[k], x, config=config)
             for names in ("abc", "qbz")
