@@ -5,35 +5,36 @@ from s3_store import S3Store, environment
 
 # files of whole runs on Ray, S3 stores, browsers and other processes, by what they take
 _INTEGRATION = (
-    "test_wheel.py",
-    "test_s3.py",
-    "test_scheduled.py",
-    "test_integrity.py",
-    "test_drain.py",
-    "test_storage.py",
-    "test_lag_runs.py",
     "test_processes.py",
+    "test_storage.py",
+    "test_drain.py",
+    "test_s3.py",
     "test_starts.py",
-    "test_shards.py",
+    "test_footprint.py",
+    "test_scheduled.py",
+    "test_gpu_benchmark.py",
     "test_attacks_on_storage.py",
+    "test_wheel.py",  # takes kernels that others have compiled
+    "test_lag_runs.py",
+    "test_on_ray.py",
+    "test_explore.py",
+    "test_shards.py",
     "test_attacks_by_inputs.py",
     "test_harness.py",
-    "test_on_ray.py",
-    "test_gpu_benchmark.py",
-    "test_explore.py",
+    "test_integrity.py",
     "test_browser.py",
     "test_workflows.py",
-    "test_footprint.py",
 )
 _SLOW = ("test_no_index_is_out_of_bounds", "test_every_denoiser_gives_the_same_bits")
 # and the others that take a minute
 _LONG = (
-    *_INTEGRATION,
-    "test_docs.py",
     "test_denoisers.py",
     "test_groups_of_counts.py",
+    *_INTEGRATION,
+    "test_kernels.py",
     "test_numerics.py",
     "test_known_mi.py",
+    "test_docs.py",
     "test_cascade.py",
 )
 
