@@ -64,6 +64,8 @@ def main() -> None:
         print(" | ".join(rows[-1]), flush=True)
     print()
     print_table(_COLUMNS, rows)
+    if not totals:
+        return
     means = np.mean(totals, axis=0)
     print(
         f"\nDependent laws: mean absolute error {means[1]:.4f} nats (bound {means[0]:.4f}, beside samples {means[2]:.4f}), "

@@ -11,7 +11,7 @@ from scipy.stats import binom, norm
 from scipy.stats import poisson as poisson_law
 
 import mmg_ray
-from mmg_ray.config import EstimatorConfig, NetworkConfig
+from mmg_ray.config import EstimatorConfig, NetworkConfig, NullConfig
 from mmg_ray.estimator.cascade.tile import estimate_tile
 from mmg_ray.estimator.ranks.marginals import ordinal_codes
 from mmg_ray.estimator.ranks.ranked_variable import RankCache
@@ -28,7 +28,7 @@ from mmg_ray.known_mi.populations import (
     with_normal,
     zero_inflated,
 )
-from mmg_ray.schema import Status, Variable
+from mmg_ray.schema import Status, Stop, Variable
 
 
 def one(n_cells: int, size: float) -> np.ndarray:
@@ -185,10 +185,28 @@ def test_tuned_cells_depend_though_their_ranks_do_not_rise_together():
     assert abs(found.mi_nats - of_samples) < 0.15 * of_samples
 
 
-def test_independent_populations_read_nothing():
-    found = [estimated(APART, 1000, seed) for seed in (20,)]
-    assert np.mean([f.mi_nats for f in found]) < 0.005
-    assert all(0.002 < f.se_nats < 0.05 for f in found)
+def test_networks_look_at_what_a_test_sees():
+    rng = np.random.default_rng(9)
+    x, y = rng.poisson(1, (2, 500, 3)).astype(float)
+    found = mmg_ray.estimate_mi(x, y)
+    assert found.p_value > 0.1
+    assert (found.denoiser, found.stop) == ("gaussian", Stop.NOT_SIGNIFICANT)
+    assert 0 <= found.mi_nats < 0.01
+    quick = NetworkConfig(n_steps=30)
+    forced = mmg_ray.estimate_mi(x, y, config=EstimatorConfig("neural", network=quick))
+    assert forced.denoiser in ("tilted", "neural")
+    without = EstimatorConfig(nulls=NullConfig(max_permutations=0), network=quick)
+    assert mmg_ray.estimate_mi(x, y, config=without).denoiser in ("tilted", "neural")
+    found = mmg_ray.estimate_mi(x, x + y, config=EstimatorConfig(network=quick))
+    assert found.denoiser in ("tilted", "neural")
+
+
+def test_networks_read_nothing_of_independent_populations():
+    x, y = APART.sample(np.random.default_rng(20), 1000)
+    found = mmg_ray.estimate_mi(x, y, config=EstimatorConfig("neural", seed=20))
+    assert found.denoiser in ("tilted", "neural")
+    assert found.mi_nats < 0.005
+    assert 0.002 < found.se_nats < 0.05
 
 
 def test_an_estimate_depends_on_its_pair_alone(monkeypatch):

@@ -53,7 +53,7 @@ class CascadeConfig:
         gt=0,
         le=1,
         description="pairs with a larger p-value keep the screen's estimate, unless binned ranks show dependence at a "
-        "twentieth of this level",
+        "twentieth of this level; of groups that of a linear denoiser",
     )
     weak_nats: float = Field(
         default=0.02,

@@ -57,7 +57,7 @@ class Stop(StrEnum):
 
 _REASONS = {
     Stop.FORCED: "the configuration asks for one denoiser, so nothing deeper was tried",
-    Stop.NOT_SIGNIFICANT: "the rank test finds no dependence, so there is nothing to go deeper for",
+    Stop.NOT_SIGNIFICANT: "the test finds no dependence, so there is nothing to go deeper for",
     Stop.WEAK: "so weak a dependence shows in full here: a deeper denoiser would find no more",
     Stop.CONVERGED: "the deepest denoiser that helps this pair",
 }

@@ -91,6 +91,7 @@ class Denoiser(NamedTuple):
     Attributes:
         scalars: tiers of scalar pairs, after the screen. vectors: of pairs with a group; none
             where groups are not taken.
+        independent: those instead of pairs with a group of which no dependence is significant; none where all go in.
         last: why a pair that has passed all tiers stops there.
         cost: of one pair of dimensions (dx, dy) and n samples.
         tile_variables: variables per side of a tile that make a good batch.
@@ -101,6 +102,7 @@ class Denoiser(NamedTuple):
     last: Stop
     cost: Callable[[int, int, int, EstimatorConfig], Cost]
     tile_variables: int
+    independent: tuple[Tier, ...] = ()
 
 
 GAUSSIAN = Tier("gaussian", lambda batch, _cfg: gaussian.estimate(batch))
@@ -184,7 +186,9 @@ def _cascade_cost(n: int, dim_x: int, dim_y: int, cfg: EstimatorConfig) -> Cost:
 
 
 DENOISERS: dict[str, Denoiser] = {
-    "auto": Denoiser(CASCADE, (TILTED, NEURAL), Stop.CONVERGED, _cascade_cost, 64),
+    "auto": Denoiser(
+        CASCADE, (TILTED, NEURAL), Stop.CONVERGED, _cascade_cost, 64, independent=(GAUSSIAN,)
+    ),
     "screen": Denoiser((), (), Stop.FORCED, lambda n, _dx, _dy, _cfg: screen.cost(n), 256),
     "gaussian": Denoiser(
         (GAUSSIAN,), (GAUSSIAN,), Stop.FORCED, lambda n, dx, dy, _cfg: gaussian.cost(n, dx, dy), 16

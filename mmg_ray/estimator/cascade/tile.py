@@ -16,7 +16,7 @@ from mmg_ray.estimator.cascade.denoisers import denoiser
 from mmg_ray.estimator.cascade.steps import Steps
 from mmg_ray.estimator.cascade.tile_pairs import TilePairs
 from mmg_ray.estimator.dependence.evidence import Evidence, Moments
-from mmg_ray.schema import PairEstimates, Status, Variable
+from mmg_ray.schema import PairEstimates, Status, Stop, Variable
 
 
 def estimate_tile(
@@ -64,7 +64,11 @@ def estimate_tile(
         steps.keep_detected(scalars, *screened)
         steps.raise_to_codetected(scalars)
     if chosen.vectors:
-        steps.run(vectors, chosen.vectors, chosen.last)
+        # networks take seconds to find nothing; without a p-value no pair is held back
+        held = columns.numbers["p_value"][vectors] > cfg.cascade.p_value
+        held &= len(chosen.independent) > 0
+        steps.run(vectors[held], chosen.independent, Stop.NOT_SIGNIFICANT)
+        steps.run(vectors[~held], chosen.vectors, chosen.last)
     else:
         for row in vectors.tolist():
             columns.refuse(row, Status.UNSUPPORTED, f"{cfg.denoiser} takes pairs of scalars")
