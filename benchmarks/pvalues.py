@@ -175,7 +175,8 @@ def power(sample: known_mi.Sampler, n: int, repeats: int, rng: np.random.Generat
     for k in range(repeats):
         x, y = sample(rng, n)
         t = screen.moments(*(ranked(ordinal_codes(v)) for v in (x, y))).statistic
-        by_formula += permutation_law.untied_p(t, n) < 0.01, stats.pearsonr(x, y).pvalue < 0.01
+        of_screen = float(permutation_law.untied_p(t, n).squeeze())
+        by_formula += of_screen < 0.01, stats.pearsonr(x, y).pvalue < 0.01
         shuffles = [rng.permutation(n) for _ in range(4)]
         for name, matrix in MATRICES.items():
             a, b = matrix(x), matrix(y)

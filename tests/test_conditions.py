@@ -127,17 +127,17 @@ def test_strata_have_samples_of_like_condition():
     c, d = (ordinal_codes(v)[:, None] for v in rng.standard_normal((2, 3000)))
     label = np.repeat([0, 1, 2, 3], [1500, 1480, 12, 8]).astype(np.int32)[:, None]
     none = np.empty((3000, 0), dtype=np.int32)
-    one = strata.strata_of(Condition("c", c, none), 30)
+    one = strata.strata_of_condition(Condition("c", c, none), 30)
     assert sorted(np.bincount(one).tolist()) == [187] * 8 + [188] * 8
     spans = sorted((c[one == k, 0].min(), c[one == k, 0].max()) for k in range(16))
     assert all(a[1] < b[0] for a, b in pairwise(spans))
-    both = strata.strata_of(Condition("c, d", np.hstack([c, d]), none), 30)
+    both = strata.strata_of_condition(Condition("c, d", np.hstack([c, d]), none), 30)
     assert np.bincount(both).min() >= 150
-    of_labels = strata.strata_of(Condition("label", none, label), 30)
+    of_labels = strata.strata_of_condition(Condition("label", none, label), 30)
     # the rare ones are together, and with the smallest of the others, since they are too few
     assert sorted(np.bincount(of_labels).tolist()) == [1500, 1500]
-    assert strata.strata_of(Condition("c", c[:1000], none[:1000]), 30) is None
-    assert strata.strata_of(Condition("label", none, np.zeros_like(label)), 30) is None
+    assert strata.strata_of_condition(Condition("c", c[:1000], none[:1000]), 30) is None
+    assert strata.strata_of_condition(Condition("label", none, np.zeros_like(label)), 30) is None
 
 
 def test_a_stratum_without_enough_samples_is_left_out():

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import warnings
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from mmg_ray import genomics
 from mmg_ray.api import estimate_mi
 from mmg_ray.cli import main
 from mmg_ray.config import documented_yaml, load_as
-from mmg_ray.errors import ConfigError, DataError
+from mmg_ray.errors import ConfigError, DataError, StoreError
 from mmg_ray.genomics import cells, genes
 from mmg_ray.genomics.config import ExpressionEstimator, GenomicsConfig
 from mmg_ray.genomics.job import go, inputs
@@ -178,6 +179,15 @@ def test_what_is_left_out_is_listed_with_the_reason(h5ad: Path) -> None:
     assert any("2 left out, of fewer than 1 genes: cell3, cell7" in note for note in made.notes)
     said = json.loads((Path(run.url) / "genomics.json").read_text())
     assert said["notes"] == made.notes
+    again = open_run(run.url)
+    assert again.notes() == made.notes
+    again.report(str(h5ad.with_name("again.html")), ["top=5"])
+    page = h5ad.with_name("again.html").read_text()
+    assert "Found and done before" in page
+    assert escape(made.notes[-1].partition(":")[2].strip()) in page
+    (Location(run.url) / "genomics.json").write_json(said | {"notes": ["nothing"]})
+    with pytest.raises(StoreError, match=r"genomics\.json is not what the run wrote"):
+        again.notes()
     assert said["configuration"]["genes"]["top"] == 6
 
 

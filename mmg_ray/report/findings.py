@@ -46,7 +46,7 @@ class Findings:
         heat_names, heat: (H,), (H, H) MI of the variables of the strongest edges, NaN where none.
         lagged: whether the run has lags.
         calibration: known pairs estimated as this run's were; none of a run with lags.
-        stored_bytes: of the edges.
+        stored_bytes: of the edges. notes: what a job found and did before the run, a line each.
     """
 
     run: Run
@@ -68,6 +68,7 @@ class Findings:
     lagged: bool
     calibration: list[Calibration]
     stored_bytes: int
+    notes: list[str]
 
     def __repr__(self) -> str:
         return f"Findings({self.run.url!r}: {self.network!r})"
@@ -142,6 +143,7 @@ def find(run: Run, steps: Sequence[str] | None = None) -> Findings:
         lagged=lagged,
         calibration=[] if lagged else _calibration(run, prepared),
         stored_bytes=run.stored_bytes(),
+        notes=run.notes(),
     )
 
 

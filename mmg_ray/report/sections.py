@@ -232,10 +232,16 @@ def run_section(found: Findings) -> str:
         if not_ok
         else "<p>Every pair has a value.</p>"
     )
+    lines = [[key, text.strip()] for key, _, text in (n.partition(":") for n in found.notes)]
+    before = (
+        f"<h3>Found and done before</h3>{table(['step', 'what was found or done'], lines)}"
+        if lines
+        else ""
+    )
     config = escape(yaml.safe_dump(run.manifest.config, sort_keys=False))
     return section(
         "The run",
-        f"<table class='facts'>{rows}</table><div class='row'>"
+        f"<table class='facts'>{rows}</table>{before}<div class='row'>"
         f"<div><h3>Stored pairs by denoiser</h3>{table(['denoiser', 'pairs'], by_tier)}</div>"
         f"<div><h3>Why they stopped there</h3>{table(['stop', 'pairs', 'meaning'], stops)}</div></div>"
         f"{missing}{folded('Configuration', f'<pre>{config}</pre>')}",

@@ -60,6 +60,23 @@ def is_matrix(path: str) -> bool:
     return path.partition("/")[0] in (matrix.MARKER, matrix.MATRIX)
 
 
+def notes(run: Location, found: Manifest) -> list[str]:
+    """What a job found and did before its run began, a line each; none of other runs.
+
+    Raises:
+        StoreError: the file is lost, or not what was written.
+    """
+    known, names = _files(run, found.fingerprint), run.names()
+    for name in _OF_JOBS:
+        if name in names or name in known:
+            data = (run / name).read_bytes() if name in names else None
+            if name in known:  # not while the job is still writing
+                digests.require(run, name, data, known[name])
+            lines = (run / name).read_json().get("notes", [])
+            return [str(line) for line in lines]
+    return []
+
+
 def _files(run: Location, fingerprint: str) -> Digests:
     place, way_out = run / FILES, "The command that wrote it writes it again"
     names = run.names()

@@ -200,6 +200,10 @@ class Run:
         columns = edges.batches(["p_value", "mi_nats"], pc.field("mi_nats").is_valid())
         return ok - sum(rows.column(0).null_count for rows in columns)
 
+    def notes(self) -> list[str]:
+        """What `mmg-ray genomics` or `mmg-ray neural` found and did before the run began, a line each; none of other runs."""
+        return integrity.notes(self._location, self.manifest)
+
     def stored_bytes(self) -> int:
         """Bytes of the edges in storage."""
         return sum((self._location / shards.FOLDER).sizes().values())

@@ -25,7 +25,7 @@ from mmg_ray.estimator.cascade.denoisers import Tier, denoiser
 from mmg_ray.estimator.cascade.tile import estimate_tile
 from mmg_ray.estimator.conditional.conditioner import Conditioner
 from mmg_ray.estimator.conditional.strata import NAME as STRATA
-from mmg_ray.estimator.conditional.strata import InStrata, estimate_in_strata, strata_of
+from mmg_ray.estimator.conditional.strata import InStrata, estimate_in_strata, strata_of_condition
 from mmg_ray.estimator.dependence import contingency
 from mmg_ray.estimator.dependence.association import association
 from mmg_ray.estimator.dependence.evidence import Evidence
@@ -81,7 +81,7 @@ def estimate_given(
         worth = 1 / _wider(found)[of_scalars] ** 2
         same = given.changes(left, pairs[of_scalars], worth) >= _CHANGES
         rows = np.setdiff1d(rows, of_scalars[same])
-        strata = strata_of(given.condition, cfg.min_samples)
+        strata = strata_of_condition(given.condition, cfg.min_samples)
         if strata is not None and not same.all():
             changing = of_scalars[~same]
             made = estimate_in_strata(left, pairs[changing], strata, cfg, device, identity)

@@ -31,7 +31,7 @@ _STRATA = ((1_440, 16), (4_800, 32), (19_200, 64))
 _OF_LABELS = 50  # samples of a combination of labels
 
 
-def strata_of(condition: Condition, min_samples: int) -> np.ndarray | None:
+def strata_of_condition(condition: Condition, min_samples: int) -> np.ndarray | None:
     """(n,) stratum of each sample that has the condition; None where there are too few samples for any.
 
     Labels first, rare ones together, then halves by the median of one number after the other.
