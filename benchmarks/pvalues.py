@@ -259,7 +259,9 @@ def main() -> None:
     parser.add_argument("--n-pairs", type=float, default=1e7)
     parser.add_argument("--n-samples", default="50,200,1000", help="numbers joined by commas")
     parser.add_argument("--only", default="", help="columns whose name has this")
-    parser.add_argument("--repeats", type=int, default=500, help="samples of each alternative")
+    parser.add_argument(
+        "--repeats", type=int, default=500, help="samples of each alternative; 0: no power"
+    )
     parser.add_argument(
         "--far", type=int, help="the far tails of seldom variables alone, by so many draws"
     )
@@ -280,6 +282,8 @@ def main() -> None:
     rows = [calibration(name, n, args.n_pairs, rng) for name in names for n in sizes]
     print_table(["columns", "N", *map(str, LEVELS), "KS distance", "KS p"], rows)
 
+    if not args.repeats:
+        return
     print(f"\nshare of {args.repeats} pairs of counts found at p <= .01\n")
     rows = [[*case, *count_power(*case, args.repeats, rng)] for case in COUNT_PAIRS]
     print_table(["N", "mean x", "mean y", "shared", "screen", "ties at random", "Spearman"], rows)
