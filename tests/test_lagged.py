@@ -8,7 +8,7 @@ from scipy.stats import kstest
 
 from mmg_ray.config import EstimatorConfig
 from mmg_ray.errors import ConfigError
-from mmg_ray.estimator.conditional import room, shifted
+from mmg_ray.estimator.conditional import over_time, room, shifted
 from mmg_ray.estimator.conditional.conditional_ranks import Condition, label_codes
 from mmg_ray.estimator.conditional.lagged import LaggedPairs
 from mmg_ray.estimator.lags import LagEstimates, LagSettings
@@ -178,6 +178,19 @@ def test_blocks_have_uniform_p_values(dim: int) -> None:
         p.append(scan(*x, most=5, denoiser="gaussian", null="block").p_value[0])
     assert kstest(p, "uniform").pvalue > 0.001
     assert np.mean(np.array(p) < 0.05) < 0.13
+
+
+def test_blocks_are_parts_of_segments() -> None:
+    edges = np.array([0, 100, 130, 230, 330])
+    starts, length = over_time.blocks(edges, 80)
+    assert length == 10
+    assert len(starts) == 33
+    assert all(np.searchsorted(edges, s, "right") == np.searchsorted(edges, s + 9, "right") for s in starts)  # fmt: skip
+    rng = np.random.default_rng(10)
+    found = scan(*rng.standard_normal((2, 60, 40)), most=4, null="block", denoiser="gaussian")
+    assert 0 < found.p_value[0] <= 1
+    with pytest.raises(ConfigError, match="there is room for 0"):
+        room.check(np.arange(0, 400, 8), 400, LagSettings(most=4, null="block"))
 
 
 def test_what_is_not_seen_given_a_condition_keeps_the_scan() -> None:

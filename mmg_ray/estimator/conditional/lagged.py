@@ -143,7 +143,7 @@ class LaggedPairs:
             starts, length = self._edges[:-1], self._length
             if self._settings.null == "block":
                 length = block_length(self._edges, np.sqrt(a.memory * b.memory), most)
-                starts = blocks(self._edges, length)
+                starts, length = blocks(self._edges, length)
                 a, b = (less_means(v, starts, length) for v in (a, b))
             rows = starts[:, None] + np.arange(length)
             found, null, elsewhere = permuted(a, b, rows, self._settings)

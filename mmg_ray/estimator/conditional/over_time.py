@@ -17,6 +17,7 @@ from mmg_ray.estimator.conditional.shifted import (
     reach,
 )
 from mmg_ray.estimator.lags import LagSettings
+from mmg_ray.estimator.lags.segments import LEAST_BLOCKS
 from mmg_ray.estimator.lags.series import of_events
 from mmg_ray.estimator.ranks import marginals
 from mmg_ray.estimator.ranks.rank_polynomials import ranked
@@ -134,14 +135,19 @@ def permuted(
     return found, np.concatenate(null), around.ravel() % len(found.t)
 
 
-def blocks(edges: np.ndarray, length: int) -> np.ndarray:
-    """First samples of blocks of this length in segments between (S + 1,) edges; what is left over is left out."""
-    return np.concatenate(
-        [
-            np.arange(first, last - length + 1, length)
-            for first, last in itertools.pairwise(edges.tolist())
-        ]
-    )
+def blocks(edges: np.ndarray, length: int) -> tuple[np.ndarray, int]:
+    """First samples of blocks in segments between (S + 1,) edges, and their length; what is left over is left out.
+
+    They are shorter than asked for where segments are, so that there are enough of them.
+    """
+    segments = np.diff(edges)
+    while length > 1 and (segments // length).sum() < LEAST_BLOCKS:
+        length //= 2
+    starts = [
+        np.arange(first, last - length + 1, length)
+        for first, last in itertools.pairwise(edges.tolist())
+    ]
+    return np.concatenate(starts), length
 
 
 def less_means(made: OverTime, starts: np.ndarray, length: int) -> OverTime:

@@ -28,8 +28,9 @@ def check(starts: np.ndarray, n_samples: int, settings: LagSettings) -> None:
             f"lags of up to {settings.most} samples either way are too many for a series of {n_samples}; lower "
             "lags.max_s"
         )
-    if settings.null == "block" and n_samples // LEAST_BLOCKS <= 2 * settings.most:
+    n_blocks = (lengths // (2 * settings.most + 1)).sum()
+    if settings.null == "block" and n_blocks < LEAST_BLOCKS:
         raise ConfigError(
             f"lags.nulls is 'block', which needs {LEAST_BLOCKS} blocks longer than lags of {settings.most} samples either "
-            f"way; there are {n_samples} samples. Set lags.nulls: shift, or lower lags.max_s"
+            f"way; there is room for {n_blocks}. Set lags.nulls: shift, or lower lags.max_s"
         )
