@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _SERVER = """
-import array, json, os, signal, socket, sys
+import json, os, socket, sys
 import anndata, scipy.stats, sklearn, torch, zarr
 import mmg_ray.commands.run, mmg_ray.execute, mmg_ray.report
 from mmg_ray.cli import main
 
-signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 here = socket.socket(socket.AF_UNIX)
 here.bind(sys.argv[1])
 here.listen()

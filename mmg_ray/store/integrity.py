@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 from mmg_ray.errors import StoreError
@@ -68,12 +69,15 @@ def notes(run: Location, found: Manifest) -> list[str]:
     """
     known, names = _files(run, found.fingerprint), run.names()
     for name in _OF_JOBS:
-        if name in names or name in known:
+        if name in known:
             data = (run / name).read_bytes() if name in names else None
-            if name in known:  # not while the job is still writing
-                digests.require(run, name, data, known[name])
-            lines = (run / name).read_json().get("notes", [])
-            return [str(line) for line in lines]
+            digests.require(run, name, data, known[name])
+            tree = json.loads(data or b"{}")
+        elif name in names:  # the job is still writing
+            tree = (run / name).read_json()
+        else:
+            continue
+        return [str(line) for line in tree.get("notes", [])]
     return []
 
 

@@ -22,7 +22,6 @@ from mmg_ray.config import EstimatorConfig, NullConfig
 from mmg_ray.estimator.conditional.conditional_ranks import Condition, Smoothers
 from mmg_ray.estimator.conditional.conditioner import Conditioner
 from mmg_ray.estimator.conditional.over_time import (
-    OverTime,
     apart,
     blocks,
     less_means,
@@ -31,7 +30,7 @@ from mmg_ray.estimator.conditional.over_time import (
     permuted,
 )
 from mmg_ray.estimator.conditional.pairs import estimate_given
-from mmg_ray.estimator.conditional.shifted import gumbel_p, largest_around, strength
+from mmg_ray.estimator.conditional.shifted import Functions, gumbel_p, largest_around, strength
 from mmg_ray.estimator.lags import LagEstimates, LagSettings
 from mmg_ray.estimator.lags.segments import LEAST_TRIALS, block_length
 from mmg_ray.estimator.ranks import marginals
@@ -76,7 +75,7 @@ class LaggedPairs:
         self._segment = np.repeat(np.arange(len(starts)), np.diff(self._edges))
         self._n_segments = len(starts)
         self._length = n_samples // len(starts)
-        self._functions: dict[str, OverTime] = {}
+        self._functions: dict[str, Functions] = {}
         self._smoother = None if condition is None else Smoothers(condition, cfg.seed)
         self._pasts: tuple[str, dict[int, Conditioner]] = ("", {})  # of the last target, by lag
 
@@ -135,9 +134,8 @@ class LaggedPairs:
         a, b = self._of(x), self._of(y)
         every = np.arange(-most, most + 1)
         if self._settings.null == "shift":
-            a_padded, b_padded = (padded(v, self._edges[:-1], most) for v in (a, b))
-            found = strength(a_padded, b_padded, most)
-            elsewhere = apart(len(a.present) + most * self._n_segments, most)
+            found = strength(a, b, most)
+            elsewhere = apart(len(a.present), most)
             null = largest_around(found.t, elsewhere, most)
         else:
             starts, length = self._edges[:-1], self._length
@@ -151,14 +149,13 @@ class LaggedPairs:
         # a weak dependence has T / (2 n) nats, and T of an independent pair on the average
         bias = float(np.median(found.t[elsewhere]))
         lag = int(every[at.argmax()])
-        left, right = self._rows(lag)
         return _Scan(
             lag=lag,
             p_value=self._p_value(at.max(), null),
             curve=((at - bias) / (2 * n)).astype(np.float32),
             band=float((np.quantile(null, 1 - _LEVEL) - bias) / (2 * n.mean())),
             n_samples=round(float(found.n[lag])),
-            product=float(a.values[left, 0] @ b.values[right, 0]),
+            product=float(found.first[lag]),
             scatter=float(found.t[elsewhere].std() / (2 * n.mean())),
         )
 
@@ -188,11 +185,13 @@ class LaggedPairs:
                 return (1 + above) / (1 + len(null))
         return gumbel_p(largest, null, n_apart)
 
-    def _of(self, variable: Variable) -> OverTime:
+    def _of(self, variable: Variable) -> Functions:
         if variable.name not in self._functions:
-            self._functions[variable.name] = of_variable(
-                variable, self._condition, self._smoother, self._settings.null == "block"
-            )
+            null = self._settings.null
+            made = of_variable(variable, self._condition, self._smoother, null == "block")
+            if null == "shift":
+                made = padded(made, self._segment, self._settings.most)
+            self._functions[variable.name] = made
         return self._functions[variable.name]
 
     def _few_rows(self, lag: int) -> tuple[np.ndarray, np.ndarray]:
@@ -225,18 +224,12 @@ class LaggedPairs:
     ) -> PairEstimate:
         """MI at the lag found given the condition at the times of both; the test is made elsewhere."""
         left, right = self._few_rows(scan.lag)
-        step = max(1, int(np.diff(left[:2]).max(initial=1)))
-        block = None
-        if self._n_segments > 1:
-            block = max(1, (self._length - abs(scan.lag)) // step)
-        kind: NullConfig = NullConfig(
-            kind="shift" if block is None else "block", max_permutations=0, block_samples=block
-        )
-        cfg = replace(self._cfg, nulls=kind)
+        # series, without a test of their own
+        cfg = replace(self._cfg, nulls=NullConfig(kind="shift", max_permutations=0))
         if cfg.denoiser == "auto" and scan.p_value > cfg.cascade.p_value:
             cfg = replace(cfg, denoiser="gaussian")
         found = self._estimate(_at(x, left), _at(y, right), given, cfg)
-        n_there = len(self._rows(scan.lag)[0])
+        n_there = int(np.maximum(np.diff(self._edges) - abs(scan.lag), 0).sum())
         if len(left) < n_there:
             note = f"MI of {len(left)} of {n_there} samples"
             found = replace(found, message="; ".join(filter(None, (found.message, note))))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
@@ -31,14 +30,6 @@ _LEAST_LEFT = 1e-6  # a smaller share of the variance is rounding
 _NULLS = 1000  # of segments in other orders
 
 
-class OverTime(NamedTuple):
-    """Of a variable: (N, K) float32 functions, (N,) whether present, and the samples for which it remembers itself."""
-
-    values: np.ndarray
-    present: np.ndarray
-    memory: float
-
-
 def functions_of(dim: int) -> int:
     """How many functions a variable of so many coordinates has at most."""
     return _DEGREES if dim == 1 else min(_OF_GROUPS * dim, _MOST_FUNCTIONS)
@@ -49,7 +40,7 @@ def of_variable(
     known: Condition | None,
     smoother: Smoothers | None,
     with_memory: bool,
-) -> OverTime:
+) -> Functions:
     """Rank polynomials of every coordinate; given a condition, without the mean and the scale that go with it."""
     has = (variable.codes != marginals.MISSING).all(axis=1)
     if known is not None:
@@ -80,17 +71,15 @@ def of_variable(
         parts.append(values)
     values = _leading(np.concatenate(parts, axis=1)).astype(np.float32)
     remembers = _memory(values) if with_memory else np.nan
-    return OverTime(values, has, remembers)
+    return Functions(values, has, remembers)
 
 
-def padded(made: OverTime, starts: np.ndarray, most: int) -> Functions:
-    """With places of 0 after each segment, so that no lag reaches from one into the next."""
-    n = len(made.present)
-    segment = np.searchsorted(starts, np.arange(n), side="right") - 1
-    total = n + most * len(starts)
+def padded(made: Functions, segment: np.ndarray, most: int) -> Functions:
+    """With places of 0 after each of the (N,) segments, so that no lag reaches from one into the next."""
+    place = np.arange(len(segment)) + most * segment
+    total = len(segment) + most * (int(segment[-1]) + 1)
     values = np.zeros((total, made.values.shape[1]), dtype=np.float32)
     present = np.zeros(total, dtype=np.float32)
-    place = np.arange(n) + most * segment
     values[place], present[place] = made.values, made.present
     return Functions(values, present)
 
@@ -105,7 +94,7 @@ def apart(total: int, most: int) -> np.ndarray:
 
 
 def permuted(
-    x: OverTime, y: OverTime, rows: np.ndarray, settings: LagSettings
+    x: Functions, y: Functions, rows: np.ndarray, settings: LagSettings
 ) -> tuple[Shifts, np.ndarray, np.ndarray]:
     """T at all shifts of (S, B) segments one after the other; the largest T of permuted ones; shifts between segments.
 
@@ -115,7 +104,7 @@ def permuted(
     stride, most = length + settings.most, settings.most
     rng = numpy_stream(settings.seed, "segments")
 
-    def laid(made: OverTime, order: np.ndarray) -> Functions:
+    def laid(made: Functions, order: np.ndarray) -> Functions:
         values = np.zeros((n_segments, stride, made.values.shape[1]), dtype=np.float32)
         present = np.zeros((n_segments, stride), dtype=np.float32)
         values[:, :length], present[:, :length] = (
@@ -150,7 +139,7 @@ def blocks(edges: np.ndarray, length: int) -> tuple[np.ndarray, int]:
     return np.concatenate(starts), length
 
 
-def less_means(made: OverTime, starts: np.ndarray, length: int) -> OverTime:
+def less_means(made: Functions, starts: np.ndarray, length: int) -> Functions:
     """Less the means in blocks of this length; 0 where missing."""
     rows = starts[:, None] + np.arange(length)
     there = made.present[rows]

@@ -13,18 +13,21 @@ _AT_ONCE = 2**24  # values of a transform
 
 
 class Functions(NamedTuple):
-    """What a scan needs of a variable: (L, F) float32 of the samples, with `most` places of 0 after each segment, and (L,)
-    whether they are present."""
+    """Of a variable: (N, K) float32 functions, 0 where missing, (N,) whether present, and the samples for which it remembers
+    itself, if that is asked for."""
 
     values: np.ndarray
     present: np.ndarray
+    memory: float = np.nan
 
 
 class Shifts(NamedTuple):
-    """T at every one of R shifts of y against x that there are, the last being -1, and of how many samples it is."""
+    """T at every one of R shifts of y against x that there are, the last being -1, of how many samples it is, and the sum of
+    products of the first functions."""
 
     t: np.ndarray
     n: np.ndarray
+    first: np.ndarray
 
 
 def reach(total: int, most: int) -> int:
@@ -43,19 +46,21 @@ def strength(x: Functions, y: Functions, most: int) -> Shifts:
         return circular(x, y)
     n = np.maximum(_near(x.present[:, None], y.present[:, None], far)[0, 0], 1.0)
     sums = _near(x.values, y.values, far)
-    return Shifts(np.einsum("kmr,kmr->r", sums, sums, dtype=np.float64) / n, n)
+    return Shifts(np.einsum("kmr,kmr->r", sums, sums, dtype=np.float64) / n, n, sums[0, 0])
 
 
 def circular(x: Functions, y: Functions) -> Shifts:
     """The same at all circular shifts."""
     total = len(x.present)
     n = np.maximum(irfft(rfft(x.present).conj() * rfft(y.present), total), 1.0)
-    t = np.zeros(total)
+    t, first = np.zeros(total), np.zeros(total)
     of_y = rfft(y.values.T)
-    for wave in rfft(x.values.T):  # a row of products at a time
+    for k, wave in enumerate(rfft(x.values.T)):  # a row of products at a time
         sums = irfft(wave.conj() * of_y, total)
         t += np.einsum("mr,mr->r", sums, sums)
-    return Shifts(t / n, n)
+        if k == 0:
+            first = sums[0]
+    return Shifts(t / n, n, first)
 
 
 def _near(x: np.ndarray, y: np.ndarray, far: int) -> np.ndarray:

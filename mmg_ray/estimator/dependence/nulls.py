@@ -63,6 +63,8 @@ class NullTest(NamedTuple):
 def test(a: RankedVariable, b: RankedVariable, cfg: NullConfig, seed: int) -> NullTest:
     """Test two variables over the same n samples; its stream is keyed by both names."""
     n_effective = effective_samples(a, b) if cfg.kind != "permutation" else float(a.n)
+    if not cfg.max_permutations:
+        return NullTest(np.nan, 0, n_effective)
     time = a.n / n_effective
     size = _block(a.n, time, cfg)
     length = a.n // size
@@ -73,7 +75,7 @@ def test(a: RankedVariable, b: RankedVariable, cfg: NullConfig, seed: int) -> Nu
         apart = apart[(lag == 0) | (lag >= _GUARD * time)]
     exceeded = total = 0
     seen = np.zeros(2)  # sums of the statistic and of its square
-    if len(apart) > 1 and cfg.max_permutations:
+    if len(apart) > 1:
         rng = numpy_stream(seed, "null", *sorted((a.name, b.name)))
         for rows in _orders(a.n, size, cfg.kind, rng):
             t = _statistic(views, rows, size)[apart]

@@ -57,19 +57,19 @@ def block_length(starts: np.ndarray, memory: float, most: int) -> int:
 
 def of_trials(x: Series, y: Series, most: int) -> Scatter:
     """Of trials of one length, which are the segments of the series."""
-    return _scatter(x, y, most, x.starts, 2)
+    return _scatter(x, y, most, x.starts, of_trials=True)
 
 
 def of_blocks(x: Series, y: Series, most: int, edges: np.ndarray) -> Scatter:
     """Of blocks between (S + 1,) edges."""
-    return _scatter(x, y, most, edges, 1)
+    return _scatter(x, y, most, edges, of_trials=False)
 
 
-def _scatter(x: Series, y: Series, most: int, edges: np.ndarray, n_means: int) -> Scatter:
-    """Of `n_means` parts of the degrees of freedom that means have taken."""
-    of_trials = n_means > 1
+def _scatter(x: Series, y: Series, most: int, edges: np.ndarray, of_trials: bool) -> Scatter:
+    # degrees of freedom that means have taken: that over segments, and that over trials at each time
+    n_means = 2 if of_trials else 1
     if x.dense or y.dense:
-        a, b = (centred(s.values(), s.present(), edges, of_trials) for s in (x, y))
+        a, b = (_values(s, edges, of_trials) for s in (x, y))
         each = np.concatenate(list(sums_of_segments(a, b, edges, most)))
         squares = [float((v[0] ** 2).mean()) for v in (a, b)]
     else:
@@ -93,13 +93,13 @@ def _scatter(x: Series, y: Series, most: int, edges: np.ndarray, n_means: int) -
         sums,
         variance,
         float(third / max(total[0, 0], 1e-300) ** 1.5),
-        freedom_of(of_segment, n_means),
+        _freedom(of_segment, n_means),
         float(np.average(correlation, weights=orders**2)),
         float(variance[0, 0] / max(alone, 1e-300)),
     )
 
 
-def freedom_of(of_segment: np.ndarray, n_means: int) -> np.ndarray:
+def _freedom(of_segment: np.ndarray, n_means: int) -> np.ndarray:
     """Degrees of freedom of the sum over (S, ...) squares of segments that have lost so many means (Satterthwaite 1946)."""
     n = len(of_segment)
     total, spread = of_segment.sum(axis=0), of_segment.var(axis=0, ddof=1)
@@ -108,19 +108,18 @@ def freedom_of(of_segment: np.ndarray, n_means: int) -> np.ndarray:
     return np.asarray(np.clip(found, _LEAST_FREEDOM, 1e6))
 
 
-def centred(
-    values: np.ndarray, present: np.ndarray, edges: np.ndarray, of_trials: bool
-) -> np.ndarray:
-    """(K, N) values, which are overwritten, less their means over samples present; 0 where missing."""
+def _values(x: Series, edges: np.ndarray, of_trials: bool) -> np.ndarray:
+    """(K, N) functions less their means over samples present; 0 where missing."""
+    values, present = x.values(), x.present()
     if of_trials:
         parts = values.reshape(len(values), len(edges) - 1, -1)
         there = present.reshape(len(edges) - 1, -1)
         mean = parts.sum(axis=1) / np.maximum(there.sum(axis=0), 1)
-        parts -= mean[:, None].astype(values.dtype)  # a view of `values`
+        parts -= mean[:, None]  # a view of `values`
     else:
         n = np.add.reduceat(present, edges[:-1], dtype=np.int64)
         mean = np.add.reduceat(values, edges[:-1], axis=1) / np.maximum(n, 1)
-        values -= np.repeat(mean, np.diff(edges), axis=1).astype(values.dtype)
+        values -= np.repeat(mean, np.diff(edges), axis=1)
     values *= present
     return values
 
