@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-all lint docs golden faults attack benchmarks clean
+.PHONY: demo test test-all test-lowest test-newest lint docs changelog golden faults attack benchmarks clean
 
 demo: $(VENV)/.run
 	$(BIN)/mmg-ray genomics
@@ -23,6 +23,15 @@ test-all: export OMP_NUM_THREADS = 1
 test-all: $(VENV)/.dev
 	$(PYTEST) -n 2
 
+# with the lowest versions of dependencies that pyproject.toml allows, and with the newest that there are
+test-lowest test-newest: export OMP_NUM_THREADS = 1
+test-lowest test-newest: test-%:
+	$(PYTHON) -m venv --clear .venv-$*
+	if [ $* = lowest ]; then $(PYTHON) tests/lowest_versions.py; fi > .venv-$*/constraints.txt
+	.venv-$*/bin/python -m pip install --quiet --constraint .venv-$*/constraints.txt --editable '.[dev]'
+	.venv-$*/bin/python -m pip install --quiet --no-deps scanpy cdt nitime
+	.venv-$*/bin/python -m pytest --dist loadfile --no-loadscope-reorder -n 2
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -35,6 +44,10 @@ docs: $(VENV)/.dev
 	$(PIP) --no-warn-conflicts --editable '.[docs]'
 	$(BIN)/python docs/make_api.py
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+
+# what the next release would say, of the fragments in changes/
+changelog: $(VENV)/.dev
+	$(BIN)/towncrier build --draft --version next
 
 # the numbers that tests compare with: after RESULTS_FORMAT was raised in mmg_ray/store/manifest.py
 golden: $(VENV)/.dev

@@ -70,9 +70,20 @@ def test_the_citation_is_of_this_version() -> None:
     assert paper["url"] == PROJECT["urls"]["Paper"]
 
 
-def test_the_changelog_has_a_section_for_what_comes() -> None:
-    sections = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    assert sections[0] == "Unreleased"
+def test_notes_of_a_release_come_from_fragments() -> None:
+    """Each is of a kind that towncrier knows, and the mark that it writes below is there."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["towncrier"]
+    assert (ROOT / "CHANGELOG.md").read_text().count(settings["start_string"]) == 1
+    kinds = "|".join(kind["directory"] for kind in settings["type"])
+    for file in (ROOT / "changes").iterdir():
+        assert re.fullmatch(rf"\+[\w.-]+\.({kinds})\.md|README\.md", file.name), file
+        assert len(file.read_text().split()) > 3, file
+
+
+def test_what_a_program_imports_is_bounded_from_below() -> None:
+    """`make test-lowest` runs the tests with these."""
+    asked = [*PROJECT["dependencies"], *sum(PROJECT["optional-dependencies"].values(), [])]
+    assert [name for name in asked if ">=" not in name and not name.startswith("mmg-ray[")] == []
 
 
 @pytest.mark.parametrize("recipe", sorted((ROOT / "mmg_ray" / "scheduled").glob("kubernetes/*")))
