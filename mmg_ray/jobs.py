@@ -58,12 +58,12 @@ class FilesConfig:
         """
         said = []
         written = [*beside, *(f"network/{name}" for name in self.files)]
-        for name, kind in self.files.items():
-            found = run.network(self.steps)
-            write(found, f"{run.url}/network/{name}", kind)
-            said.append(
-                f"wrote:   {run.url}/network/{name} ({kind}, {found.edges.num_rows:,} edges)"
-            )
+        if self.files:
+            found = run.network(self.steps)  # read once
+            edges = f"{found.edges.num_rows:,} edges"
+            for name, kind in self.files.items():
+                write(found, f"{run.url}/network/{name}", kind)
+                said.append(f"wrote:   {run.url}/network/{name} ({kind}, {edges})")
         if self.heatmap and run.manifest.resolved().edges.matrix:
             from mmg_ray.report.figures import heat_map
 

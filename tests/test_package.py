@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def test_notes_of_a_release_come_from_fragments() -> None:
 
 def test_what_a_program_imports_is_bounded_from_below() -> None:
     """`make test-lowest` runs the tests with these."""
-    asked = [*PROJECT["dependencies"], *sum(PROJECT["optional-dependencies"].values(), [])]
+    asked = [*PROJECT["dependencies"], *chain(*PROJECT["optional-dependencies"].values())]
     assert [name for name in asked if ">=" not in name and not name.startswith("mmg-ray[")] == []
 
 

@@ -14,7 +14,7 @@ from mmg_ray import config as configuration
 from mmg_ray.config import EstimatorConfig
 from mmg_ray.errors import ConfigError, DataError
 from mmg_ray.estimator.cascade.tile import estimate_tile
-from mmg_ray.estimator.dependence import permutation_law, screen
+from mmg_ray.estimator.dependence import between_strata, permutation_law, screen
 from mmg_ray.estimator.dependence.seldom_away import by_number_together
 from mmg_ray.estimator.ranks.marginals import MISSING, ordinal_codes
 from mmg_ray.estimator.ranks.strata import Within, within
@@ -324,3 +324,27 @@ def test_levels_within_strata_are_uncorrelated(deep: tuple[np.ndarray, np.ndarra
         np.testing.assert_allclose(left.T @ left / len(left), np.eye(left.shape[1]), atol=2e-3)
         means = np.stack([np.bincount(strata, of) for of in left.T])
         assert np.abs(means).max() < 0.01
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_levels_of_which_one_sample_alone_has_both_are_not_expected(seed: int) -> None:
+    """Else the rounding of nothing, in a logarithm, is what strata explain: up to .1 nats of a pair that nearly copies."""
+    rng = np.random.default_rng([43, seed])
+    strata = rng.integers(12, size=300)
+    x = rng.poisson(2.0, 300)
+    y = np.where(rng.random(300) < 0.1, rng.poisson(2.0, 300), x)
+    same = (strata[:, None] == strata) & ~np.eye(300, dtype=bool)
+    there = np.zeros((x.max() + 1, y.max() + 1), dtype=bool)
+    for a, b in np.argwhere(same):
+        there[x[a], y[b]] = True
+    sizes = []
+    for column in (x, y):
+        of = np.zeros((12, column.max() + 1), dtype=np.int32)
+        np.add.at(of, (strata, column), 1)
+        sizes.append(of)
+    counts = np.zeros(there.shape)
+    np.add.at(counts, (x, y), 1)
+    expected = between_strata._together(*sizes, counts)
+    assert ((expected > 0) == there).all()
+    assert (~there & (counts > 0)).any()
+    np.testing.assert_allclose(expected.sum(), 300, rtol=1e-3)

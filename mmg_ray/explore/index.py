@@ -110,7 +110,7 @@ def index_of(run: Run, each: Callable[[int, int], Any] = lambda *_: None) -> Ind
         StoreError: the run is not complete, or a shard is damaged.
     """
     store, plan, lagged = run.complete_edges(), run.plan(), run.lagged
-    parts = store.parts(edge_fields(lagged), pc.field("mi_nats").is_valid())
+    parts = store.parts(edge_fields(lagged))
     held: list[Batch] = []
     counts, n_without, n_left_out = count([]), 0, 0
     with ThreadPoolExecutor(_READERS) as pool:
@@ -145,9 +145,13 @@ def index_of(run: Run, each: Callable[[int, int], Any] = lambda *_: None) -> Ind
 def _read(batches: Iterator[pa.RecordBatch]) -> tuple[np.ndarray, Batch]:
     """All p-values of a shard, and its edges that may have a q-value up to `LOOSEST_Q`."""
     p_values, held = [np.zeros(0)], []
-    for batch in map(batch_of, batches):
-        p_values.append(batch.p_value)
-        held.append(batch.take(~(batch.p_value > LOOSEST_Q)))  # no q-value is below its p-value
+    for batch in batches:
+        estimated = batch.column("mi_nats").is_valid()
+        p = batch.column("p_value")
+        p_values.append(p.filter(estimated).to_numpy(zero_copy_only=False))
+        # no q-value is below its p-value
+        likely = pc.less_equal(p, LOOSEST_Q).fill_null(True)
+        held.append(batch_of(batch.filter(pc.and_(estimated, likely))))
     return np.concatenate(p_values), Batch.concatenate(held)
 
 

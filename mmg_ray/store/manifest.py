@@ -33,7 +33,7 @@ PLAN = "plan.npz"
 
 # Raised whenever the same configuration and data would give other numbers; then `make golden` (see
 # tests/test_golden.py). It is part of the fingerprint.
-RESULTS_FORMAT = 12
+RESULTS_FORMAT = 13
 
 _WAY_OUT = (
     "Restore it; or delete it and run the configuration again, which keeps the finished shards"

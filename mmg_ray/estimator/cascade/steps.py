@@ -176,7 +176,7 @@ class Steps:
         both = [self._pairs[row] for row in rows.tolist()]
         sizes = [[len(v.quantised(n_bins).size) for v in pair] for pair in both]
         n_x, n_y = np.array(sizes, dtype=np.int64).reshape(-1, 2).T
-        for part, shape in batches(n_x, n_y):
+        for part, shape in batches(n_x, n_y, large=name != contingency.NAME):
             some, worth = [both[k] for k in part], self._columns.worth(rows[part])
             counts = tabulate(some, n_bins, shape)
             if not self._pairs.in_strata:

@@ -48,12 +48,15 @@ def without(
     worth: np.ndarray,
 ) -> BothWays:
     """Estimates of (P, 2, X, Y) counts of pairs over the levels of `n_bins`, without what strata explain."""
-    found = estimate(counts, worth)
-    of_expected = estimate(expected(counts, pairs, n_bins), worth)
+    both = np.concatenate([counts.astype(np.float32), expected(counts, pairs, n_bins)])
+    found = estimate(both, np.tile(worth, 2))
     _, beyond, variance = explained(pairs)
+    of_counts, of_expected = slice(len(pairs)), slice(len(pairs), None)
     return BothWays(
-        found.x_given_y.less(of_expected.x_given_y.mi + beyond, variance),
-        found.y_given_x.less(of_expected.y_given_x.mi + beyond, variance),
+        *(
+            way.take(of_counts).less(way.take(of_expected).mi + beyond, variance)
+            for way in (found.x_given_y, found.y_given_x)
+        )
     )
 
 
@@ -74,28 +77,36 @@ def explained(pairs: Sequence[Both]) -> Explained:
     found = Explained(*np.zeros((3, len(pairs))))
     sizes = [[len(v.quantised(_BINS).size) for v in pair] for pair in pairs]
     n_x, n_y = np.array(sizes, dtype=np.int64).reshape(-1, 2).T
+    sides = {side.key: side for pair in pairs for side in pair}
+    joined = {key: _Joined.of(side.in_strata(_BINS).sum(axis=0)) for key, side in sides.items()}
     for part, shape in batches(n_x, n_y):
         counts = tabulate([pairs[k] for k in part], _BINS, shape).sum(axis=1)
         for k, table in zip(part.tolist(), counts, strict=True):
-            x, y = (side.in_strata(_BINS).sum(axis=0) for side in pairs[k])
-            rows, columns = (_joined(side.sum(axis=0), len(side)) for side in (x, y))
-            x, y = np.add.reduceat(x, rows, axis=1), np.add.reduceat(y, columns, axis=1)
-            table = np.add.reduceat(np.add.reduceat(table, rows, axis=0), columns, axis=1)
-            of = _sums(table, _together(x, y, table), x.sum(axis=0), y.sum(axis=0), float(len(x)))
+            of = _explained(table, *(joined[side.key] for side in pairs[k]))
             for column, value in zip(found, of, strict=True):
                 column[k] = value
     return found
 
 
-def _joined(size: np.ndarray, n_strata: int) -> np.ndarray:
-    """First levels of what is joined of (L,) samples, from the last one on, so that E of any two is known well enough."""
-    least, total, first = np.sqrt(_LEAST * n_strata), 0, []
-    for level in range(len(size) - 1, -1, -1):
-        total += size[level]
-        if total >= least:
-            first.append(level)
-            total = 0
-    return np.array([0, *first[::-1][1:]] if first else [0])
+class _Joined(NamedTuple):
+    """(S, J) samples in each stratum at the levels of a variable, (L,) of them joined from `first` (J + 1,) on each, so that
+    E of any two is known well enough."""
+
+    size: np.ndarray
+    first: np.ndarray
+
+    @classmethod
+    def of(cls, size: np.ndarray) -> _Joined:
+        """Of (S, L) samples; from the last level on."""
+        least, total, first = np.sqrt(_LEAST * len(size)), 0, []
+        of_level = size.sum(axis=0)
+        for level in range(len(of_level) - 1, -1, -1):
+            total += of_level[level]
+            if total >= least:
+                first.append(level)
+                total = 0
+        starts = np.array([0, *first[::-1][1:]])
+        return cls(np.add.reduceat(size, starts, axis=1), np.append(starts, len(of_level)))
 
 
 def expected(counts: np.ndarray, pairs: Sequence[Both], n_bins: int) -> np.ndarray:
@@ -103,9 +114,8 @@ def expected(counts: np.ndarray, pairs: Sequence[Both], n_bins: int) -> np.ndarr
     found = np.zeros(counts.shape, dtype=np.float32)
     for table, there, pair in zip(counts, found, pairs, strict=True):
         x, y = (side.in_strata(n_bins) for side in pair)
-        at = slice(x.shape[2]), slice(y.shape[2])
         for half in range(2):
-            there[half][at] = _together(x[half], y[half], table[half][at])
+            there[half, : x.shape[2], : y.shape[2]] = _together(x[half], y[half], table[half])
     return found
 
 
@@ -122,16 +132,6 @@ def expected_together(
     return np.maximum((of_x * per_pair) @ of_y.T - itself * both, 0.0)
 
 
-def _together(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """(A, B) samples expected at levels of both, of (S, A) and (S, B) at those of either in each stratum, (A, B) at both.
-
-    Of all pairs of different samples of a stratum: with itself each depends as the variables do.
-    """
-    per_pair, itself = _of_different(x.sum(axis=1))
-    found = (x * per_pair[:, None]).T @ y - itself * counts
-    return _to_margins(np.maximum(found, 0.0), x.sum(axis=0), y.sum(axis=0))
-
-
 def _of_different(size: np.ndarray) -> tuple[np.ndarray, float]:
     """(S,) weight of a pair of samples of each stratum of these sizes, and that of a sample with itself, to be taken off."""
     per_pair = (size > 1) / np.maximum(size - 1, 1)
@@ -139,8 +139,31 @@ def _of_different(size: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 @njit(cache=True)  # type: ignore[misc, unused-ignore]
-def _to_margins(table: Any, of_x: Any, of_y: Any) -> Any:
-    """(A, B) scaled by rows and columns to these margins, from which strata of unlike sizes have taken it a little."""
+def _together(x: Any, y: Any, counts: Any) -> Any:
+    """(A, B) samples expected at levels of both, of (S, A) and (S, B) at those of either in each stratum, at least (A, B) at both.
+
+    Of all pairs of different samples of a stratum: with itself each depends as the variables do. 0 where there is no such pair.
+    """
+    found, n_pairs = np.zeros((2, x.shape[1], y.shape[1]))
+    for s in range(len(x)):
+        size = x[s].sum()
+        per_pair = 1.0 / (size - 1) if size > 1 else 0.0
+        for a in range(x.shape[1]):
+            if x[s, a]:
+                for b in range(y.shape[1]):
+                    n_pairs[a, b] += x[s, a] * y[s, b]
+                    found[a, b] += x[s, a] * y[s, b] * per_pair
+    for a in range(x.shape[1]):
+        for b in range(y.shape[1]):
+            if n_pairs[a, b] > 0:
+                found[a, b] *= 1 - counts[a, b] / n_pairs[a, b]
+    _to_margins(found, x.sum(axis=0), y.sum(axis=0))
+    return found
+
+
+@njit(cache=True)  # type: ignore[misc, unused-ignore]
+def _to_margins(table: Any, of_x: Any, of_y: Any) -> None:
+    """Scale (A, B) by rows and columns to these margins, from which strata of unlike sizes have taken it a little."""
     for _ in range(_SWEEPS):
         for a in range(len(of_x)):
             total = table[a].sum()
@@ -150,7 +173,17 @@ def _to_margins(table: Any, of_x: Any, of_y: Any) -> Any:
             total = table[:, b].sum()
             if total > 0:
                 table[:, b] *= of_y[b] / total
-    return table
+
+
+@njit(cache=True)  # type: ignore[misc, unused-ignore]
+def _explained(table: Any, x: Any, y: Any) -> Any:
+    """Of (L, M) counts and either side's `_Joined` levels, what an `Explained` has."""
+    counts = np.zeros((x.size.shape[1], y.size.shape[1]))
+    for a in range(counts.shape[0]):
+        for b in range(counts.shape[1]):
+            counts[a, b] = table[x.first[a] : x.first[a + 1], y.first[b] : y.first[b + 1]].sum()
+    expected = _together(x.size, y.size, counts)
+    return _sums(counts, expected, x.size.sum(axis=0), y.size.sum(axis=0), float(len(x.size)))
 
 
 @njit(cache=True)  # type: ignore[misc, unused-ignore]

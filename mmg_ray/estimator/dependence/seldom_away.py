@@ -97,15 +97,31 @@ def _tails(drawn: np.ndarray, t: float) -> np.ndarray:
 
     The root of the statistic, which is about the length of a normal vector away from 0, has nearly a gamma tail.
     """
-    above = (drawn >= t).sum(axis=0)
-    root = np.sqrt(drawn)
-    mean, spread = root.mean(axis=0), root.std(axis=0)
+    above, mean, spread, skewness = _of_roots(drawn, t)
     found: np.ndarray = above / len(drawn)
     few = (above < _COUNTED) & (spread > _ROUNDING * mean)  # all draws may be the same
-    away = (root[:, few] - mean[few]) / spread[few]
-    skewness = np.maximum((away**3).mean(axis=0), _LEAST_SKEWNESS)
-    found[few] = np.exp(log_gamma_tail((np.sqrt(t) - mean[few]) / spread[few], skewness))
+    away = (np.sqrt(t) - mean[few]) / spread[few]
+    found[few] = np.exp(log_gamma_tail(away, np.maximum(skewness[few], _LEAST_SKEWNESS)))
     return found
+
+
+@njit(cache=True)  # type: ignore[misc, unused-ignore]
+def _of_roots(drawn: Any, t: float) -> Any:
+    """Of (D, K) draws, (K,) each: how many are at least t; mean, standard deviation and skewness of their roots."""
+    n_draws, n_laws = drawn.shape
+    above, mean, square, cube = np.zeros((4, n_laws))
+    for draw in range(n_draws):
+        for k in range(n_laws):
+            above[k] += drawn[draw, k] >= t
+            mean[k] += np.sqrt(drawn[draw, k])
+    mean /= n_draws
+    for draw in range(n_draws):
+        for k in range(n_laws):
+            away = np.sqrt(drawn[draw, k]) - mean[k]
+            square[k] += away**2
+            cube[k] += away**3
+    spread = np.sqrt(square / n_draws)
+    return above, mean, spread, cube / n_draws / np.maximum(spread, 1e-300) ** 3
 
 
 class _Away(NamedTuple):
@@ -165,11 +181,16 @@ def _meet_in_strata(a: Any, b: Any, n: Any, n_draws: int, most: int) -> Any:
     state = np.uint64(0x9E3779B97F4A7C15)
     chance = np.cumsum(a * b / np.maximum(n, 1))
     first_a, first_b = np.cumsum(a) - a, np.cumsum(b) - b
+    # where to begin to look for a stratum: no search for each draw
+    first = np.searchsorted(chance, np.arange(len(a)) / len(a) * chance[-1], side="right")
     found = np.empty((n_draws, 2, most), dtype=np.int64)
     for draw in range(n_draws):
         for place in range(most):
             state, uniform = _uniform(state)
-            s = min(np.searchsorted(chance, uniform * chance[-1], side="right"), len(a) - 1)
+            at = uniform * chance[-1]
+            s = first[int(uniform * len(first))]
+            while s < len(a) - 1 and chance[s] <= at:
+                s += 1
             state, uniform = _uniform(state)
             found[draw, 0, place] = first_a[s] + int(uniform * a[s])
             state, uniform = _uniform(state)

@@ -14,6 +14,7 @@ from mmg_ray.estimator.ranks.rank_polynomials import on_grid
 from mmg_ray.estimator.ranks.ranked_variable import RankedVariable
 
 _LEVELS_APART = 16  # tables within so many levels are of one shape
+_FEW, _MANY = 32, 128  # or up to so many, and within so many beyond
 _TABLE_BYTES = 2**25  # of the tables of some pairs
 
 
@@ -51,13 +52,19 @@ def tabulate(
     return found
 
 
-def batches(n_x: np.ndarray, n_y: np.ndarray) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
+def batches(
+    n_x: np.ndarray, n_y: np.ndarray, large: bool = False
+) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
     """Positions of pairs whose tables are of like size, a few megabytes at a time, and a shape that holds them.
 
     Args:
         n_x, n_y: (P,) levels of both sides.
+        large: few shapes, for what takes many pairs in hardly more time than one.
     """
-    shapes = rounded(np.stack([n_x, n_y], axis=1))
+    levels = np.stack([n_x, n_y], axis=1)
+    shapes = (
+        np.where(levels <= _FEW, _FEW, -(-levels // _MANY) * _MANY) if large else rounded(levels)
+    )
     distinct, place = np.unique(shapes, axis=0, return_inverse=True)
     for k, (x, y) in enumerate(distinct.tolist()):
         members = np.flatnonzero(place.ravel() == k)

@@ -175,16 +175,16 @@ def _highest(at: Any, mean: Any, size: Any) -> Any:
 
 def _covariance(at: np.ndarray, size: np.ndarray) -> np.ndarray:
     group = np.arange(len(size)) * min(_GROUPS, len(size)) // len(size)
-    of_stratum = size.sum(axis=1)
+    first = np.flatnonzero(np.diff(group, prepend=-1))
+    of_stratum, of_group = size.sum(axis=1), np.add.reduceat(size, first, axis=0)
     means = (size @ at) / np.maximum(of_stratum, 1)[:, None]
-    found = []
-    for g in range(int(group[-1]) + 1):
-        rows = group == g
-        n = of_stratum[rows].sum()
-        products = (at.T * size[rows].sum(axis=0)) @ at
-        products -= (means[rows].T * of_stratum[rows]) @ means[rows]
-        found.append(products / np.sqrt(max(n, 1) * size.sum()))
-    return np.stack(found)
+    between = np.add.reduceat(
+        (of_stratum[:, None] * means)[:, :, None] * means[:, None], first, axis=0
+    )
+    products = np.matmul(at.T * of_group[:, None], at) - between
+    n = np.maximum(of_group.sum(axis=1), 1) * size.sum()
+    found: np.ndarray = products / np.sqrt(n)[:, None, None]
+    return found
 
 
 def _leading(square: np.ndarray, least: float) -> int:
