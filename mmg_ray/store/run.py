@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import logging
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,9 +66,9 @@ class Run:
             done += f", {len(s.damaged):,} objects are lost or damaged"
         return f"<p>{html.escape(repr(self))}: {done}</p>"
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
-        """Names of the variables, in the order of the matrix."""
+        """Names of the variables, in the order of the matrix; read once."""
         return self.prepared().names
 
     def status(self) -> RunStatus:
