@@ -40,8 +40,7 @@ lint: $(VENV)/.dev
 
 # the site, in docs/_build; notebooks are executed, and a warning is an error
 docs: export OMP_NUM_THREADS = 1
-docs: $(VENV)/.dev
-	$(PIP) --no-warn-conflicts --editable '.[docs]'
+docs: $(VENV)/.docs
 	$(BIN)/python docs/make_api.py
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 
@@ -98,4 +97,8 @@ $(VENV)/.run: pyproject.toml constraints.txt
 # pip would list what scanpy, cdt and nitime lack
 $(VENV)/.dev: $(VENV)/.run
 	$(PIP) --no-warn-conflicts --editable '.[dev]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.dev
+	$(PIP) --no-warn-conflicts --editable '.[docs]'
 	touch $@

@@ -107,30 +107,6 @@ def test_figures_of_accuracy_are_those_of_the_benchmarks() -> None:
     assert {n: found for n, *found in quoted} == expected
 
 
-@pytest.mark.parametrize(
-    ("page", "needs"),
-    [
-        ("first_steps", "scanpy"),
-        ("sachs", "cdt"),
-        ("fmri", "nitime"),
-        ("differential", "sklearn"),
-    ],
-)
-def test_the_cells_of_notebooks_run(  # those of cluster_run, on Ray, are run by `make docs`
-    page: str, needs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if importlib.util.find_spec(needs) is None:
-        pytest.skip(f"the data are in the package {needs}")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MPLBACKEND", "agg")
-    text = (ROOT / "docs" / f"{page}.md").read_text()
-    blocks = re.findall(r"```\{code-cell\} ipython3\n(?::[^\n]*\n)*(.*?)```", text, re.DOTALL)
-    names: dict[str, object] = {}
-    for block in blocks:
-        exec(block, names)
-    assert len(blocks) == text.count("```{code-cell}") >= 4
-
-
 def _kind(page: Path) -> type[Config]:
     """The configuration that a page speaks of: all fields of a run, and those of a pipeline."""
     return NeuralConfig if page.name == "neural.md" else GenomicsConfig
