@@ -19,6 +19,7 @@ from mmg_ray.execute.numerics import numerical_environment
 from mmg_ray.execute.outcome import Executor
 from mmg_ray.execute.planning import (
     PlanSummary,
+    build_bytes,
     calibrate,
     executor_of,
     input_digests,
@@ -207,8 +208,8 @@ def _projection(asked: Asked, found: Manifest) -> Projection:
 
 def _task_bytes(asked: Asked, projected: Projection) -> float:
     """Memory that a task is given: the largest shard's, or a band's of the matrix."""
-    peak = projected.peak_bytes
-    return max(peak, TASK_BYTES + matrix.BAND_BYTES) if asked.config.edges.matrix else peak
+    peak, band = projected.peak_bytes, TASK_BYTES + build_bytes() + matrix.BAND_BYTES
+    return max(peak, band) if asked.config.edges.matrix else peak
 
 
 def _estimate(

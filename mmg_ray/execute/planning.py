@@ -19,7 +19,7 @@ from mmg_ray.estimator.dependence import nulls
 from mmg_ray.execute import lags
 from mmg_ray.execute.numerics import library_threads
 from mmg_ray.execute.task import denoiser_of, device_of, estimate_of
-from mmg_ray.plan.cost import Projection, Workload, project, tile_seconds
+from mmg_ray.plan.cost import CUDA_BUILD_BYTES, Projection, Workload, project, tile_seconds
 from mmg_ray.plan.tiles import Plan, cut_shards
 from mmg_ray.schema import Cost
 from mmg_ray.store import selection
@@ -136,7 +136,13 @@ def projection(
 ) -> Projection:
     """What a plan will cost; `n_events` of a variable on the average matter to lags alone."""
     work = workload(config, dims, n_samples, n_events)
-    return project(plan, work, config.edges, gpu_share(config.execute), table_bytes)
+    share = gpu_share(config.execute)
+    return project(plan, work, config.edges, share, table_bytes, build_bytes())
+
+
+def build_bytes() -> float:
+    """Memory that this build of torch takes beyond a CPU build, in every process."""
+    return CUDA_BUILD_BYTES if torch.version.cuda else 0.0
 
 
 def calibrate(config: Config, table: Table, plan: Plan, dims: np.ndarray) -> float:

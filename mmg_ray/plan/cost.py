@@ -22,6 +22,9 @@ GPU_FLOPS = 4e12  # per GPU; not measured: a few per cent of the peak of a data-
 PAIR_S = 1.5e-6  # screen, row and file of one pair on the CPU, whatever the denoiser
 PAIR_SAMPLE_S = 1e-9  # the same, per sample
 TASK_BYTES = 7e8  # a worker with Python, torch and pyarrow loaded and warm
+CUDA_BUILD_BYTES = (
+    4.5e8  # more of either where torch is built for CUDA, whether there is a GPU or not
+)
 DRIVER_BYTES = 6e8  # the driver with Python, torch, pyarrow and Ray loaded, without the table
 TABLE_COPIES = 2.0  # of the table, while it is read and prepared
 SHARD_BYTES = 4e3  # what the driver holds of one shard: its task, its footer
@@ -93,11 +96,13 @@ def project(
     edges: EdgesConfig,
     gpu_share: float = 0.0,
     table_bytes: float | None = None,
+    build_bytes: float = 0.0,
 ) -> Projection:
     """Projected cost of a plan whose results are stored as `edges` says.
 
     Args:
         table_bytes: of the table in the driver's memory; default dense.
+        build_bytes: of this build of torch beyond a CPU build.
     """
     if table_bytes is None:
         table_bytes = 8.0 * work.n_samples * float(work.dims.sum())
@@ -119,8 +124,15 @@ def project(
         output_bytes=CODE_BYTES * work.n_samples * float(work.dims.sum())
         + EDGE_BYTES * n_stored
         + matrix_bytes,
-        peak_bytes=TASK_BYTES + codes + float(batch.max(initial=0.0)) + ROW_BYTES * float(held),
-        driver_bytes=DRIVER_BYTES + TABLE_COPIES * table_bytes + SHARD_BYTES * plan.n_shards,
+        peak_bytes=TASK_BYTES
+        + build_bytes
+        + codes
+        + float(batch.max(initial=0.0))
+        + ROW_BYTES * float(held),
+        driver_bytes=DRIVER_BYTES
+        + build_bytes
+        + TABLE_COPIES * table_bytes
+        + SHARD_BYTES * plan.n_shards,
     )
 
 
