@@ -22,9 +22,7 @@ GPU_FLOPS = 4e12  # per GPU; not measured: a few per cent of the peak of a data-
 PAIR_S = 1.5e-6  # screen, row and file of one pair on the CPU, whatever the denoiser
 PAIR_SAMPLE_S = 1e-9  # the same, per sample
 TASK_BYTES = 7e8  # a worker with Python, torch and pyarrow loaded and warm
-CUDA_BUILD_BYTES = (
-    4.5e8  # more of either where torch is built for CUDA, whether there is a GPU or not
-)
+CUDA_BUILD_BYTES = 4.5e8  # more of either if torch is built for CUDA, GPU or not
 DRIVER_BYTES = 6e8  # the driver with Python, torch, pyarrow and Ray loaded, without the table
 TABLE_COPIES = 2.0  # of the table, while it is read and prepared
 SHARD_BYTES = 4e3  # what the driver holds of one shard: its task, its footer
