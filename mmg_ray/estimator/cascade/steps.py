@@ -178,13 +178,13 @@ class Steps:
         n_x, n_y = np.array(sizes, dtype=np.int64).reshape(-1, 2).T
         for part, shape in batches(n_x, n_y, large=name != contingency.NAME):
             some, worth = [both[k] for k in part], self._columns.worth(rows[part])
-            counts = tabulate(some, n_bins, shape)
-            if not self._pairs.in_strata:
-                found = estimate(counts, worth)
-            elif name == contingency.NAME:
-                found = between_strata.without_any(counts, some, contingency.both_ways, worth)
-            else:
+            if self._pairs.in_strata and name == contingency.NAME:
+                found = between_strata.without_any(some, n_bins, shape, worth)
+            elif self._pairs.in_strata:
+                counts = tabulate(some, n_bins, shape)
                 found = between_strata.without(counts, some, n_bins, estimate, worth)
+            else:
+                found = estimate(tabulate(some, n_bins, shape), worth)
             self._combine(rows[part], name, found.y_given_x, found.x_given_y)
 
     def _by_samples(

@@ -22,12 +22,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from mmg_ray.estimator.pairs.estimates import BothWays
+from mmg_ray.estimator.dependence import contingency
+from mmg_ray.estimator.pairs.estimates import BothWays, Found, lessened
 from mmg_ray.estimator.pairs.tables import batches, tabulate
 from mmg_ray.estimator.ranks.ranked_variable import Both, RankedVariable
 
 _SWEEPS = 3
 _LEAST = 4.0  # product of the samples at two levels, beside the number of strata
+_SAMPLES_PER_GROUP, _MOST_GROUPS = 500, 8
+_TABLE_BYTES = 2**25  # of the tables of some pairs
 _BINS = 12  # the logarithm is a smooth function of both: fine levels add noise to E alone
 
 
@@ -61,30 +64,52 @@ def without(
 
 
 def without_any(
-    counts: np.ndarray, pairs: Sequence[Both], estimate: Callable[..., BothWays], worth: np.ndarray
+    pairs: Sequence[Both], n_bins: int, shape: tuple[int, int], worth: np.ndarray
 ) -> BothWays:
-    """The same of an estimate that sees all there is in a table, and takes off what is explained."""
-    mi, _, variance = explained(pairs)
-    found = estimate(counts, worth, mi)
-    nothing = np.zeros(len(pairs))
-    return BothWays(
-        found.x_given_y.less(nothing, variance), found.y_given_x.less(nothing, variance)
-    )
+    """The same of contingency tables, which see all there is: of several groups of strata where samples are many.
+
+    What of I(X; Y | strata) one table of all strata lacks, since the dependence differs between them, groups have.
+    """
+    n_groups = np.array([_n_groups(x) for x, _ in pairs])
+    mi, se = np.zeros((2, len(pairs)))
+    for groups in np.unique(n_groups).tolist():
+        rows = np.flatnonzero(n_groups == groups)
+        size = max(1, _TABLE_BYTES // (4 * groups * shape[0] * shape[1]))
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            some = [pairs[k] for k in part]
+            of_strata = explained(some, groups)
+            counts = tabulate(some, n_bins, shape, groups)
+            of_table = contingency.from_tables(counts, worth[part], of_strata.mi)
+            mi[part] = of_table.mi
+            se[part] = lessened(of_table.se, of_strata.variance)
+    found = Found(mi, se, mi, mi, np.ones_like(mi))
+    return BothWays(found, found)
 
 
-def explained(pairs: Sequence[Both]) -> Explained:
-    """Of pairs of scalars, each over the samples and strata that both have."""
+def _n_groups(of: RankedVariable) -> int:
+    """Of strata, with samples enough each for a table of its own."""
+    return max(1, min(of.n // _SAMPLES_PER_GROUP, _MOST_GROUPS, of.n_strata))
+
+
+def explained(pairs: Sequence[Both], n_groups: int = 1) -> Explained:
+    """Of pairs of scalars, each over the samples and strata that both have; within groups of strata, on the average."""
     found = Explained(*np.zeros((3, len(pairs))))
     sizes = [[len(v.quantised(_BINS).size) for v in pair] for pair in pairs]
     n_x, n_y = np.array(sizes, dtype=np.int64).reshape(-1, 2).T
     sides = {side.key: side for pair in pairs for side in pair}
-    joined = {key: _Joined.of(side.in_strata(_BINS).sum(axis=0)) for key, side in sides.items()}
+    joined = {key: _Joined.of_groups(side, n_groups) for key, side in sides.items()}
     for part, shape in batches(n_x, n_y):
-        counts = tabulate([pairs[k] for k in part], _BINS, shape).sum(axis=1)
-        for k, table in zip(part.tolist(), counts, strict=True):
-            of = _explained(table, *(joined[side.key] for side in pairs[k]))
-            for column, value in zip(found, of, strict=True):
-                column[k] = value
+        counts = tabulate([pairs[k] for k in part], _BINS, shape, n_groups)
+        for k, tables in zip(part.tolist(), counts, strict=True):
+            x, y = (joined[side.key] for side in pairs[k])
+            for of_group in zip(tables, x, y, strict=True):
+                share = of_group[0].sum() / pairs[k][0].n
+                if share > 0:
+                    mi, beyond, variance = _explained(*of_group)
+                    found.mi[k] += share * mi
+                    found.beyond[k] += share * beyond
+                    found.variance[k] += share**2 * variance
     return found
 
 
@@ -107,6 +132,13 @@ class _Joined(NamedTuple):
                 total = 0
         starts = np.array([0, *first[::-1][1:]])
         return cls(np.add.reduceat(size, starts, axis=1), np.append(starts, len(of_level)))
+
+    @classmethod
+    def of_groups(cls, side: RankedVariable, n_groups: int) -> list[_Joined]:
+        """In each group of strata."""
+        size = side.in_strata(_BINS).sum(axis=0)
+        group = np.arange(len(size)) * n_groups // len(size)
+        return [cls.of(size[group == g]) for g in range(n_groups)]
 
 
 def expected(counts: np.ndarray, pairs: Sequence[Both], n_bins: int) -> np.ndarray:

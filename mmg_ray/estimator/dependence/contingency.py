@@ -61,15 +61,12 @@ def of_few_values(values_a: np.ndarray, values_b: np.ndarray, n: np.ndarray) -> 
     return found
 
 
-def both_ways(
-    counts: np.ndarray, worth: np.ndarray, explained: np.ndarray | float = 0.0
-) -> BothWays:
+def both_ways(counts: np.ndarray, worth: np.ndarray) -> BothWays:
     """(P, 2, X, Y) counts of either half -> one estimate, in both directions and in all forms.
 
-    `worth` (P,) is how many independent samples a sample counts for: less than one in a series. `explained` (P,) nats are
-    taken off, see `between_strata`.
+    `worth` (P,) is how many independent samples a sample counts for: less than one in a series.
     """
-    mi, se = from_tables(counts.sum(axis=1, keepdims=True), worth, explained)
+    mi, se = from_tables(counts.sum(axis=1, keepdims=True), worth)
     found = Found(mi, se, mi, mi, np.ones_like(mi))
     return BothWays(found, found)
 
@@ -84,7 +81,7 @@ def from_tables(
     counts: np.ndarray, worth: np.ndarray | float = 1.0, explained: np.ndarray | float = 0.0
 ) -> Table:
     """MI of P pairs: (P, C, A, B) counts over their values in each of C strata, a sample `worth` so many independent ones,
-    less what is `explained`."""
+    less what is `explained`, see `between_strata`."""
     n = counts.sum(axis=(1, 2, 3))
     total, scatter, wide, square = _sums(
         np.ascontiguousarray(counts, dtype=np.int64), *_functions(int(n.max(initial=1)))

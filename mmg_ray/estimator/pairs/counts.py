@@ -21,11 +21,12 @@ def tables(
     i: np.ndarray,
     j: np.ndarray,
     shape: tuple[int, int],
+    n_parts: int = 2,
 ) -> np.ndarray:
     """(P, 2, X, Y) int32 samples of each half at every level of the rows i of x and j of y.
 
     Args:
-        x, y: (U, n) and (V, n) uint8 levels. half: (n,) uint8, 0 or 1.
+        x, y: (U, n) and (V, n) uint8 levels. half: (n,) uint8, 0 or 1, or of other parts of the samples, `n_parts`.
         i, j: (P,) rows of x and y. shape: (X, Y), more than any level.
 
     Raises:
@@ -34,7 +35,7 @@ def tables(
     for levels, size in zip((x, y), shape, strict=True):
         if levels.size and levels.max() >= size:  # the kernels write wherever a level says
             raise ValueError(f"level {levels.max()} of a table of {size}")
-    found = np.zeros((len(i), 2, *shape), dtype=np.int32)
+    found = np.zeros((len(i), n_parts, *shape), dtype=np.int32)
     i, j = np.asarray(i, dtype=np.int64), np.asarray(j, dtype=np.int64)
     common = _commonest(x, shape[0])
     away = x != common[:, None]
@@ -46,7 +47,7 @@ def tables(
         start[used, 1] = np.cumsum(n_away)
         start[used, 0] = start[used, 1] - n_away
         at = np.nonzero(away[used])[1].astype(np.int32)
-        of_y = _histograms(y, half, shape[1])
+        of_y = _histograms(y, half, shape[1], n_parts)
         _count_away(x, y, half, i, j, sparse, common, start, at, of_y, found)
     _count_all(x, y, half, i, j, sparse, found)
     return found
@@ -86,9 +87,9 @@ def _commonest(x: np.ndarray, n_levels: int) -> np.ndarray:
 
 
 @njit(cache=True)
-def _histograms(y: np.ndarray, half: np.ndarray, n_levels: int) -> np.ndarray:
+def _histograms(y: np.ndarray, half: np.ndarray, n_levels: int, n_parts: int) -> np.ndarray:
     """(V, 2, Y) int32 samples of each half at every level of each row."""
-    found = np.zeros((len(y), 2, n_levels), dtype=np.int32)
+    found = np.zeros((len(y), n_parts, n_levels), dtype=np.int32)
     for v in range(len(y)):
         for s in range(y.shape[1]):
             found[v, half[s], y[v, s]] += 1
@@ -136,7 +137,7 @@ def _count_away(
         for k in range(start[i[p], 0], start[i[p], 1]):
             s = at[k]
             table[half[s], of_x[s], of_y[s]] += 1
-        for h in range(2):
+        for h in range(found.shape[1]):
             row = histograms[j[p], h].copy()
             for a in range(n_x):
                 for b in range(n_y):

@@ -54,7 +54,7 @@ class Found(NamedTuple):
         """The same without `mi` (P,) of every form and `variance` (P,) of its standard error, of which a quarter stays."""
         return Found(
             self.mi - mi,
-            np.sqrt(np.maximum(self.se**2 - variance, self.se**2 / 16)),
+            lessened(self.se, variance),
             self.direct - mi,
             self.orthogonal - mi,
             self.ess,
@@ -90,6 +90,12 @@ class BothWays(NamedTuple):
                 for found in zip(*parts, strict=True)
             )
         )
+
+
+def lessened(se: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Standard errors (P,) without a `variance` (P,) that is in their squares, of which a sixteenth stays at least."""
+    found: np.ndarray = np.sqrt(np.maximum(se**2 - variance, se**2 / 16))
+    return found
 
 
 def shrunk(mi: Any, scatter: Any) -> Any:

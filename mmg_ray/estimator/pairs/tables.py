@@ -30,10 +30,12 @@ def tabulate(
     pairs: Sequence[tuple[RankedVariable, RankedVariable]],
     n_bins: int = BINS,
     shape: tuple[int, int] | None = None,
+    n_groups: int = 0,
 ) -> np.ndarray:
     """(P, 2, X, Y) int32 counts of each half over the levels of scalar sides, 0 beyond those.
 
-    `n_bins` is that of `levels`. `shape` is (X, Y), by default the most levels that a side has.
+    `n_bins` is that of `levels`. `shape` is (X, Y), by default the most levels that a side has. With `n_groups` it is
+    (P, G, X, Y) of so many groups of strata instead.
     """
     if shape is None:
         n_x, n_y = (
@@ -41,14 +43,15 @@ def tabulate(
             for sides in zip(*pairs, strict=True)
         )
         shape = n_x, n_y
-    found = np.zeros((len(pairs), 2, *shape), dtype=np.int32)
+    found = np.zeros((len(pairs), n_groups or 2, *shape), dtype=np.int32)
     over: dict[str, list[int]] = defaultdict(list)
     for p, (a, _) in enumerate(pairs):
         over[a.samples].append(p)
     for members in over.values():
         first, second = zip(*(pairs[p] for p in members), strict=True)
         (x, i), (y, j) = _distinct(first, n_bins), _distinct(second, n_bins)
-        found[members] = tables(x, y, first[0].half, i, j, shape)
+        part = first[0].group_of_strata(n_groups) if n_groups else first[0].half
+        found[members] = tables(x, y, part, i, j, shape, n_groups or 2)
     return found
 
 

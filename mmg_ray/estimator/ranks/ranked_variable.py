@@ -109,11 +109,22 @@ class RankedVariable:
         codes = self.codes[:, 0]
         return ranked(codes) if self.stratum is None else within(codes, self.stratum)
 
+    def group_of_strata(self, n_groups: int) -> np.ndarray:
+        """(n,) uint8 which of so many groups of consecutive strata each sample is in."""
+        assert self.stratum is not None
+        found: np.ndarray = (self.stratum * n_groups // self.n_strata).astype(np.uint8)
+        return found
+
+    @cached_property
+    def n_strata(self) -> int:
+        assert self.stratum is not None
+        return int(self.stratum.max()) + 1
+
     def in_strata(self, n_bins: int) -> np.ndarray:
         """(2, S, L) samples of each half of a scalar at each of its few levels in each stratum."""
         assert self.stratum is not None
         if n_bins not in self._in_strata:
-            of, n_strata = self.quantised(n_bins), int(self.stratum.max()) + 1
+            of, n_strata = self.quantised(n_bins), self.n_strata
             by_half = self.half.astype(np.int64) * n_strata + self.stratum
             found = counted(of.level, by_half, len(of.size), 2 * n_strata)
             self._in_strata[n_bins] = found.reshape(2, n_strata, len(of.size))
