@@ -77,6 +77,7 @@ benchmarks: $(VENV)/.dev
 	$(BIN)/python benchmarks/single_cell.py
 	$(BIN)/python benchmarks/forecast.py
 	for part in prepare pbmc demo; do $(BIN)/python benchmarks/real_size.py --part $$part; done
+	$(BIN)/python benchmarks/strata.py
 	for part in rankings rates stability changes; do $(BIN)/python benchmarks/evidence.py --part $$part; done
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/scale.py

@@ -181,8 +181,7 @@ class Steps:
             if self._pairs.in_strata and name == contingency.NAME:
                 found = between_strata.without_any(some, n_bins, shape, worth)
             elif self._pairs.in_strata:
-                counts = tabulate(some, n_bins, shape)
-                found = between_strata.without(counts, some, n_bins, estimate, worth)
+                found = between_strata.without(some, n_bins, shape, estimate, worth)
             else:
                 found = estimate(tabulate(some, n_bins, shape), worth)
             self._combine(rows[part], name, found.y_given_x, found.x_given_y)

@@ -12,11 +12,14 @@ finds I(E) in place of KL(E || M), it misses as much in O, and
     I(O) - I(E) - sum_ab (O_ab - E_ab) log(E_ab / M_ab)
 
 has lost what both miss. If strata say nothing E is M, and no more than I(O) is left.
+
+What I(X; Y | strata) is more comes from a dependence that differs between strata. Where samples are many the mean over groups
+of strata, each with tables of its own, has most of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +32,8 @@ from mmg_ray.estimator.ranks.ranked_variable import Both, RankedVariable
 
 _SWEEPS = 3
 _LEAST = 4.0  # product of the samples at two levels, beside the number of strata
-_SAMPLES_PER_GROUP, _MOST_GROUPS = 500, 8
+_SAMPLES_OF_GROUP, _MOST_GROUPS = 500, 8
+_EXPLAINED = 0.005  # nats from which strata explain something
 _TABLE_BYTES = 2**25  # of the tables of some pairs
 _BINS = 12  # the logarithm is a smooth function of both: fine levels add noise to E alone
 
@@ -44,52 +48,80 @@ class Explained(NamedTuple):
 
 
 def without(
-    counts: np.ndarray,
     pairs: Sequence[Both],
     n_bins: int,
+    shape: tuple[int, int],
     estimate: Callable[[np.ndarray, np.ndarray], BothWays],
     worth: np.ndarray,
 ) -> BothWays:
-    """Estimates of (P, 2, X, Y) counts of pairs over the levels of `n_bins`, without what strata explain."""
-    both = np.concatenate([counts.astype(np.float32), expected(counts, pairs, n_bins)])
-    found = estimate(both, np.tile(worth, 2))
-    _, beyond, variance = explained(pairs)
-    of_counts, of_expected = slice(len(pairs)), slice(len(pairs), None)
-    return BothWays(
-        *(
-            way.take(of_counts).less(way.take(of_expected).mi + beyond, variance)
-            for way in (found.x_given_y, found.y_given_x)
-        )
-    )
+    """Estimates from tables of `shape` over the levels of `n_bins`, without what strata explain, (P,) `worth` as of any.
+
+    Where strata explain something and samples are many, the mean over groups of strata: what of I(X; Y | strata) one table
+    of all lacks, since the dependence differs between them, groups have.
+    """
+    n_groups = np.where(explained(pairs).mi > _EXPLAINED, _n_groups(pairs), 1)
+    found = BothWays(*(Found(*np.zeros((5, len(pairs)))) for _ in range(2)))
+    for part, groups in _parts(n_groups, 4 * shape[0] * shape[1]):
+        some = [pairs[k] for k in part]
+        counts = tabulate(some, n_bins, shape, groups)
+        share = counts.sum(axis=(2, 3, 4)) / [[x.n] for x, _ in some]
+        both = np.concatenate([counts.astype(np.float32), expected(counts, some, n_bins)])
+        ways = estimate(both.reshape(-1, 2, *shape), np.tile(np.repeat(worth[part], groups), 2))
+        _, beyond, variance = explained(some, groups)
+        for put, way in zip(found, ways, strict=True):
+            of_counts, of_expected = (
+                _mean(way.take(rows), share)
+                for rows in (slice(share.size), slice(share.size, None))
+            )
+            left = of_counts.less(of_expected.mi + beyond, variance)
+            for values, new in zip(put, left, strict=True):
+                values[part] = new
+    return found
 
 
 def without_any(
     pairs: Sequence[Both], n_bins: int, shape: tuple[int, int], worth: np.ndarray
 ) -> BothWays:
-    """The same of contingency tables, which see all there is: of several groups of strata where samples are many.
-
-    What of I(X; Y | strata) one table of all strata lacks, since the dependence differs between them, groups have.
-    """
-    n_groups = np.array([_n_groups(x) for x, _ in pairs])
+    """The same of contingency tables, which see all there is."""
     mi, se = np.zeros((2, len(pairs)))
-    for groups in np.unique(n_groups).tolist():
-        rows = np.flatnonzero(n_groups == groups)
-        size = max(1, _TABLE_BYTES // (4 * groups * shape[0] * shape[1]))
-        for start in range(0, len(rows), size):
-            part = rows[start : start + size]
-            some = [pairs[k] for k in part]
-            of_strata = explained(some, groups)
-            counts = tabulate(some, n_bins, shape, groups)
-            of_table = contingency.from_tables(counts, worth[part], of_strata.mi)
-            mi[part] = of_table.mi
-            se[part] = lessened(of_table.se, of_strata.variance)
+    for part, groups in _parts(_n_groups(pairs), shape[0] * shape[1]):
+        some = [pairs[k] for k in part]
+        of_strata = explained(some, groups)
+        counts = tabulate(some, n_bins, shape, groups).sum(axis=2)
+        of_table = contingency.from_tables(counts, worth[part], of_strata.mi)
+        mi[part], se[part] = of_table.mi, lessened(of_table.se, of_strata.variance)
     found = Found(mi, se, mi, mi, np.ones_like(mi))
     return BothWays(found, found)
 
 
-def _n_groups(of: RankedVariable) -> int:
-    """Of strata, with samples enough each for a table of its own."""
-    return max(1, min(of.n // _SAMPLES_PER_GROUP, _MOST_GROUPS, of.n_strata))
+def _n_groups(pairs: Sequence[Both]) -> np.ndarray:
+    """(P,) of strata, each with samples enough for an estimate."""
+    found: dict[str, int] = {}  # by samples
+    for x, _ in pairs:
+        if x.samples not in found:
+            n_groups = max(1, min(x.n // _SAMPLES_OF_GROUP, _MOST_GROUPS, x.n_strata))
+            while n_groups > 1:
+                size = np.bincount(x.group_of_strata(n_groups), minlength=n_groups)
+                if size.min() >= _SAMPLES_OF_GROUP / 2:
+                    break
+                n_groups -= 1
+            found[x.samples] = n_groups
+    return np.array([found[x.samples] for x, _ in pairs])
+
+
+def _parts(n_groups: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Positions of pairs of as many groups, a few megabytes of tables of `size` at a time."""
+    for groups in np.unique(n_groups).tolist():
+        rows = np.flatnonzero(n_groups == groups)
+        step = max(1, _TABLE_BYTES // (8 * groups * size))
+        for start in range(0, len(rows), step):
+            yield rows[start : start + step], groups
+
+
+def _mean(of: Found, share: np.ndarray) -> Found:
+    """Of (P G,) estimates of groups that have these (P, G) shares of the samples."""
+    mean = Found(*((values.reshape(share.shape) * share).sum(axis=1) for values in of))
+    return mean._replace(se=np.sqrt(np.square(of.se.reshape(share.shape) * share).sum(axis=1)))
 
 
 def explained(pairs: Sequence[Both], n_groups: int = 1) -> Explained:
@@ -100,7 +132,7 @@ def explained(pairs: Sequence[Both], n_groups: int = 1) -> Explained:
     sides = {side.key: side for pair in pairs for side in pair}
     joined = {key: _Joined.of_groups(side, n_groups) for key, side in sides.items()}
     for part, shape in batches(n_x, n_y):
-        counts = tabulate([pairs[k] for k in part], _BINS, shape, n_groups)
+        counts = tabulate([pairs[k] for k in part], _BINS, shape, n_groups).sum(axis=2)
         for k, tables in zip(part.tolist(), counts, strict=True):
             x, y = (joined[side.key] for side in pairs[k])
             for of_group in zip(tables, x, y, strict=True):
@@ -137,18 +169,27 @@ class _Joined(NamedTuple):
     def of_groups(cls, side: RankedVariable, n_groups: int) -> list[_Joined]:
         """In each group of strata."""
         size = side.in_strata(_BINS).sum(axis=0)
-        group = np.arange(len(size)) * n_groups // len(size)
+        group = _group(len(size), n_groups)
         return [cls.of(size[group == g]) for g in range(n_groups)]
 
 
 def expected(counts: np.ndarray, pairs: Sequence[Both], n_bins: int) -> np.ndarray:
-    """(P, 2, X, Y) counts over the levels of `n_bins` -> float32 of samples that were independent within strata."""
+    """(P, G, 2, X, Y) counts over the levels of `n_bins` -> float32 of samples that were independent within strata."""
     found = np.zeros(counts.shape, dtype=np.float32)
     for table, there, pair in zip(counts, found, pairs, strict=True):
         x, y = (side.in_strata(n_bins) for side in pair)
-        for half in range(2):
-            there[half, : x.shape[2], : y.shape[2]] = _together(x[half], y[half], table[half])
+        group = _group(x.shape[1], len(table))
+        for g in range(len(table)):
+            for half in range(2):
+                there[g, half, : x.shape[2], : y.shape[2]] = _together(
+                    x[half][group == g], y[half][group == g], table[g, half]
+                )
     return found
+
+
+def _group(n_strata: int, n_groups: int) -> np.ndarray:
+    """(S,) of each stratum."""
+    return np.arange(n_strata) * n_groups // n_strata
 
 
 def expected_together(

@@ -35,7 +35,7 @@ def tabulate(
     """(P, 2, X, Y) int32 counts of each half over the levels of scalar sides, 0 beyond those.
 
     `n_bins` is that of `levels`. `shape` is (X, Y), by default the most levels that a side has. With `n_groups` it is
-    (P, G, X, Y) of so many groups of strata instead.
+    (P, G, 2, X, Y) of so many groups of strata instead.
     """
     if shape is None:
         n_x, n_y = (
@@ -43,16 +43,19 @@ def tabulate(
             for sides in zip(*pairs, strict=True)
         )
         shape = n_x, n_y
-    found = np.zeros((len(pairs), n_groups or 2, *shape), dtype=np.int32)
+    n_parts = 2 * max(n_groups, 1)
+    found = np.zeros((len(pairs), n_parts, *shape), dtype=np.int32)
     over: dict[str, list[int]] = defaultdict(list)
     for p, (a, _) in enumerate(pairs):
         over[a.samples].append(p)
     for members in over.values():
         first, second = zip(*(pairs[p] for p in members), strict=True)
         (x, i), (y, j) = _distinct(first, n_bins), _distinct(second, n_bins)
-        part = first[0].group_of_strata(n_groups) if n_groups else first[0].half
-        found[members] = tables(x, y, part, i, j, shape, n_groups or 2)
-    return found
+        part = first[0].half
+        if n_groups:
+            part = part + 2 * first[0].group_of_strata(n_groups)
+        found[members] = tables(x, y, part, i, j, shape, n_parts)
+    return found.reshape(len(pairs), n_groups, 2, *shape) if n_groups else found
 
 
 def batches(
