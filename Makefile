@@ -4,7 +4,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+CONSTRAINTS := constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
 
 .PHONY: demo test test-all test-lowest test-newest lint docs changelog golden faults attack benchmarks clean
 
@@ -24,13 +25,10 @@ test-all: $(VENV)/.dev
 	$(PYTEST) -n 2
 
 # with the lowest versions of dependencies that pyproject.toml allows, and with the newest that there are
-test-lowest test-newest: export OMP_NUM_THREADS = 1
 test-lowest test-newest: test-%:
-	$(PYTHON) -m venv --clear .venv-$*
-	if [ $* = lowest ]; then $(PYTHON) tests/lowest_versions.py; fi > .venv-$*/constraints.txt
-	.venv-$*/bin/python -m pip install --quiet --constraint .venv-$*/constraints.txt --editable '.[dev]'
-	.venv-$*/bin/python -m pip install --quiet --no-deps scanpy cdt nitime
-	.venv-$*/bin/python -m pytest --dist loadfile --no-loadscope-reorder -n 2
+	rm -rf .venv-$*
+	if [ $* = lowest ]; then $(PYTHON) tests/lowest_versions.py; fi > .venv-$*.txt
+	$(MAKE) test-all VENV=.venv-$* CONSTRAINTS=.venv-$*.txt
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

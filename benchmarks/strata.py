@@ -13,11 +13,11 @@ import argparse
 
 import numpy as np
 from common import machine, print_table
-from scipy.stats import poisson
 
 from mmg_ray.config import EstimatorConfig
 from mmg_ray.estimator.cascade.tile import estimate_tile
 from mmg_ray.estimator.ranks.marginals import ordinal_codes
+from mmg_ray.known_mi.conditional import shared_counts_mi
 from mmg_ray.schema import Variable
 from mmg_ray.store.sources import Table
 from mmg_ray.store.strata import strata_of
@@ -38,24 +38,6 @@ MEANS = (
 SPREAD = 0.5  # of the logarithm of the depth
 
 
-def exact(a: float, c: float) -> float:
-    """I(X; Y | depth), nats."""
-    node, weight = np.polynomial.hermite_e.hermegauss(31)
-    found = 0.0
-    for depth, w in zip(np.exp(SPREAD * node), weight / weight.sum(), strict=True):
-        if w < 1e-9:
-            continue
-        total = depth * (a + c)
-        k = np.arange(int(total + 9 * np.sqrt(total) + 15))
-        shared, own = poisson.pmf(k, depth * a), poisson.pmf(k, depth * c)
-        shifted = np.stack([np.concatenate([np.zeros(s), own[: len(k) - s]]) for s in k])
-        joint = np.einsum("s,sx,sy->xy", shared, shifted, shifted)
-        there = joint > 1e-30
-        ratio = joint[there] / np.outer(joint.sum(1), joint.sum(0))[there]
-        found += w * float(np.sum(joint[there] * np.log(ratio)))
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -64,7 +46,7 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=900)
     parser.add_argument("--n-samples", type=int, nargs="+", default=[1000, 5000, 20_000])
     args = parser.parse_args()
-    truth = [exact(a, c) for a, c in MEANS]
+    truth = [shared_counts_mi(a, c, SPREAD) for a, c in MEANS]
     rows = []
     for n in args.n_samples:
         found = []

@@ -19,6 +19,7 @@ from mmg_ray.estimator.dependence.seldom_away import by_number_together
 from mmg_ray.estimator.ranks.marginals import MISSING, ordinal_codes
 from mmg_ray.estimator.ranks.strata import Within, within
 from mmg_ray.execute import driver
+from mmg_ray.known_mi.conditional import shared_counts_mi
 from mmg_ray.runs import Run
 from mmg_ray.schema import PairEstimates, Status, Variable
 from mmg_ray.store.sources import Table
@@ -352,17 +353,7 @@ def test_levels_of_which_one_sample_alone_has_both_are_not_expected(seed: int) -
 @pytest.mark.parametrize("n", [3000, 12_000])
 def test_mi_of_counts_that_follow_their_depth(n: int) -> None:
     """X = A + C, Y = A + C', all Poisson at a depth that spreads by .5: one table of all strata reads a sixth less."""
-    from scipy.stats import poisson
-
-    node, weight = np.polynomial.hermite_e.hermegauss(15)
-    k, exact = np.arange(40), 0.0
-    for z, w in zip(node, weight / weight.sum(), strict=True):
-        both, own = poisson.pmf(k, np.exp(0.5 * z)), poisson.pmf(k, 0.3 * np.exp(0.5 * z))
-        shifted = np.stack([np.concatenate([np.zeros(s), own[: 40 - s]]) for s in k])
-        joint = np.einsum("s,sx,sy->xy", both, shifted, shifted)
-        there = joint > 1e-30
-        ratio = joint[there] / np.outer(joint.sum(1), joint.sum(0))[there]
-        exact += w * float(np.sum(joint[there] * np.log(ratio)))
+    exact = shared_counts_mi(1.0, 0.3, 0.5)
     found = []
     for seed in range(6):
         rng = np.random.default_rng([44, n, seed])

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
+from scipy.stats import poisson
 
 from mmg_ray.known_mi.channels import additive
 from mmg_ray.known_mi.copulas import gaussian, student
+from mmg_ray.known_mi.integrate import table_mi
 from mmg_ray.known_mi.task import Array, Task
 
 
@@ -69,6 +71,20 @@ def changing_labels(name: str, rho: Array) -> ConditionalTask:
         return a + c, rho[c] * a + np.sqrt(1 - rho[c] ** 2) * e - 2.0 * c, c
 
     return ConditionalTask(name, float(-0.5 * np.log1p(-(rho**2)).mean()), sample, categorical=True)
+
+
+def shared_counts_mi(a: float, c: float, spread: float) -> float:
+    """I(X; Y | D) of X = A + C, Y = A + C', Poisson with means a, c and c times D, log D ~ N(0, spread^2); nats."""
+    nodes, weights = hermegauss(31)
+    found = 0.0
+    for depth, weight in zip(np.exp(spread * nodes), weights / weights.sum(), strict=True):
+        if weight > 1e-9:
+            mean = depth * (a + c)
+            k = np.arange(int(mean + 9 * np.sqrt(mean) + 15))
+            shared, own = poisson.pmf(k, depth * a), poisson.pmf(k, depth * c)
+            shifted = np.stack([np.concatenate([np.zeros(s), own[: len(k) - s]]) for s in k])
+            found += float(weight) * table_mi(np.einsum("s,sx,sy->xy", shared, shifted, shifted))
+    return found
 
 
 def autoregression(strength: float, own: float) -> tuple[float, Callable[..., tuple[Array, Array]]]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from mmg_ray.config import CascadeConfig, EstimatorConfig
 from mmg_ray.errors import ConfigError
-from mmg_ray.estimator.dependence import contingency, screen
+from mmg_ray.estimator.dependence import between_strata, contingency, screen
 from mmg_ray.estimator.pairs.directions import Directions
 from mmg_ray.estimator.pairs.estimates import BothWays, Estimates
 from mmg_ray.estimator.pairs.tables import Samples
@@ -43,10 +43,18 @@ class Known(NamedTuple):
 
 
 class Bins(NamedTuple):
-    """Tables of levels in `n` bins, for pairs whose MI is above `from_nats` by coarser ones."""
+    """Tables of levels in `n` bins, for pairs whose MI is above `from_nats` by coarser ones.
+
+    Of few shapes, for a denoiser that takes many pairs in hardly more time than one.
+    """
 
     n: int
     from_nats: float = -np.inf
+    few_shapes: bool = True
+
+
+# of pairs, by tables of so many bins and of a shape, and by what a sample of each counts for
+WithinStrata = Callable[[Sequence[Both], int, tuple[int, int], np.ndarray], BothWays]
 
 
 class Tier(NamedTuple):
@@ -55,7 +63,8 @@ class Tier(NamedTuple):
     Attributes:
         name: of the denoiser, as rows name it.
         estimate: of a batch of directions. from_tables: of pairs by their (P, 2, X, Y) counts, and by how many
-            independent samples a sample of each (P,) counts for.
+            independent samples a sample of each (P,) counts for. within_strata: of pairs within strata, see
+            `between_strata`; by default `from_tables` less what strata explain.
         only: the pairs that it is for, by the (R,) distinct values of both variables and their samples:
             they stop there, and the others go on to the next tier.
         enters: which of the pairs that have got so far go in, by what is known of them.
@@ -73,6 +82,7 @@ class Tier(NamedTuple):
     name: str
     estimate: Callable[[Directions, EstimatorConfig], Estimates] | None = None
     from_tables: Callable[[np.ndarray, np.ndarray], BothWays] | None = None
+    within_strata: WithinStrata | None = None
     enters: Callable[[Known, CascadeConfig], np.ndarray] | None = None
     otherwise: Stop = Stop.FORCED
     refined: bool = False
@@ -119,8 +129,9 @@ SPLINE = Tier(
 TABLE = Tier(
     contingency.NAME,
     from_tables=contingency.both_ways,
+    within_strata=between_strata.without_any,
     only=contingency.of_few_values,
-    tables=(Bins(MOST),),
+    tables=(Bins(MOST, few_shapes=False),),
 )
 
 

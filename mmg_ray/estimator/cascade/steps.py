@@ -9,9 +9,9 @@ import numpy as np
 
 from mmg_ray.config import EstimatorConfig
 from mmg_ray.estimator.cascade.columns import Columns
-from mmg_ray.estimator.cascade.denoisers import Known, Tier
+from mmg_ray.estimator.cascade.denoisers import Bins, Known, Tier
 from mmg_ray.estimator.cascade.tile_pairs import MOST_SAMPLES, TilePairs
-from mmg_ray.estimator.dependence import between_strata, codetection, contingency, screen
+from mmg_ray.estimator.dependence import between_strata, codetection, screen
 from mmg_ray.estimator.pairs.directions import Directions, stack
 from mmg_ray.estimator.pairs.estimates import BothWays, Estimates, Found
 from mmg_ray.estimator.pairs.tables import Samples, batches, rounded, tabulate
@@ -157,7 +157,7 @@ class Steps:
                 ask = (np.maximum(mi[rows], before) > bins.from_nats) & (values > coarser) & ~whole
             if finer is not None:
                 ask &= (before <= finer.from_nats) | (values <= bins.n)
-            self._by_bins(rows[ask & self._columns.ok(rows)], tier.name, bins.n, estimate)
+            self._by_bins(rows[ask & self._columns.ok(rows)], tier, bins, estimate)
             coarser = bins.n
         if tier.from_samples is not None:
             strong = beyond & (mi[rows] > tier.strong_nats)
@@ -168,23 +168,23 @@ class Steps:
     def _by_bins(
         self,
         rows: np.ndarray,
-        name: str,
-        n_bins: int,
+        tier: Tier,
+        bins: Bins,
         estimate: Callable[[np.ndarray, np.ndarray], BothWays],
     ) -> None:
         """Tables of like size together."""
         both = [self._pairs[row] for row in rows.tolist()]
-        sizes = [[len(v.quantised(n_bins).size) for v in pair] for pair in both]
+        sizes = [[len(v.quantised(bins.n).size) for v in pair] for pair in both]
         n_x, n_y = np.array(sizes, dtype=np.int64).reshape(-1, 2).T
-        for part, shape in batches(n_x, n_y, large=name != contingency.NAME):
+        for part, shape in batches(n_x, n_y, bins.few_shapes):
             some, worth = [both[k] for k in part], self._columns.worth(rows[part])
-            if self._pairs.in_strata and name == contingency.NAME:
-                found = between_strata.without_any(some, n_bins, shape, worth)
-            elif self._pairs.in_strata:
-                found = between_strata.without(some, n_bins, shape, estimate, worth)
+            if not self._pairs.in_strata:
+                found = estimate(tabulate(some, bins.n, shape), worth)
+            elif tier.within_strata is not None:
+                found = tier.within_strata(some, bins.n, shape, worth)
             else:
-                found = estimate(tabulate(some, n_bins, shape), worth)
-            self._combine(rows[part], name, found.y_given_x, found.x_given_y)
+                found = between_strata.without(some, bins.n, shape, estimate, worth)
+            self._combine(rows[part], tier.name, found.y_given_x, found.x_given_y)
 
     def _by_samples(
         self,

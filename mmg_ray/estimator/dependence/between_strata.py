@@ -27,14 +27,14 @@ from numba import njit
 
 from mmg_ray.estimator.dependence import contingency
 from mmg_ray.estimator.pairs.estimates import BothWays, Found, lessened
-from mmg_ray.estimator.pairs.tables import batches, tabulate
+from mmg_ray.estimator.pairs.tables import TABLE_BYTES, batches, tabulate
 from mmg_ray.estimator.ranks.ranked_variable import Both, RankedVariable
+from mmg_ray.estimator.ranks.strata import group_of
 
 _SWEEPS = 3
 _LEAST = 4.0  # product of the samples at two levels, beside the number of strata
 _SAMPLES_OF_GROUP, _MOST_GROUPS = 500, 8
 _EXPLAINED = 0.005  # nats from which strata explain something
-_TABLE_BYTES = 2**25  # of the tables of some pairs
 _BINS = 12  # the logarithm is a smooth function of both: fine levels add noise to E alone
 
 
@@ -45,6 +45,10 @@ class Explained(NamedTuple):
     mi: np.ndarray
     beyond: np.ndarray
     variance: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Explained:
+        """Of some of the pairs."""
+        return Explained(*(values[rows] for values in self))
 
 
 def without(
@@ -59,7 +63,8 @@ def without(
     Where strata explain something and samples are many, the mean over groups of strata: what of I(X; Y | strata) one table
     of all lacks, since the dependence differs between them, groups have.
     """
-    n_groups = np.where(explained(pairs).mi > _EXPLAINED, _n_groups(pairs), 1)
+    of_all = explained(pairs)
+    n_groups = np.where(of_all.mi > _EXPLAINED, _n_groups(pairs), 1)
     found = BothWays(*(Found(*np.zeros((5, len(pairs)))) for _ in range(2)))
     for part, groups in _parts(n_groups, 4 * shape[0] * shape[1]):
         some = [pairs[k] for k in part]
@@ -67,7 +72,7 @@ def without(
         share = counts.sum(axis=(2, 3, 4)) / [[x.n] for x, _ in some]
         both = np.concatenate([counts.astype(np.float32), expected(counts, some, n_bins)])
         ways = estimate(both.reshape(-1, 2, *shape), np.tile(np.repeat(worth[part], groups), 2))
-        _, beyond, variance = explained(some, groups)
+        _, beyond, variance = explained(some, groups) if groups > 1 else of_all.take(part)
         for put, way in zip(found, ways, strict=True):
             of_counts, of_expected = (
                 _mean(way.take(rows), share)
@@ -90,8 +95,7 @@ def without_any(
         counts = tabulate(some, n_bins, shape, groups).sum(axis=2)
         of_table = contingency.from_tables(counts, worth[part], of_strata.mi)
         mi[part], se[part] = of_table.mi, lessened(of_table.se, of_strata.variance)
-    found = Found(mi, se, mi, mi, np.ones_like(mi))
-    return BothWays(found, found)
+    return contingency.alike(contingency.Table(mi, se))
 
 
 def _n_groups(pairs: Sequence[Both]) -> np.ndarray:
@@ -113,7 +117,7 @@ def _parts(n_groups: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
     """Positions of pairs of as many groups, a few megabytes of tables of `size` at a time."""
     for groups in np.unique(n_groups).tolist():
         rows = np.flatnonzero(n_groups == groups)
-        step = max(1, _TABLE_BYTES // (8 * groups * size))
+        step = max(1, TABLE_BYTES // (8 * groups * size))
         for start in range(0, len(rows), step):
             yield rows[start : start + step], groups
 
@@ -169,7 +173,7 @@ class _Joined(NamedTuple):
     def of_groups(cls, side: RankedVariable, n_groups: int) -> list[_Joined]:
         """In each group of strata."""
         size = side.in_strata(_BINS).sum(axis=0)
-        group = _group(len(size), n_groups)
+        group = group_of(len(size), n_groups)
         return [cls.of(size[group == g]) for g in range(n_groups)]
 
 
@@ -178,18 +182,13 @@ def expected(counts: np.ndarray, pairs: Sequence[Both], n_bins: int) -> np.ndarr
     found = np.zeros(counts.shape, dtype=np.float32)
     for table, there, pair in zip(counts, found, pairs, strict=True):
         x, y = (side.in_strata(n_bins) for side in pair)
-        group = _group(x.shape[1], len(table))
+        group = group_of(x.shape[1], len(table))
         for g in range(len(table)):
             for half in range(2):
                 there[g, half, : x.shape[2], : y.shape[2]] = _together(
                     x[half][group == g], y[half][group == g], table[g, half]
                 )
     return found
-
-
-def _group(n_strata: int, n_groups: int) -> np.ndarray:
-    """(S,) of each stratum."""
-    return np.arange(n_strata) * n_groups // n_strata
 
 
 def expected_together(
@@ -201,14 +200,10 @@ def expected_together(
         np.stack([np.bincount(np.asarray(v.stratum), np.asarray(v.non_modal, float)) for v in side])
         for side in (x, y)
     )
-    per_pair, itself = _of_different(np.bincount(np.asarray(x[0].stratum)))
-    return np.maximum((of_x * per_pair) @ of_y.T - itself * both, 0.0)
-
-
-def _of_different(size: np.ndarray) -> tuple[np.ndarray, float]:
-    """(S,) weight of a pair of samples of each stratum of these sizes, and that of a sample with itself, to be taken off."""
+    size = np.bincount(np.asarray(x[0].stratum))
     per_pair = (size > 1) / np.maximum(size - 1, 1)
-    return per_pair, float((size * per_pair).sum() / size.sum())
+    itself = (size * per_pair).sum() / size.sum()  # weight of a sample with itself
+    return np.maximum((of_x * per_pair) @ of_y.T - itself * both, 0.0)
 
 
 @njit(cache=True)  # type: ignore[misc, unused-ignore]

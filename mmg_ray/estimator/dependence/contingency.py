@@ -66,8 +66,12 @@ def both_ways(counts: np.ndarray, worth: np.ndarray) -> BothWays:
 
     `worth` (P,) is how many independent samples a sample counts for: less than one in a series.
     """
-    mi, se = from_tables(counts.sum(axis=1, keepdims=True), worth)
-    found = Found(mi, se, mi, mi, np.ones_like(mi))
+    return alike(from_tables(counts.sum(axis=1, keepdims=True), worth))
+
+
+def alike(table: Table) -> BothWays:
+    """One estimate of (P,) pairs, in both directions and in all forms."""
+    found = Found(table.mi, table.se, table.mi, table.mi, np.ones_like(table.mi))
     return BothWays(found, found)
 
 

@@ -15,7 +15,7 @@ from mmg_ray.estimator.ranks.ranked_variable import RankedVariable
 
 _LEVELS_APART = 16  # tables within so many levels are of one shape
 _FEW, _MANY = 32, 128  # or up to so many, and within so many beyond
-_TABLE_BYTES = 2**25  # of the tables of some pairs
+TABLE_BYTES = 2**25  # of the tables of some pairs
 
 
 class Samples(NamedTuple):
@@ -59,22 +59,24 @@ def tabulate(
 
 
 def batches(
-    n_x: np.ndarray, n_y: np.ndarray, large: bool = False
+    n_x: np.ndarray, n_y: np.ndarray, few_shapes: bool = False
 ) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
     """Positions of pairs whose tables are of like size, a few megabytes at a time, and a shape that holds them.
 
     Args:
         n_x, n_y: (P,) levels of both sides.
-        large: few shapes, for what takes many pairs in hardly more time than one.
+        few_shapes: for what takes many pairs in hardly more time than one.
     """
     levels = np.stack([n_x, n_y], axis=1)
     shapes = (
-        np.where(levels <= _FEW, _FEW, -(-levels // _MANY) * _MANY) if large else rounded(levels)
+        np.where(levels <= _FEW, _FEW, -(-levels // _MANY) * _MANY)
+        if few_shapes
+        else rounded(levels)
     )
     distinct, place = np.unique(shapes, axis=0, return_inverse=True)
     for k, (x, y) in enumerate(distinct.tolist()):
         members = np.flatnonzero(place.ravel() == k)
-        size = max(1, _TABLE_BYTES // (8 * x * y))
+        size = max(1, TABLE_BYTES // (8 * x * y))
         for start in range(0, len(members), size):
             yield members[start : start + size], (x, y)
 

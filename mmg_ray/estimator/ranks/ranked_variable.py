@@ -14,6 +14,7 @@ from mmg_ray.estimator.ranks.rank_polynomials import Ranked, on_grid, ranked
 from mmg_ray.estimator.ranks.strata import (
     Within,
     counted,
+    group_of,
     mean_within,
     random_ranks_within,
     ranked_within,
@@ -110,9 +111,9 @@ class RankedVariable:
         return ranked(codes) if self.stratum is None else within(codes, self.stratum)
 
     def group_of_strata(self, n_groups: int) -> np.ndarray:
-        """(n,) uint8 which of so many groups of consecutive strata each sample is in."""
+        """(n,) uint8 which of so many groups of strata each sample is in."""
         assert self.stratum is not None
-        found: np.ndarray = (self.stratum * n_groups // self.n_strata).astype(np.uint8)
+        found: np.ndarray = group_of(self.n_strata, n_groups)[self.stratum].astype(np.uint8)
         return found
 
     @cached_property

@@ -63,6 +63,11 @@ def counted(level: np.ndarray, stratum: np.ndarray, n_levels: int, n_strata: int
     return found.astype(np.int32)
 
 
+def group_of(n_strata: int, n_groups: int) -> np.ndarray:
+    """(S,) the group of each stratum: of consecutive ones, all of as many or nearly."""
+    return np.arange(n_strata) * n_groups // n_strata
+
+
 def mean_within(values: np.ndarray, stratum: np.ndarray) -> np.ndarray:
     """(n,) mean of (n,) values over the stratum of each."""
     found: np.ndarray = (np.bincount(stratum, values) / np.maximum(np.bincount(stratum), 1))[
@@ -174,7 +179,7 @@ def _highest(at: Any, mean: Any, size: Any) -> Any:
 
 
 def _covariance(at: np.ndarray, size: np.ndarray) -> np.ndarray:
-    group = np.arange(len(size)) * min(_GROUPS, len(size)) // len(size)
+    group = group_of(len(size), min(_GROUPS, len(size)))
     first = np.flatnonzero(np.diff(group, prepend=-1))
     of_stratum, of_group = size.sum(axis=1), np.add.reduceat(size, first, axis=0)
     means = (size @ at) / np.maximum(of_stratum, 1)[:, None]
