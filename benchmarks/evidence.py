@@ -34,7 +34,7 @@ from network import SHAPES, draw, found_at, judge
 from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score
 
-from mmg_ray.api import mi_matrix
+from mmg_ray.matrices import mi_matrix
 from mmg_ray.network.changes import posterior
 
 PEERS = ("KSG k=3", "B-spline MI (widestats)", "GRNBoost2")
@@ -251,7 +251,7 @@ def _changes(family: str, n: int, share: float, seed: int) -> np.ndarray:
                 (min(i, j), max(i, j))
                 for m in both
                 for i, j in zip(
-                    *(m.network(["fdr=0.05"]).edges[c].to_pylist() for c in "ij"), strict=True
+                    *(m.network(["fdr=0.05"]).table[c].to_pylist() for c in "ij"), strict=True
                 )
             }
         )

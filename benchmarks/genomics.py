@@ -45,10 +45,10 @@ from scipy.stats import norm, rankdata, spearmanr
 from sklearn.metrics import average_precision_score
 
 from mmg_ray import genomics
-from mmg_ray.api import mi_matrix
 from mmg_ray.config import DataConfig
 from mmg_ray.genomics import pbmc
 from mmg_ray.genomics.config import ExpressionEstimator
+from mmg_ray.matrices import mi_matrix
 from mmg_ray.network.steps import apply
 from mmg_ray.network.stream import Batch, EdgeStream
 from mmg_ray.store.sources import read_table
@@ -75,7 +75,7 @@ def scores(method: str, x: np.ndarray, sample: int | None, seed: int) -> tuple[n
     v = x.shape[1]
     if method.startswith("mmg"):
         cfg = ExpressionEstimator(denoiser=method.split()[1], seed=seed)
-        return mi_matrix(x, config=cfg).mi, 1.0
+        return mi_matrix(x, config=cfg).estimates.matrix("mi_nats"), 1.0
     if method == "Spearman":
         return np.abs(spearmanr(x).statistic), 1.0
     if method == "KSG k=3":
@@ -385,7 +385,7 @@ def _depth_run(counts: np.ndarray, more: Sequence[str]) -> tuple[pd.DataFrame, f
     start = time.perf_counter()
     run = genomics.run(data, settings, url=f"memory://depth/{uuid.uuid4().hex}")
     spent = time.perf_counter() - start
-    return run.edges().to_pandas(), spent
+    return run.edges(), spent
 
 
 def main() -> None:

@@ -33,9 +33,9 @@ from genomics import grnlab_cells, installed, scores, stepped
 from scipy import stats
 from sklearn.metrics import average_precision_score
 
-from mmg_ray.api import mi_matrix
 from mmg_ray.config import DataConfig
 from mmg_ray.jobs import packaged
+from mmg_ray.matrices import mi_matrix
 from mmg_ray.network.significance import QValues, count
 from mmg_ray.network.steps import apply
 from mmg_ray.network.steps.fdr import with_q_values
@@ -138,7 +138,7 @@ def judge_all(
     dependent = module[i] == module[j]
     edge = dependent & (i % (N_TARGETS + 1) == 0)
     p = {
-        "mmg": mi_matrix(x, denoiser="screen").p_value[i, j],
+        "mmg": mi_matrix(x, denoiser="screen").estimates.matrix("p_value")[i, j],
         "Spearman": correlation_p(stats.rankdata(x, axis=0)),
     }
     if slow:

@@ -120,7 +120,7 @@ def _processes() -> list[tuple[int, str, float]]:
 
 
 def report(run: Run, known: set[Any]) -> str:
-    edges = run.network(["fdr=0.01"]).edges.to_pylist()
+    edges = run.network(["fdr=0.01"]).table.to_pylist()
     found = {(row["source"], row["target"]) for row in edges}
     return f"{len(found & known)} of {len(known)} known pairs in their direction, {len(found - known)} others"
 

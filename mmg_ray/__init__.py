@@ -12,15 +12,14 @@ if TYPE_CHECKING:  # what type checkers and editors read; `_HOME` is what runs
         MMGEstimator,
         estimate_mi,
         independence_test,
-        mi_matrix,
         mmse_gap,
         transfer_entropy,
     )
     from mmg_ray.config import Config, EstimatorConfig, NullConfig
     from mmg_ray.errors import MMGError
     from mmg_ray.lags import lag_scan
+    from mmg_ray.matrices import MIMatrix, mi_matrix
     from mmg_ray.network.consensus import consensus
-    from mmg_ray.pair_matrix import MIMatrix
     from mmg_ray.runs import Run, open_run
     from mmg_ray.schema import Status, Stop
     from mmg_ray.start import plan_run, run
@@ -28,12 +27,12 @@ if TYPE_CHECKING:  # what type checkers and editors read; `_HOME` is what runs
 
 _HOME = {
     "estimate_mi": "mmg_ray.api",
-    "mi_matrix": "mmg_ray.api",
+    "mi_matrix": "mmg_ray.matrices",
     "mmse_gap": "mmg_ray.api",
     "transfer_entropy": "mmg_ray.api",
     "independence_test": "mmg_ray.api",
     "lag_scan": "mmg_ray.lags",
-    "MIMatrix": "mmg_ray.pair_matrix",
+    "MIMatrix": "mmg_ray.matrices",
     "MMGEstimator": "mmg_ray.api",
     "run": "mmg_ray.start",
     "plan_run": "mmg_ray.start",

@@ -60,7 +60,7 @@ class FilesConfig:
         written = [*beside, *(f"network/{name}" for name in self.files)]
         if self.files:
             found = run.network(self.steps)  # read once
-            edges = f"{found.edges.num_rows:,} edges"
+            edges = f"{found.table.num_rows:,} edges"
             for name, kind in self.files.items():
                 write(found, f"{run.url}/network/{name}", kind)
                 said.append(f"wrote:   {run.url}/network/{name} ({kind}, {edges})")
@@ -76,7 +76,7 @@ class FilesConfig:
             except MMGError as error:  # no matplotlib, or too many variables: the edges are there
                 said.append(f"figure:  {error}")
         if self.report:
-            from mmg_ray.report.page import write_report  # torch takes seconds to import
+            from mmg_ray.report.of_run import write_report  # torch takes seconds to import
 
             write_report(run, f"{run.url}/report.html", self.steps or None)
             written.append("report.html")

@@ -34,9 +34,8 @@ class Run(of_storage.Run):
         Returns:
             What it says, in numbers; in a notebook it shows as the page.
         """
-        from mmg_ray.report.page import (
-            write_report,
-        )  # torch takes seconds, and looking does without
+        # torch takes seconds, and looking does without
+        from mmg_ray.report.of_run import write_report
 
         return write_report(self, url, steps, figures)
 
@@ -49,7 +48,7 @@ def open_run(url: str) -> Run:
         >>> x, e = np.random.default_rng(0).standard_normal((2, 300))
         >>> _ = mmg_ray.run(np.stack([x, x + e, e**2], axis=1), url="memory://open_run/run")
         >>> run = mmg_ray.open_run("memory://open_run/run")
-        >>> run.strongest(1).select(["source", "target"]).to_pylist()
+        >>> run.strongest(1)[["source", "target"]].to_dict("records")
         [{'source': 'v0', 'target': 'v1'}]
         >>> run.network(["fdr=0.05"])
         Network(3 variables, 2 edges)

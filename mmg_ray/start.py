@@ -51,7 +51,7 @@ def run(
         >>> x, e = np.random.default_rng(0).standard_normal((2, 300))
         >>> data = pd.DataFrame({"x": x, "noise": e, "sum": x + e})
         >>> run = mmg_ray.run(data, url="memory://sum/run")
-        >>> run.network(["fdr=0.05"]).edges.select(["source", "target"]).to_pylist()
+        >>> run.network(["fdr=0.05"]).edges[["source", "target"]].to_dict("records")
         [{'source': 'x', 'target': 'sum'}, {'source': 'noise', 'target': 'sum'}]
     """
     asked, table = _asked(what, overrides, url, layer)

@@ -29,7 +29,7 @@ def known_edges() -> set[frozenset[str]]:
 def hits(run: Run) -> tuple[int, float]:
     """How many of the strongest pairs are known edges, as many pairs as there are edges; by chance."""
     known = known_edges()
-    top = run.strongest(len(known)).select(["source", "target"]).to_pylist()
+    top = run.strongest(len(known))[["source", "target"]].to_dict("records")
     found = sum(frozenset(edge.values()) in known for edge in top)
     return found, len(known) ** 2 / run.manifest.n_pairs
 

@@ -36,17 +36,18 @@ def test_matrix_holds_every_pair_and_no_silent_nan(table):
     m = mmg_ray.mi_matrix(table, denoiser="gaussian")
     assert m.names == list("abcde")
     np.testing.assert_array_equal(m.mi, m.mi.T)
-    assert np.isnan(m.mi[3]).all()
+    assert list(m.mi.index) == list(m.mi.columns) == m.names
+    assert m.mi.loc["d"].isna().all()
     assert m.estimates[0, 3].status is mmg_ray.Status.CONSTANT
     assert m.estimates[0, 4].n_samples == 300
     assert repr(m) == "MIMatrix(5 variables, 6 of 10 pairs ok)"
-    edges = m.edges().to_pandas()
+    edges = m.edges()
     assert len(edges) == 10
     assert edges.loc[edges.status == "constant", "mi_nats"].isna().all()
     row = edges[(edges.source == "a") & (edges.target == "b")].iloc[0]
-    assert row.mi_nats == m.mi[0, 1]
-    assert row.se_nats == m.se[1, 0]
-    assert row.p_value == m.p_value[0, 1] == m.p_value[1, 0]
+    assert row.mi_nats == m.mi.loc["a", "b"]
+    assert row.se_nats == m.se.loc["b", "a"]
+    assert row.p_value == m.p_value.loc["a", "b"] == m.p_value.loc["b", "a"]
     assert row.stop == mmg_ray.Stop.FORCED
 
 
@@ -63,14 +64,20 @@ def test_the_network_of_a_matrix_is_that_of_a_run(tmp_path, table):
     )
     run = mmg_ray.run(cfg)
     m = mmg_ray.mi_matrix(table, denoiser="screen")
-    assert m.edges().equals(run.edges())
+    pd.testing.assert_frame_equal(m.edges(), run.edges())
+    pd.testing.assert_frame_equal(m.variables(), run.variables())
+    for by in ("mi_nats", "mi_posterior", "p_value"):
+        pd.testing.assert_frame_equal(m.strongest(3, by), run.strongest(3, by))
+    expected = m.network().edges.set_index(["source", "target"]).q_value
+    q = m.edges().dropna(subset="mi_nats").set_index(["source", "target"]).q_value
+    pd.testing.assert_series_equal(q.sort_index(), expected.sort_index())
     for steps in ((), ("fdr=0.5",), ("mi=0.01", "clr"), ("dpi=0.1",)):
-        assert m.network(steps).edges.equals(run.network(steps).edges), steps
+        assert m.network(steps).table.equals(run.network(steps).table), steps
     assert m.network(["fdr=0.05"]).provenance["steps"] == ["fdr=0.05"]
     with pytest.raises(mmg_ray.MMGError, match="no network step"):
         m.network(["fdd=0.05"])
     frame = m.to_frame("spearman")
-    assert frame.loc["a", "b"] == frame.loc["b", "a"] == run.edges()["spearman"][0].as_py()
+    assert frame.loc["a", "b"] == frame.loc["b", "a"] == run.edges().spearman[0]
     adata = anndata.AnnData(table.to_numpy(), var=pd.DataFrame(index=list(table.columns)))
     stored = run.to_anndata(adata.copy(), ["fdr=0.5"]).varp["mmg_ray_mi_nats"]
     assert (m.to_anndata(adata, ["fdr=0.5"]).varp["mmg_ray_mi_nats"] != stored).nnz == 0
@@ -80,14 +87,16 @@ def test_estimates_are_found_by_pair(table):
     m = mmg_ray.mi_matrix(table, denoiser="gaussian")
     assert list(m.estimates) == [(i, j) for i in range(5) for j in range(i + 1, 5)]
     for (i, j), estimate in m.estimates.items():
-        np.testing.assert_equal(estimate.mi_nats, None if np.isnan(m.mi[j, i]) else m.mi[j, i])
+        np.testing.assert_equal(
+            estimate.mi_nats, None if np.isnan(m.mi.iloc[j, i]) else m.mi.iloc[j, i]
+        )
     assert (3, 0) not in m.estimates
     assert (0, 5) not in m.estimates
 
 
 def test_one_variable_has_no_pairs(table):
     m = mmg_ray.mi_matrix(table[["a"]], denoiser="gaussian")
-    assert (m.mi.shape, len(m.estimates), m.edges().num_rows) == ((1, 1), 0, 0)
+    assert (m.mi.shape, len(m.estimates), len(m.edges())) == ((1, 1), 0, 0)
 
 
 def test_estimator_protocol(table):

@@ -173,14 +173,14 @@ class TestRuns:
     @pytest.mark.parametrize("permutations", [0, 999])
     def test_edges_come_go_and_change(self, runs, permutations):
         found = mmg_ray.compare(*runs, permutations=permutations)
-        rows = {frozenset((r["source"], r["target"])): r for r in found.edges.to_pylist()}
+        rows = {frozenset((r["source"], r["target"])): r for r in found.table.to_pylist()}
         of_0 = {k: rows[frozenset(("v0", f"v{k}"))] for k in (1, 2, 3, 4)}
         assert [of_0[k]["edge"] for k in (1, 2, 3, 4)] == ["kept", "kept", "lost", "gained"]
         assert [of_0[k]["changed"] for k in (1, 2, 3, 4)] == [False, True, True, True]
         assert of_0[4]["difference"] == pytest.approx(-0.5 * np.log(1 - 0.36), abs=0.1)
         assert 0 < of_0[4]["difference_posterior"] < of_0[4]["difference"]
         assert of_0[1]["p_changed"] < 0.5 < of_0[4]["p_changed"]
-        assert found.edges.column_names == [c.name for c in COMPARISON_COLUMNS]
+        assert found.table.column_names == [c.name for c in COMPARISON_COLUMNS]
         assert found.only_second == ("new",)
         assert found.names == tuple(f"v{k}" for k in range(6))
         assert found.counts["changed"] >= 3
@@ -189,11 +189,11 @@ class TestRuns:
 
     def test_with_itself_nothing_differs(self, runs):
         found = mmg_ray.compare(runs[0], runs[0])
-        assert found.counts["kept"] == found.edges.num_rows > 0
+        assert found.counts["kept"] == found.table.num_rows > 0
         assert found.counts["changed"] == 0
         for name in ("difference", "difference_posterior"):
-            assert (found.edges[name].to_numpy() == 0).all()
-        assert max(found.edges["p_changed"].to_pylist()) < 0.1
+            assert (found.table[name].to_numpy() == 0).all()
+        assert max(found.table["p_changed"].to_pylist()) < 0.1
 
     def test_paired_needs_pairs(self, runs, tmp_path):
         other = make_run(tmp_path, "other", table(np.random.default_rng(6), 90, {1: 0.6}))
@@ -227,14 +227,14 @@ def test_a_page_shows_how_mi_changed(runs, tmp_path):
     assert result.exit_code == 0, result.output
     text = file.read_text()
     found = mmg_ray.compare(*runs)
-    n = found.edges.num_rows
+    n = found.table.num_rows
     assert text.startswith("<!doctype html>")
     assert "http" not in text.replace("http://www.w3.org/2000/svg", "")  # nothing is fetched
     assert text.count("<tr>") == n + 1
-    likely = sum(p >= 0.5 for p in found.edges["p_changed"].to_pylist() if p is not None)
+    likely = sum(p >= 0.5 for p in found.table["p_changed"].to_pylist() if p is not None)
     assert text.count('class="dot2"') == 2 * likely > 0
     assert "1 variables are in" in text
-    for row in found.edges.to_pylist():
+    for row in found.table.to_pylist():
         assert f"<td>{row['source']}</td><td>{row['target']}</td>" in text
     other = page_of(found, "a <b>", "c")
     assert "<b>, nats" not in other

@@ -263,7 +263,7 @@ def test_a_run_is_conditioned_as_a_matrix_is(tmp_path):
         "output": {"url": str(tmp_path / "run")},
         "execute": {"executor": "serial"},
     }
-    edges = mmg_ray.run(from_dict(config)).edges().to_pylist()
+    edges = mmg_ray.run(from_dict(config)).edge_store().table().to_pylist()
     matrix = mmg_ray.mi_matrix(
         np.c_[table, depth], ["u", "v", "w", "depth"], condition={"d": depth, "b": batch}
     )

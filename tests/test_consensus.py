@@ -40,29 +40,29 @@ def halves(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
 def test_draws_are_of_half_the_samples_and_differ(halves: list[Run]):
     assert {run.manifest.n_samples for run in halves} == {100}
     assert len({run.manifest.fingerprint for run in halves}) == 5
-    mi = [run.edges()["mi_nats"][0].as_py() for run in halves]
+    mi = [run.edge_store().table()["mi_nats"][0].as_py() for run in halves]
     assert len(set(mi)) == 5
 
 
 def test_weights_are_shares(halves: list[Run]):
     networks = [run.network(["fdr=0.05"]) for run in halves]
     found = mmg_ray.consensus(networks, min_share=0.2)
-    rows = {(r["source"], r["target"]): r for r in found.edges.to_pylist()}
+    rows = {(r["source"], r["target"]): r for r in found.table.to_pylist()}
     assert rows["a", "b"]["weight"] == 1.0
     for (source, target), row in rows.items():
         mi = [
             r["mi_nats"]
             for network in networks
-            for r in network.edges.to_pylist()
+            for r in network.table.to_pylist()
             if (r["source"], r["target"]) == (source, target)
         ]
         assert row["weight"] == len(mi) / 5
         assert row["mi_nats"] == pytest.approx(np.mean(mi))
         assert row["se_nats"] == pytest.approx(np.std(mi), abs=1e-9)
-    assert (np.diff(found.edges["weight"].to_numpy()) <= 0).all()
+    assert (np.diff(found.table["weight"].to_numpy()) <= 0).all()
     every = mmg_ray.consensus(networks, min_share=1.0)
-    assert set(every.edges["weight"].to_pylist()) == {1.0}
-    assert every.edges.num_rows <= found.edges.num_rows
+    assert set(every.table["weight"].to_pylist()) == {1.0}
+    assert every.table.num_rows <= found.table.num_rows
 
 
 def test_command_and_export(halves: list[Run], tmp_path: Path):

@@ -72,7 +72,7 @@ def test_the_index_holds_the_edges_of_the_network(runs: dict[str, mmg_ray.Run], 
     assert n == len(at) > 3
     expected = runs[kind].network(["fdr=0.05"])
     assert found.n_tests == expected.stream.n_tests  # type: ignore[union-attr]
-    rows = expected.edges.to_pylist()
+    rows = expected.table.to_pylist()
     if kind in ("lags", "bipartite"):  # an edge that leads both ways is one row here
         rows = [
             r
@@ -144,7 +144,7 @@ def test_pages(runs: dict[str, mmg_ray.Run]) -> None:
 
 def test_pairs_that_are_not_stored_have_no_row(runs: dict[str, mmg_ray.Run]) -> None:
     explorer = Explorer(runs["kept"])
-    stored = {(e["source"], e["target"]) for e in runs["kept"].edges().to_pylist()}
+    stored = {(e["source"], e["target"]) for e in runs["kept"].edge_store().table().to_pylist()}
     left = next((a, b) for k, a in enumerate(NAMES) for b in NAMES[k + 1 :] if (a, b) not in stored)
     assert explorer.pair(*left) == {"row": None, "charts": []}
     bipartite = Explorer(runs["bipartite"])

@@ -46,7 +46,7 @@ def net(request) -> Network:
 
 
 def rows(net: Network) -> list[dict]:
-    return net.edges.to_pylist()
+    return net.table.to_pylist()
 
 
 def regulated(net: Network) -> dict[tuple[str, str], dict]:
@@ -65,7 +65,7 @@ def exported(net: Network, name: str, tmp_path: Path) -> Path:
 
 def test_parquet(net, tmp_path):
     table = pq.read_table(exported(net, "parquet", tmp_path))
-    assert table.equals(net.edges)
+    assert table.equals(net.table)
     origin = json.loads(table.schema.metadata[b"mmg_ray"])
     assert (origin["steps"], origin["directed"]) == (["clr"], net.directed)
 
@@ -73,7 +73,7 @@ def test_parquet(net, tmp_path):
 @pytest.mark.parametrize(("name", "separator"), [("csv", ","), ("tsv", "\t")])
 def test_text_with_every_column(net, tmp_path, name, separator):
     found = pd.read_csv(exported(net, name, tmp_path), sep=separator, keep_default_na=True)
-    expected = net.edges.to_pandas()
+    expected = net.edges
     for end in ("source", "target"):
         expected[end] = expected[end].map(visible)
     pd.testing.assert_frame_equal(found, expected, check_dtype=False)
@@ -123,7 +123,7 @@ def test_sif(net, tmp_path):
     ends = [line.split("\t") for line in lines]
     assert [e for e in ends if len(e) == 1] == [["lone"]]
     pairs = {(e[0], e[2]) for e in ends if len(e) == 3}
-    assert len(pairs) == net.edges.num_rows
+    assert len(pairs) == net.table.num_rows
     assert all(e[1] == "mi" for e in ends if len(e) == 3)
 
 
@@ -144,7 +144,7 @@ def test_xml_graphs(net, tmp_path, name):
 
 def test_igraph_reads_graphml(net, tmp_path):
     graph = igraph.Graph.Read_GraphML(str(exported(net, "graphml", tmp_path)))
-    assert (graph.vcount(), graph.ecount()) == (len(NAMES), net.edges.num_rows)
+    assert (graph.vcount(), graph.ecount()) == (len(NAMES), net.table.num_rows)
 
 
 def test_objects(net):
@@ -163,7 +163,7 @@ def test_objects(net):
 def test_npz(net, tmp_path):
     with np.load(exported(net, "npz", tmp_path), allow_pickle=False) as found:
         assert found["names"].tolist() == NAMES
-        np.testing.assert_array_equal(found["q_value"], net.edges["q_value"].to_numpy())
+        np.testing.assert_array_equal(found["q_value"], net.table["q_value"].to_numpy())
         assert json.loads(str(found["provenance"]))["run"] == "runs/x"
 
 

@@ -100,7 +100,7 @@ def test_regulators_by_genes_from_counts_to_files(h5ad: Path) -> None:
     assert made.regulators == ["STAT1", "CD3D"]
     assert any("2 of the 3 listed" in n and "not there: GATA1" in n for n in made.notes)
     assert run.manifest.n_pairs == 2 * (V - 2) + 1
-    edges = run.edges().to_pandas().set_index(["source", "target"])
+    edges = run.edges().set_index(["source", "target"])
     assert all({"STAT1", "CD3D"} & set(pair) for pair in edges.index)
     # as the estimator says of values normalised by hand
     x = counts()
@@ -156,7 +156,7 @@ def test_sets_of_genes_become_groups(h5ad: Path) -> None:
     assert "2 genes that the table does not have and 1 that several sets share (CD3D)" in text
     assert "without a gene of their own: THREE" in text
     assert run.names == ["ONE", "TWO"]
-    assert run.edges().num_rows == 1
+    assert run.edge_store().table().num_rows == 1
 
 
 def test_what_is_left_out_is_listed_with_the_reason(h5ad: Path) -> None:
@@ -280,7 +280,7 @@ def test_a_block_of_missing_values_is_named_and_costs_only_its_pairs(tmp_path: P
     assert any(
         "90 values, in 3 genes (CD3D, STAT1, RPL3) and 30 cells (cell10" in n for n in made.notes
     )
-    edges = run.edges().to_pandas().set_index(["source", "target"])
+    edges = run.edges().set_index(["source", "target"])
     assert edges.loc[("GAPDH", "ACTB"), "n_samples"] == N
     assert edges.loc[("CD3D", "STAT1"), "n_samples"] == N - 30
     text = refusal(settings(path, cells={"normalise": "log"}))
@@ -440,7 +440,7 @@ def test_depth_that_scaling_leaves_is_told_and_taken_out(scaled: bool) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             runs.append(genomics.run(data, [*more, *choice], url=f"memory://depth-{scaled}/{k}"))
-    p_values = [run.edges().column("p_value").to_numpy() for run in runs]
+    p_values = [run.edge_store().table().column("p_value").to_numpy() for run in runs]
     assert (p_values[0] <= 1e-3).mean() > 0.1
     assert (p_values[1] <= 1e-3).mean() < 0.003
     np.testing.assert_array_equal(p_values[1], p_values[2])

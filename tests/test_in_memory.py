@@ -47,7 +47,7 @@ def frame() -> pd.DataFrame:
 
 
 def edges_of(run: mmg_ray.Run) -> list[dict[str, Any]]:
-    return run.edges().to_pylist()
+    return run.edge_store().table().to_pylist()
 
 
 def of_a_file(folder: Path, *settings: str) -> list[dict[str, Any]]:

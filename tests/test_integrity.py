@@ -230,18 +230,20 @@ def test_what_cannot_be_prepared_again_says_so(tmp_path: Path) -> None:
     (folder / "other.npy").rename(folder / "table.csv")
     with pytest.raises(StoreError, match=r"cannot be made again.*source digest"):
         again(Path(done.url))
-    assert open_run(done.url).edges().num_rows == done.manifest.n_pairs  # nothing else is lost
+    assert (
+        open_run(done.url).edge_store().table().num_rows == done.manifest.n_pairs
+    )  # nothing else is lost
 
 
 def test_readers_refuse_a_damaged_shard_and_say_what_is_missing(
     run: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    n_rows = open_run(str(run)).edges().num_rows
+    n_rows = open_run(str(run)).edge_store().table().num_rows
     lost, truncated, *_ = sorted((run / "edges").iterdir())
     lost.unlink()
     found = open_run(str(run))
     assert not caplog.text
-    assert found.edges().num_rows < n_rows
+    assert found.edge_store().table().num_rows < n_rows
     assert "lacks 1 of its 3 shards" in caplog.text
     with pytest.raises(StoreError, match="2 of 3 shards"):
         found.network()
@@ -252,7 +254,7 @@ def test_readers_refuse_a_damaged_shard_and_say_what_is_missing(
     status = found.status()
     assert (status.shards_done, status.complete) == (1, False)
     assert status.damaged == (f"edges/{truncated.name} is damaged",)
-    assert again(run).edges().num_rows == n_rows
+    assert again(run).edge_store().table().num_rows == n_rows
 
 
 def test_the_manifest_of_another_run_changes_nothing(run: Path, made: tuple[Path, Path]) -> None:

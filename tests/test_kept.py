@@ -149,7 +149,7 @@ def settings_of(tmp_path: Path) -> Any:
 
 
 def rows_of(run: Run) -> list[dict[str, Any]]:
-    return run.edges().to_pylist()
+    return run.edge_store().table().to_pylist()
 
 
 def test_a_filtered_run_stores_the_same_rows_and_counts_all(settings_of: Any) -> None:
@@ -183,8 +183,8 @@ def test_the_first_k_of_a_run_are_those_of_its_shards(settings_of: Any, by: str)
     assert best.status().pairs_stored < whole.status().pairs_stored
     assert max(shard_sizes(best)) <= len(RANKINGS) * 7
     for k in (1, 4, 7):
-        assert best.strongest(k, by).equals(whole.strongest(k, by))
-    first = whole.strongest(7, by).to_pylist()
+        assert best.edge_store().strongest(k, by).equals(whole.edge_store().strongest(k, by))
+    first = whole.edge_store().strongest(7, by).to_pylist()
     keys = [(r["p_value"], -r["mi_nats"]) if by == "p_value" else -r[by] for r in first]
     assert keys == sorted(keys)
 

@@ -69,7 +69,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_edges_have_lags_curves_and_bands(whole: Run) -> None:
-    edges = whole.edges().to_pandas().set_index(["source", "target"])
+    edges = whole.edges().set_index(["source", "target"])
     assert set(edges.status) == {"ok"}
     for pair, lag in ((("v0", "v1"), 0.015), (("v2", "v3"), 0.005), (("v4", "v5"), 0.0)):
         row = edges.loc[pair]
@@ -89,7 +89,7 @@ def test_edges_have_lags_curves_and_bands(whole: Run) -> None:
 
 def test_the_network_leads_from_the_first_to_the_one_that_follows(whole: Run) -> None:
     net = whole.network(["fdr=0.001"])
-    found = {(row["source"], row["target"]): row["lag_s"] for row in net.edges.to_pylist()}
+    found = {(row["source"], row["target"]): row["lag_s"] for row in net.table.to_pylist()}
     expected = {("v0", "v1"): 0.015, ("v2", "v3"): 0.005, ("v4", "v5"): 0.0, ("v5", "v4"): 0.0}
     assert found == pytest.approx(expected)
     graph = net.to_networkx()
@@ -116,7 +116,7 @@ def test_edges_turn_with_the_order_of_the_variables(tmp_path: Path) -> None:
     cfg = tree(tmp_path, "turned")
     np.save(tmp_path / "turned.npy", spikes()[:, ::-1])
     turned = mmg_ray.run(from_dict({**cfg, "data": {"path": str(tmp_path / "turned.npy")}}))
-    found = turned.network(["fdr=0.001"]).edges.to_pylist()
+    found = turned.network(["fdr=0.001"]).table.to_pylist()
     ends = {(f"v{7 - row['i']}", f"v{7 - row['j']}") for row in found}
     assert ends == {("v0", "v1"), ("v2", "v3"), ("v4", "v5"), ("v5", "v4")}
     assert all(row["lag_s"] >= 0 for row in found)
@@ -148,7 +148,9 @@ def test_the_same_bits_on_ray_after_a_kill_and_in_other_tiles(whole: Run, tmp_pa
     # other tiles: other objects, the same rows
     other = mmg_ray.run(from_dict(tree(tmp_path, "tiles", plan={"tile_variables": 5})))
     order = [("i", "ascending"), ("j", "ascending")]
-    assert other.edges().sort_by(order).equals(whole.edges().sort_by(order))
+    assert (
+        other.edge_store().table().sort_by(order).equals(whole.edge_store().table().sort_by(order))
+    )
 
 
 def test_a_pair_that_fails_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +163,7 @@ def test_a_pair_that_fails_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(of_lags, "scan_tile", poisoned)
     run = mmg_ray.run(from_dict(tree(tmp_path)))
-    rows = run.edges().to_pandas().set_index(["source", "target"])
+    rows = run.edges().set_index(["source", "target"])
     bad = rows.loc[("v0", "v3")]
     assert (bad.status, bad.denoiser) == ("failed", "lags")
     assert "ZeroDivisionError" in bad.message
@@ -175,7 +177,7 @@ def test_constant_and_short_variables_get_a_status(tmp_path: Path) -> None:
     values[20:, 2] = np.nan
     np.save(tmp_path / "odd.npy", values)
     run = mmg_ray.run(from_dict(tree(tmp_path, data={"path": str(tmp_path / "odd.npy")})))
-    status = {(r["source"], r["target"]): r["status"] for r in run.edges().to_pylist()}
+    status = {(r["source"], r["target"]): r["status"] for r in run.edge_store().table().to_pylist()}
     assert status["v0", "v1"] == "constant"
     assert status["v0", "v2"] == "too_few_samples"
     assert status["v0", "v3"] == "ok"
@@ -187,7 +189,10 @@ def test_series_that_are_no_events_are_not_jittered(tmp_path: Path) -> None:
     np.save(tmp_path / "odd.npy", values)
     lags = {"nulls": "jitter", "jitter_s": 0.025}
     cfg = tree(tmp_path, data={"path": str(tmp_path / "odd.npy")}, lags=lags)
-    rows = {(r["source"], r["target"]): r for r in mmg_ray.run(from_dict(cfg)).edges().to_pylist()}
+    rows = {
+        (r["source"], r["target"]): r
+        for r in mmg_ray.run(from_dict(cfg)).edge_store().table().to_pylist()
+    }
     assert rows["v0", "v1"]["lag_s"] == pytest.approx(0.015)
     assert rows["v0", "v1"]["p_value"] < 1e-8
     assert rows["v0", "v2"]["status"] == "unsupported"
@@ -201,7 +206,10 @@ def test_transfer_entropy_is_the_second_stage(tmp_path: Path) -> None:
     np.save(tmp_path / "both.npy", values)
     lags = {"transfer": [2, 3], "own": [1]}
     cfg = tree(tmp_path, data={"path": str(tmp_path / "both.npy")}, lags=lags)
-    rows = {(r["source"], r["target"]): r for r in mmg_ray.run(from_dict(cfg)).edges().to_pylist()}
+    rows = {
+        (r["source"], r["target"]): r
+        for r in mmg_ray.run(from_dict(cfg)).edge_store().table().to_pylist()
+    }
     for pair in (("v0", "v1"), ("v2", "v3")):  # of events, and of series
         assert rows[pair]["transfer_p_ij"] < 1e-6 < rows[pair]["transfer_p_ji"]
         assert rows[pair]["transfer_ij"] > 0.01 > rows[pair]["transfer_ji"]
@@ -218,7 +226,7 @@ def test_trials_of_a_table_part_the_lags(tmp_path: Path) -> None:
     data = {"path": str(tmp_path / "t.csv"), "metadata": ["trial"]}
     lags = {"max_s": 5, "sample_s": 1.0, "trials": "trial"}
     cfg = tree(tmp_path, data=data, lags=lags)
-    (row,) = mmg_ray.run(from_dict(cfg)).edges().to_pylist()
+    (row,) = mmg_ray.run(from_dict(cfg)).edge_store().table().to_pylist()
     assert (row["lag_s"], row["n_samples"]) == (2, 40 * 48)
     assert row["p_value"] < 0.01
     with pytest.raises(DataError, match=r"'trail' is no metadata column; did you mean 'trial'"):
@@ -254,8 +262,8 @@ def test_rows_are_taken_over_and_runs_without_lags_have_no_matrix_of_them(
     plain = tree(tmp_path, "plain", lags={"max_s": None, "sample_s": 1.0})
     plain["estimator"] = {"denoiser": "screen"}
     run = mmg_ray.run(from_dict(plain))
-    assert run.edges()["curve"].null_count == run.edges().num_rows
-    assert "lag_s" not in run.network().edges.column_names
+    assert run.edge_store().table()["curve"].null_count == run.edge_store().table().num_rows
+    assert "lag_s" not in run.network().table.column_names
     with pytest.raises(StoreError, match="without lags"):
         run.matrix("lag_s")
     with pytest.raises(ConfigError, match="its lags section differs"):

@@ -213,10 +213,10 @@ class TestNetwork:
     def test_is_a_table_with_the_strongest_first(self):
         w = random_matrix(8)
         found = network(stream(w), self.names, None, {"a": 1})
-        assert found.edges.column_names == [column.name for column in NETWORK_COLUMNS]
-        weight = found.edges["weight"].to_numpy()
+        assert found.table.column_names == [column.name for column in NETWORK_COLUMNS]
+        weight = found.table["weight"].to_numpy()
         assert (np.diff(weight) <= 0).all()
-        row = found.edges.slice(0, 1).to_pylist()[0]
+        row = found.table.slice(0, 1).to_pylist()[0]
         assert w[row["i"], row["j"]] == w.max() == row["mi_nats"]
         assert (row["source"], row["target"]) == (f"v{row['i']}", f"v{row['j']}")
         assert row["q_value"] is None
@@ -229,7 +229,7 @@ class TestNetwork:
         w[4:, 4:] = np.nan  # pairs of two targets are not estimated
         found = network(stream(w), self.names, np.arange(4), {})
         assert found.directed
-        i, j = found.edges["i"].to_numpy(), found.edges["j"].to_numpy()
+        i, j = found.table["i"].to_numpy(), found.table["j"].to_numpy()
         assert i.max() < 4
         two_regulators = [(a, b) for a, b in zip(i, j, strict=True) if b < 4]
         assert two_regulators
@@ -242,9 +242,9 @@ class TestNetwork:
         for name, step in STEPS.items():
             value = [] if not step.value else [step.default or 1]
             text = f"{name}={value[0]}" if value else name
-            expected = network(apply(edges, [text]), self.names, None, {}).edges
+            expected = network(apply(edges, [text]), self.names, None, {}).table
             found = getattr(whole, name)(*value)
-            assert found.edges.equals(expected), name
+            assert found.table.equals(expected), name
             assert found.provenance == {"steps": [text]}
             if step.default is not None:
                 assert getattr(whole, name)().provenance == {"steps": [text]}
@@ -254,7 +254,7 @@ class TestNetwork:
             whole.fdr(0.2)
             .clr()
             .top(3)
-            .edges.equals(network(apply(edges, texts), self.names, None, {}).edges)
+            .table.equals(network(apply(edges, texts), self.names, None, {}).table)
         )
         with pytest.raises(ConfigError):
             whole.top(1.5)
@@ -297,20 +297,19 @@ class TestModules:
 
     def test_planted_groups_are_found_by_size_with_their_hubs_first(self):
         names = [f"v{k}" for k in range(20)]
-        found = network(apply(stream(self.planted()), ["mi=0.01"]), names, None, {}).modules()
-        table = found.to_pandas()
+        table = network(apply(stream(self.planted()), ["mi=0.01"]), names, None, {}).modules()
         assert table.module.tolist() == [1] * 9 + [2] * 6 + [3] * 4  # v19 has no edge
         assert set(table.variable[:9]) == set(names[:9])
         assert set(table.variable[:3]) == {"v0", "v1", "v2"}
         assert table.n_edges.tolist() == [8] * 9 + [5] * 6 + [3] * 4
         assert table.strength[0] == pytest.approx(2 + 2 + 6)
-        assert found.equals(network(stream(self.planted()), names, None, {}).modules())
+        assert table.equals(network(stream(self.planted()), names, None, {}).modules())
 
     def test_resolution_splits_and_an_empty_network_has_none(self):
         names = [f"v{k}" for k in range(20)]
         net = network(stream(self.planted()), names, None, {})
-        fine = net.modules(resolution=30).to_pandas()
+        fine = net.modules(resolution=30)
         assert fine.module.max() > 3
         empty = network(stream(np.zeros((4, 4))), list("abcd"), None, {})
-        assert empty.modules().num_rows == 0
-        assert empty.modules().column_names == net.modules().column_names
+        assert empty.modules().empty
+        assert list(empty.modules()) == list(net.modules())

@@ -61,14 +61,14 @@ def test_spikes_to_edges_lags_and_directions(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         made.table.column(0), np.histogram(trains()["a"], made_edges(made))[0]
     )
-    found = run.edges().to_pandas().set_index(["source", "target"])
+    found = run.edges().set_index(["source", "target"])
     row = found.loc[("a", "b")]
     assert row.lag_s == pytest.approx(0.1)
     assert row.p_value < 1e-4
     assert row.mi_nats > 0.01
     assert row.transfer_p_ij < 1e-4 < 0.01 < row.transfer_p_ji
     assert (found.drop(("a", "b")).p_value > 0.005).all()
-    (edge,) = run.network(["fdr=0.05"]).edges.to_pylist()
+    (edge,) = run.network(["fdr=0.05"]).table.to_pylist()
     assert (edge["source"], edge["target"]) == ("a", "b")
     (step,) = networkx.read_graphml(f"{run.url}/network/n.graphml").edges(data=True)
     assert (step[:2], step[2]["lag_s"]) == (("a", "b"), pytest.approx(0.1))
@@ -132,7 +132,7 @@ def test_nwb_units_trials_areas_and_series(tmp_path: Path) -> None:
     assert made.stimuli == ["contrast"]
     nulls = run.manifest.resolved().estimator.nulls
     assert (nulls.kind, nulls.block_samples) == ("block", 5)
-    assert set(run.edges().column("source").to_pylist()) == {"contrast"}
+    assert set(run.edge_store().table().column("source").to_pylist()) == {"contrast"}
     made = inputs(settings(path, between={"areas": "area"}))
     assert made.areas == {"unit0": "V1", "unit1": "V1", "unit2": "CA1", "unit3": "CA1"}
     assert "did you mean 'area'" in refusal(settings(path, between={"areas": "areas"}))
@@ -154,7 +154,7 @@ def test_area_by_area_runs_on_groups(tmp_path: Path) -> None:
     made, run, _ = go(cfg)
     assert run.names == ["CA1", "V1"] or run.names == ["V1", "CA1"]
     assert ("d", "has no area") in made.left_out
-    assert run.edges().num_rows == 1
+    assert run.edge_store().table().num_rows == 1
 
 
 def test_the_command_teaches_and_refuses(tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_gaps_and_missing_blocks_cost_only_what_they_hold(tmp_path: Path) -> Non
     assert made.table.n_samples == 600
     expected = np.where(keep[:, None], values, np.nan)
     np.testing.assert_allclose(made.table.values, expected)
-    edges = run.edges().to_pandas().set_index(["source", "target"])
+    edges = run.edges().set_index(["source", "target"])
     assert edges.loc[("c0", "c2"), "n_samples"] == 560
     assert edges.loc[("c0", "c1"), "n_samples"] == 510
     assert Series(np.round(np.arange(900) / 30, 3), values, []).step_s == pytest.approx(
@@ -351,7 +351,7 @@ def test_trials_beyond_the_recording_are_listed(tmp_path: Path) -> None:
     assert made.n_segments == 60
     assert ("trial 60", "reaches beyond the recording") in made.left_out
     assert made.table.metadata[PHASE][:5] == pytest.approx([-0.15, -0.05, 0.05, 0.15, 0.25])
-    assert run.edges().column("status").to_pylist() == ["ok"] * 6
+    assert run.edge_store().table().column("status").to_pylist() == ["ok"] * 6
     assert "did you mean 'onset'" in refusal(
         settings(path, bins={"trials": str(table), "align": "one"})
     )
@@ -397,7 +397,7 @@ def test_a_job_looks_at_lags_given_its_conditions(tmp_path: Path) -> None:
     path = written(tmp_path, **trains())
     cfg = settings(path, lags={"max_s": 0.3}, data={"conditions": ["d"]})
     _, run, _ = go(cfg)
-    found = run.edges().to_pandas().set_index(["source", "target"])
+    found = run.edges().set_index(["source", "target"])
     ok = found[found.status == "ok"]
     assert sorted(ok.index) == [("a", "b"), ("a", "c"), ("b", "c")]
     assert set(found.status) == {"ok", "determined"}
@@ -415,7 +415,7 @@ def test_lags_of_areas_and_of_stimuli(tmp_path: Path) -> None:
         estimator={"denoiser": "gaussian"},
         lags={"max_s": 0.3},
     )
-    (edge,) = go(cfg)[1].network(["fdr=0.05"]).edges.to_pylist()
+    (edge,) = go(cfg)[1].network(["fdr=0.05"]).table.to_pylist()
     assert (edge["source"], edge["target"]) == ("V1", "CA1")
     assert edge["lag_s"] == pytest.approx(0.1)
     rate = tmp_path / "rate.csv"
@@ -429,7 +429,7 @@ def test_lags_of_areas_and_of_stimuli(tmp_path: Path) -> None:
         lags={"max_s": 0.5},
         output={"url": str(tmp_path / "of-stimulus")},
     )
-    found = go(cfg)[1].edges().to_pandas().set_index("target")
+    found = go(cfg)[1].edges().set_index("target")
     assert set(found.source) == {"rate"}
     assert found.loc["a"].lag_s == 0
     assert found.loc["b"].lag_s == pytest.approx(0.1)
@@ -449,7 +449,7 @@ def test_the_same_recording_in_other_files_gives_the_same_numbers(tmp_path: Path
             output={"url": str(tmp_path / f"run-{len(runs)}")},
         )
         names = ["lag_s", "p_value", "mi_nats", "transfer_ij", "transfer_p_ji", "curve", "band"]
-        return go(cfg)[1].edges().select(names).to_pylist()
+        return go(cfg)[1].edge_store().table().select(names).to_pylist()
 
     runs["npz"] = lags_of(written(tmp_path, **spikes))
     pynwb = pytest.importorskip("pynwb")

@@ -215,9 +215,9 @@ def test_a_run_of_spikes_goes_on_and_other_spikes_are_refused(
     with caplog.at_level("INFO", logger="mmg_ray.neural"):
         run = neural.run(trains(), overrides, url=url)
     assert "layout:  spikes, of a dict in memory" in caplog.text
-    assert run.network(["fdr=0.05"]).edges.num_rows > 0
+    assert run.network(["fdr=0.05"]).table.num_rows > 0
     assert (tmp_path / "run/neural.json").exists()
-    assert neural.run(trains(), overrides, url=url).edges() == run.edges()
+    assert neural.run(trains(), overrides, url=url).edges().equals(run.edges())
     other = trains() | {"a": np.sort(trains()["a"] + 0.05)}
     with pytest.raises(FingerprintError):
         neural.run(other, overrides, url=url)
@@ -227,6 +227,6 @@ def test_a_run_of_spikes_goes_on_and_other_spikes_are_refused(
         url=str(tmp_path / "areas"),
         areas=areas,
     )
-    assert by_area.edges().num_rows == 1
+    assert by_area.edge_store().table().num_rows == 1
     with pytest.raises(ConfigError, match=r"areas and between\.areas"):
         neural.run(trains(), ["between.areas=x"], url=url, areas=areas)

@@ -270,12 +270,12 @@ def test_a_run_of_series_is_the_same_in_any_tiling(tmp_path: Path):
         )
         for size in (2, 5)
     ]
-    tables = [run.edges().to_pandas().sort_values(["i", "j"], ignore_index=True) for run in runs]
+    tables = [run.edges().sort_values(["i", "j"], ignore_index=True) for run in runs]
     assert tables[0]["p_value"].notna().all()
     assert (tables[0]["n_effective"] < 225).all()
     for name in ("p_value", "n_effective", "se_nats"):
         np.testing.assert_allclose(tables[0][name], tables[1][name], rtol=1e-9)
-    (edge,) = runs[0].network(["fdr=0.05"]).edges.to_pylist()
+    (edge,) = runs[0].network(["fdr=0.05"]).table.to_pylist()
     assert (edge["source"], edge["target"]) == ("v0", "v1")
 
 

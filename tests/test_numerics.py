@@ -16,12 +16,12 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import mmg_ray
 from mmg_ray import config
-from mmg_ray.api import matrix as api_matrix
 from mmg_ray.api import pair as api_pair
 from mmg_ray.config import EstimatorConfig, NetworkConfig
 from mmg_ray.errors import ConfigError
 from mmg_ray.execute import driver, task
 from mmg_ray.execute.numerics import library_threads, numerical_environment
+from mmg_ray.matrices import estimate as of_matrices
 from mmg_ray.store import environments, manifest
 from mmg_ray.store.location import Location
 
@@ -133,7 +133,7 @@ def test_calls_in_this_process_choose_their_threads(monkeypatch: pytest.MonkeyPa
         return estimate(*args, **kwargs)
 
     estimate = api_pair.estimate_given
-    for module in (api_pair, api_matrix):
+    for module in (api_pair, of_matrices):
         monkeypatch.setattr(module, "estimate_given", spy)
     x, e = np.random.default_rng(0).normal(size=(2, 100))
     cfg = EstimatorConfig(denoiser="gaussian", network=NetworkConfig())

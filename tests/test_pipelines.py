@@ -40,7 +40,7 @@ def test_the_sachs_network_shows_its_known_edges(
     assert "18 strongest pairs" in capsys.readouterr().out
     assert by_chance == pytest.approx(18 * 18 / 55)
     assert hits >= 9  # by chance so many are there once in twenty times
-    edges = run.edges().to_pandas().set_index(["source", "target"])
+    edges = run.edges().set_index(["source", "target"])
     strongest = edges.mi_nats.sort_values(ascending=False)
     assert {("praf", "pmek"), ("PKC", "P38"), ("plcg", "PIP2"), ("PKC", "pjnk")} <= set(
         strongest.index[:5]
@@ -65,7 +65,7 @@ def test_genes_of_one_kind_of_blood_cell_depend_most(tmp_path: Path) -> None:
     n_pairs = n * (n - 1) // 2
     assert f"pairs:   {n_pairs} of {n_pairs}" in printed
     assert "denoiser that was enough: " in printed
-    edges = run.edges()
+    edges = run.edge_store().table()
     found = {marker.pair: marker for marker in pbmc.markers(edges, n_pairs)}
     assert len(found) == len(pbmc.MARKERS)
     assert found["HLA-DRA-HLA-DRB1"].share == pytest.approx(1 / n_pairs)

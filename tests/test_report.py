@@ -16,13 +16,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import mmg_ray
 from mmg_ray import config as configuration
 from mmg_ray.errors import StoreError
 from mmg_ray.execute import driver
 from mmg_ray.known_mi import gaussian
 from mmg_ray.known_mi.levels import tied_gaussian
 from mmg_ray.report.findings import Findings
-from mmg_ray.report.page import write_report
+from mmg_ray.report.of_run import write_report
 from mmg_ray.report.svg import ticks
 from mmg_ray.store.run import Run
 
@@ -150,7 +151,7 @@ def test_ids_are_unique_and_controls_have_names(page: Page):
 
 def test_it_says_what_the_run_found(page: Page, written: tuple[Path, Findings], run: Run):
     found = written[1]
-    assert found.network.edges.num_rows == 3
+    assert found.network.table.num_rows == 3
     text = " ".join(page.words)
     for words in (
         "10 variables, 45 pairs",
@@ -161,7 +162,7 @@ def test_it_says_what_the_run_found(page: Page, written: tuple[Path, Findings], 
     assert "constant" in text
     assert run.manifest.fingerprint in text
     assert sum(found.denoisers.values()) == 45
-    assert found.mi_counts.sum() == found.p_counts.sum() == found.n_tests == 36
+    assert found.mi_counts.sum() == found.p_counts.sum() == found.of.n_tests == 36
     graph = page.data["graph"]
     signs = {
         frozenset((graph["nodes"][e["a"]]["name"], graph["nodes"][e["b"]]["name"])): e["sign"]
@@ -208,7 +209,7 @@ def test_the_same_run_gives_the_same_picture(run: Run, written: tuple[Path, Find
 
 def test_steps_are_those_asked_for(run: Run, tmp_path: Path):
     found = write_report(run, str(tmp_path / "r.html"), ["mi=5"])
-    assert found.network.edges.num_rows == 0
+    assert found.network.table.num_rows == 0
     assert "No edge is left by these steps" in (tmp_path / "r.html").read_text()
 
 
@@ -227,7 +228,7 @@ def test_a_run_of_groups_has_a_report(tmp_path: Path):
     )
     found = write_report(run, str(tmp_path / "r.html"))
     assert found.network.provenance["steps"] == ["fdr=0.05"]
-    assert (found.n_tests, found.details, found.calibration) == (3, [], [])
+    assert (found.of.n_tests, found.details, found.calibration) == (3, [], [])
     Page((tmp_path / "r.html").read_text())
 
 
@@ -244,8 +245,43 @@ def test_a_run_without_p_values_has_a_report(tmp_path: Path):
 def test_a_run_without_an_edge_has_a_report(tmp_path: Path):
     values = {name: np.random.default_rng(k).normal(size=40) for k, name in enumerate("ab")}
     found = write_report(make_run(tmp_path, values), str(tmp_path / "r.html"), ["fdr=0.001"])
-    assert found.network.edges.num_rows == 0
+    assert found.network.table.num_rows == 0
     Page((tmp_path / "r.html").read_text())
+
+
+def test_a_matrix_in_memory_has_the_report_of_its_run(run: Run, written, tmp_path: Path):
+    table = pd.read_csv(Path(run.manifest.config["data"]["path"]))
+    cfg = run.manifest.resolved().estimator
+    found = mmg_ray.mi_matrix(table, config=cfg).report(str(tmp_path / "r.html"))
+    of_run = written[1]
+    pd.testing.assert_frame_equal(found.network.edges, of_run.network.edges)
+    assert found.strongest == of_run.strongest
+    for name in ("mi_counts", "p_counts", "heat"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(of_run, name))
+    assert (found.denoisers, found.stops, found.local) == (
+        of_run.denoisers,
+        of_run.stops,
+        of_run.local,
+    )
+    for a, b in zip(found.details, of_run.details, strict=True):
+        np.testing.assert_array_equal(a.gap_x, b.gap_x)
+    for a, b in zip(found.calibration, of_run.calibration, strict=True):
+        np.testing.assert_array_equal(a.estimates, b.estimates)
+    text = " ".join(Page((tmp_path / "r.html").read_text()).words)
+    assert "9 of 10 variables can be used" in text
+    assert "DataFrame of 150 samples x 10 variables" in text
+    assert "m.network().lfdr(0.05)" in text
+
+
+def test_what_pairs_are_given_is_said_beside_their_charts(tmp_path: Path):
+    """The curve of a pair is of the two alone, the MI of its row is not."""
+    x, e, c = np.random.default_rng(0).standard_normal((3, 200))
+    table = pd.DataFrame({"x": x + c, "y": x + e + 2 * c})
+    m = mmg_ray.mi_matrix(table, condition=pd.DataFrame({"depth": c}))
+    m.report(str(tmp_path / "r.html"))
+    text = " ".join(Page((tmp_path / "r.html").read_text()).words)
+    assert "of the two alone, which is not their MI given depth" in text
+    assert "DataFrame of 200 samples x 2 variables, given depth" in text
 
 
 def test_part_of_a_run_has_none(run: Run, tmp_path: Path):

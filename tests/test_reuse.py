@@ -62,13 +62,13 @@ def test_only_new_and_changed_variables_are_estimated(
     counts.clear()
     found = make(tmp_path, "second", table, f"plan.reuse={earlier.url}")
     assert sum(counts) == 21 - 10  # pairs among the five that are as they were
-    a, b = (run.edges().to_pandas() for run in (whole, found))
+    a, b = (run.edges() for run in (whole, found))
     assert (
         a[["i", "j", "source", "target", "status"]] == b[["i", "j", "source", "target", "status"]]
     ).all(None)
     for name in ("mi_nats", "se_nats", "mi_ij", "mi_ji", "p_value", "spearman"):
         np.testing.assert_allclose(a[name], b[name], atol=1e-4, err_msg=name)
-    assert whole.network(["fdr=0.05"]).edges.num_rows == found.network(["fdr=0.05"]).edges.num_rows
+    assert whole.network(["fdr=0.05"]).table.num_rows == found.network(["fdr=0.05"]).table.num_rows
     assert found.manifest.fingerprint != whole.manifest.fingerprint
 
 

@@ -121,7 +121,7 @@ def test_any_order_of_shards_writes_the_same_bytes(
 
 def test_rows_follow_the_plan_and_the_schema(settings: dict[str, Any]) -> None:
     run = driver.run(config(settings))
-    table = run.edges()
+    table = run.edge_store().table()
     assert table.column_names == [column.name for column in EDGE_COLUMNS]
     assert table.num_rows == run.manifest.n_pairs == N_VARIABLES * (N_VARIABLES - 1) // 2
     rows = table.to_pylist()
@@ -134,7 +134,7 @@ def test_rows_follow_the_plan_and_the_schema(settings: dict[str, Any]) -> None:
 
 def test_unusable_variables_give_rows_with_a_status(settings: dict[str, Any]) -> None:
     run = driver.run(config(settings, estimator={"min_samples": 40}))
-    for row in run.edges().to_pylist():
+    for row in run.edge_store().table().to_pylist():
         pair = {row["i"], row["j"]}
         if EMPTY in pair and CONSTANT not in pair:
             assert row["status"] == Status.ALL_MISSING
@@ -166,7 +166,7 @@ def test_the_matrix_is_symmetric_and_equals_the_edges(
     run = driver.run(config(settings))
     for name in ("mi_nats", "se_nats"):
         expected = np.full((N_VARIABLES, N_VARIABLES), np.nan, dtype=np.float32)
-        for row in run.edges().to_pylist():
+        for row in run.edge_store().table().to_pylist():
             value = np.nan if row[name] is None else row[name]
             expected[row["i"], row["j"]] = expected[row["j"], row["i"]] = value
         np.testing.assert_array_equal(run.matrix(name)[:], expected)
@@ -177,17 +177,19 @@ def test_the_matrix_is_symmetric_and_equals_the_edges(
 
 def test_the_strongest_edges_come_first(settings: dict[str, Any]) -> None:
     run = driver.run(config(settings))
-    top = run.strongest(5).to_pylist()
+    top = run.edge_store().strongest(5).to_pylist()
     assert (top[0]["source"], top[0]["target"]) == ("v0", "v1")
     every = sorted(
-        (r["mi_nats"] for r in run.edges().to_pylist() if r["mi_nats"] is not None), reverse=True
+        (r["mi_nats"] for r in run.edge_store().table().to_pylist() if r["mi_nats"] is not None),
+        reverse=True,
     )
     assert [row["mi_nats"] for row in top] == every[:5]
 
 
 def test_bipartite_and_listed_pairs(settings: dict[str, Any], tmp_path: Path) -> None:
     everything = {
-        (r["i"], r["j"]): r["mi_nats"] for r in driver.run(config(settings)).edges().to_pylist()
+        (r["i"], r["j"]): r["mi_nats"]
+        for r in driver.run(config(settings)).edge_store().table().to_pylist()
     }
     (tmp_path / "sources.txt").write_text("v9\nnot_measured\n")
     (tmp_path / "pairs.csv").write_text("source,target\nv7,v2\nv0,v1\nv2,v7\n")
@@ -207,7 +209,7 @@ def test_bipartite_and_listed_pairs(settings: dict[str, Any], tmp_path: Path) ->
                 output={"url": str(tmp_path / mode)},
             )
         )
-        found = {(r["i"], r["j"]): r["mi_nats"] for r in run.edges().to_pylist()}
+        found = {(r["i"], r["j"]): r["mi_nats"] for r in run.edge_store().table().to_pylist()}
         assert set(found) == pairs
         assert all(found[pair] == pytest.approx(everything[pair], abs=1e-9) for pair in pairs)
         # the list is stored: a run at a URL needs neither it nor the data
@@ -247,7 +249,9 @@ def test_groups_are_variables(settings: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "groups.csv").write_text("variable,group\nv0,g\nv2,g\nv4,h\nv6,h\n")
     run = driver.run(config(settings, data={"groups": str(tmp_path / "groups.csv")}))
     assert run.names[-2:] == ["g", "h"]
-    row = next(r for r in run.edges().to_pylist() if (r["source"], r["target"]) == ("v1", "g"))
+    row = next(
+        r for r in run.edge_store().table().to_pylist() if (r["source"], r["target"]) == ("v1", "g")
+    )
     assert row["mi_nats"] > 0.2
     assert row["spearman"] is None
 
@@ -396,14 +400,16 @@ def test_speeds_read_well(rate: float, text: str) -> None:
 class TestNetwork:
     def test_q_values_count_every_test(self, settings):
         run = driver.run(config(settings, estimator={"denoiser": "auto"}))
-        edges = run.edges().to_pandas().dropna(subset=["p_value"])
+        edges = run.edges().dropna(subset=["p_value"])
         edges["exact"] = false_discovery_control(edges["p_value"])
-        found = run.network().edges.to_pandas().merge(edges, on=["source", "target"])
+        same = edges.pop("q_value")
+        found = run.network().edges.merge(edges, on=["source", "target"])
+        assert sorted(same) == sorted(found["q_value"])
         assert len(found) == len(edges) == 66  # 12 variables with values
         assert found["q_value"].to_numpy() == pytest.approx(found["exact"].to_numpy(), rel=2e-3)
         assert found["weight"].is_monotonic_decreasing
         kept = run.network(["fdr=0.05"])
-        assert kept.edges["source"].to_pylist() == ["v0"]
+        assert kept.table["source"].to_pylist() == ["v0"]
         assert kept.names == tuple(run.names)
         assert kept.provenance["fingerprint"] == run.manifest.fingerprint
 
@@ -417,7 +423,7 @@ class TestNetwork:
                 output={"url": str(tmp_path / "thin")},
             )
         )
-        all_edges, few = (run.network().edges.to_pandas() for run in (whole, thin))
+        all_edges, few = (run.network().edges for run in (whole, thin))
         assert 1 < len(few) < len(all_edges)
         both = few.merge(all_edges, on=["source", "target"])
         # at least: a row that is not there cannot lower a q-value
@@ -429,7 +435,7 @@ class TestNetwork:
         run = driver.run(config(settings, pairs=bipartite))
         found = run.network()
         assert found.directed
-        assert set(found.edges["source"].to_pylist()) == {"v1", "v7"}
+        assert set(found.table["source"].to_pylist()) == {"v1", "v7"}
 
     def test_of_part_of_a_run_is_refused(self, settings):
         run = driver.run(config(settings))

@@ -61,10 +61,10 @@ def test_a_run_in_a_bucket_by_both_executors(table, s3_url):
     assert len(_objects(serial)) > 2
     assert _objects(serial) == _objects(on_ray)
     np.testing.assert_array_equal(serial.matrix()[:], on_ray.matrix()[:])
-    assert serial.strongest(1).to_pylist()[0]["target"] == "v1"
+    assert serial.edge_store().strongest(1).to_pylist()[0]["target"] == "v1"
     # from the bucket alone: opened, complete, and gone on with without the input file
     again = mmg_ray.run(mmg_ray.open_run(f"{s3_url}/serial").url, ["execute.executor=serial"])
-    assert again.edges().num_rows == 36
+    assert again.edge_store().table().num_rows == 36
 
 
 def test_a_lost_shard_is_computed_again(table, s3_url):

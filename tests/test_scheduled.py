@@ -176,7 +176,7 @@ def test_a_job_on_a_real_head_is_submitted_once_and_its_results_are_in_the_bucke
     assert jobs.submit(name, command, {}) == (name, False)
     summary = json.loads(jobs.logs(name).strip().splitlines()[-1])
     assert summary["state"] == "complete"
-    assert mmg_ray.open_run(f"{s3_url}/nightly/2026-11-24").edges().num_rows == 28
+    assert mmg_ray.open_run(f"{s3_url}/nightly/2026-11-24").edge_store().table().num_rows == 28
 
 
 def test_a_job_that_was_cut_short_is_started_again_under_its_id(tmp_path: Path, head: str) -> None:

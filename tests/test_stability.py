@@ -40,7 +40,7 @@ def run(folder: Path, table: pd.DataFrame, **estimator: object) -> Run:
 
 
 def mi_of(found: Run) -> pd.Series:
-    edges = found.edges().to_pandas()
+    edges = found.edges()
     keys = [tuple(sorted(pair)) for pair in zip(edges.source, edges.target, strict=True)]
     return pd.Series(edges.mi_nats.to_numpy(), index=pd.MultiIndex.from_tuples(keys)).sort_index()
 

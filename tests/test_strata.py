@@ -287,18 +287,18 @@ def run(csv: Path, *overrides: str, url: str = "run") -> Run:
 
 def test_a_run_in_strata(csv: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    edges = run(csv).edges().to_pandas().set_index(["source", "target"])
+    edges = run(csv).edges().set_index(["source", "target"])
     assert edges.p_value["a", "b"] < 1e-20
     assert edges.drop(("a", "b")).p_value.min() > 0.005
     assert "compared among those alike in batch: 3 strata" in caplog.text
-    plain = run(csv, "data.strata=[]", url="plain").edges().to_pandas()
+    plain = run(csv, "data.strata=[]", url="plain").edges()
     assert (plain.p_value < 1e-20).all()
     # a stratum that was changed since is told, and made again
     with (csv / "run/prepared/strata.npy").open("r+b") as file:
         file.seek(-1, 2)
         file.write(b"\x01")
     (csv / "run/edges").rename(csv / "gone")
-    again = run(csv).edges().to_pandas().set_index(["source", "target"])
+    again = run(csv).edges().set_index(["source", "target"])
     assert re.search(r"preparing the data again: .*strata\.npy", caplog.text)
     pd.testing.assert_frame_equal(again, edges)
 

@@ -1,6 +1,5 @@
 """MI of arrays in this process: no configuration file, no Ray, nothing stored."""
 
-from mmg_ray.api.matrix import mi_matrix
 from mmg_ray.api.pair import estimate_mi, independence_test, mmse_gap, transfer_entropy
 from mmg_ray.api.scikit import MMGEstimator
 
@@ -8,7 +7,6 @@ __all__ = [
     "MMGEstimator",
     "estimate_mi",
     "independence_test",
-    "mi_matrix",
     "mmse_gap",
     "transfer_entropy",
 ]

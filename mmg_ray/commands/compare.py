@@ -77,8 +77,8 @@ def compare(
         from mmg_ray.store.csv_names import safe_texts
 
         with writing(file) as stream:
-            write_csv(safe_texts(found.edges), stream)
-        say(f"wrote {found.edges.num_rows:,} edges: {found!r}", err=True)
+            write_csv(safe_texts(found.table), stream)
+        say(f"wrote {found.table.num_rows:,} edges: {found!r}", err=True)
         return
     table = Table(title=repr(found), title_justify="left")
     for name in ("source", "target", "edge"):
@@ -93,7 +93,7 @@ def compare(
         "q-value",
     ):
         table.add_column(name, justify="right", no_wrap=True)
-    for row in found.edges.slice(0, top).to_pylist():
+    for row in found.table.slice(0, top).to_pylist():
         table.add_row(
             row["source"],
             row["target"],

@@ -45,4 +45,4 @@ def edges(url: str, top: int, by: str, file: str | None) -> None:
         say(f"wrote {n_rows:,} edges", err=True)
         return
     title = "Most significant" if by == "p_value" else "Strongest"
-    terminal().print(edge_table(run.strongest(top, by), f"{title} edges of {run.url}"))
+    terminal().print(edge_table(run.edge_store().strongest(top, by), f"{title} edges of {run.url}"))

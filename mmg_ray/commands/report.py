@@ -25,7 +25,7 @@ def report(url: str, file: str, steps: tuple[str, ...], figures: str | None) -> 
       mmg-ray report runs/run
       mmg-ray report s3://bucket/run-1 report.html --step fdr=0.01 --step top=5
     """
-    from mmg_ray.report.page import write_report
+    from mmg_ray.report.of_run import write_report
 
     found = write_report(open_run(url), file, steps or None, figures)
     say(f"wrote {file}: {found.network!r}")

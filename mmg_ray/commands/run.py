@@ -111,7 +111,7 @@ def run_command(
     console = terminal()
     status = done.status()
     print_statuses(console, status)
-    console.print(edge_table(done.strongest(_SHOWN), "Strongest edges"))
+    console.print(edge_table(done.edge_store().strongest(_SHOWN), "Strongest edges"))
     say(f"results: {done.url}")
     say(f"more:    mmg-ray edges {done.url} --csv edges.csv")
     require_no_failures(done)

@@ -13,7 +13,7 @@ import pyarrow.csv
 
 from mmg_ray.errors import ConfigError, DataError
 from mmg_ray.explore.index import LOOSEST_Q, RANKINGS, Index, index_of
-from mmg_ray.network.modules import MOST_EDGES, listed
+from mmg_ray.network.modules import MOST_EDGES, listed, modules_of
 from mmg_ray.store.csv_names import safe_texts
 from mmg_ray.store.run import Run
 
@@ -143,7 +143,8 @@ class Explorer:
 
     def modules(self) -> list[dict[str, Any]]:
         """Modules of the strongest edges, the largest first."""
-        found = self.index.network(_MODULE_Q, MOST_EDGES).modules()
+        strong = self.index.network(_MODULE_Q, MOST_EDGES)
+        found = modules_of(strong.table, strong.names)
         return [{"members": names} for names in listed(found)[:_MODULES]]
 
     def pair(self, source: str, target: str) -> dict[str, Any]:
@@ -164,7 +165,7 @@ class Explorer:
             if curve is not None and row["band"] is not None:
                 settings = self.run.manifest.resolved().lags
                 charts = [(lags.chart_of(settings, {**row, "curve": curve}), lags.OF_CURVE)]
-        elif (detail := pairs.detail_of(self.run.prepared(), row)) is not None:
+        elif (detail := pairs.detail_of(self.run.prepared().load, row, self.run.given)) is not None:
             charts = [
                 (pairs.scatter(detail), pairs.OF_SCATTER),
                 (pairs.gap_chart(detail), pairs.of_gap(detail)),

@@ -35,7 +35,7 @@ def run(data: Any, overrides: Iterable[str] = (), *, url: str, layer: str | None
         >>> adata = anndata.AnnData(counts.astype(float))
         >>> adata.var_names = ["MYC", "NCL", *(f"GENE{k}" for k in range(9))]
         >>> run = genomics.run(adata, ["network.report=false"], url="memory://genes/run")
-        >>> run.strongest(1).select(["source", "target"]).to_pylist()
+        >>> run.strongest(1)[["source", "target"]].to_dict("records")
         [{'source': 'MYC', 'target': 'NCL'}]
     """
     from mmg_ray.errors import ConfigError

@@ -76,7 +76,7 @@ def summary(run: Run) -> list[str]:
         if name != Status.OK
     ]
     if edges.column("p_value").null_count < edges.num_rows:
-        dependent = run.network([f"fdr={_FALSE_DISCOVERIES}"]).edges.num_rows
+        dependent = run.network([f"fdr={_FALSE_DISCOVERIES}"]).table.num_rows
         lines.append(
             f"depend:  {dependent:,} at a false discovery rate of {_FALSE_DISCOVERIES:.0%}"
         )

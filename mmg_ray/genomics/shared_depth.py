@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmg_ray.api import mi_matrix
 from mmg_ray.genomics.cells import Scaled
+from mmg_ray.matrices import mi_matrix
 from mmg_ray.store.sources import Table
 
 LEVEL = 0.05
@@ -60,5 +60,4 @@ def simulate(table: Table, counts: Scaled, seed: int) -> Found | None:
     if drawn.shape[1] < _FEWEST_GENES:
         return None
     found = mi_matrix(drawn * reads[cells, None], denoiser="screen")
-    p_value = found.p_value[np.triu_indices(drawn.shape[1], 1)]
-    return Found(float(np.mean(p_value <= LEVEL)), len(cells))
+    return Found(float(np.mean(found.estimates.columns.p_value <= LEVEL)), len(cells))

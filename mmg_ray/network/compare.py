@@ -6,7 +6,7 @@ import html
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,9 @@ from mmg_ray.network.changes import posterior
 from mmg_ray.network.graph import Network
 from mmg_ray.network.significance import QValues, count
 from mmg_ray.schema import Column
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COMPARISON_COLUMNS: tuple[Column, ...] = (
     Column("source", "string", "name of one variable"),
@@ -46,14 +49,14 @@ class Comparison:
     """What differs between two networks.
 
     Attributes:
-        edges: a row for each edge of either, `COMPARISON_COLUMNS`, the surest change first.
+        table: a row for each edge of either, `COMPARISON_COLUMNS`, the surest change first; an Arrow table.
         names: variables of both runs.
         only_first, only_second: variables of one run only; their edges are not compared.
         rate: false-discovery rate of `changed`.
         provenance: values that JSON can hold: both networks' own.
     """
 
-    edges: pa.Table
+    table: pa.Table
     names: tuple[str, ...]
     only_first: tuple[str, ...]
     only_second: tuple[str, ...]
@@ -61,10 +64,15 @@ class Comparison:
     provenance: dict[str, Any]
 
     @property
+    def edges(self) -> pd.DataFrame:
+        """The rows of `table`."""
+        return self.table.to_pandas()
+
+    @property
     def counts(self) -> dict[str, int]:
         """Edges gained, lost and kept, and those that changed beyond their errors."""
-        of = Counter(self.edges["edge"].to_pylist())
-        changed = sum(self.edges["changed"].to_pylist())
+        of = Counter(self.table["edge"].to_pylist())
+        changed = sum(self.table["changed"].to_pylist())
         return {**{kind: of[kind] for kind in ("gained", "lost", "kept")}, "changed": changed}
 
     def __repr__(self) -> str:
@@ -76,7 +84,7 @@ class Comparison:
         names = [column.name for column in COMPARISON_COLUMNS]
         rows = "".join(
             "<tr>" + "".join(f"<td>{_cell(row[name])}</td>" for name in names) + "</tr>"
-            for row in self.edges.slice(0, 10).to_pylist()
+            for row in self.table.slice(0, 10).to_pylist()
         )
         titles = "".join(f"<th>{name}</th>" for name in names)
         return f"<p>{html.escape(repr(self))}</p><table><tr>{titles}</tr>{rows}</table>"
@@ -85,7 +93,7 @@ class Comparison:
 def pairs_of(network: Network, position: Mapping[str, int]) -> set[tuple[int, int]]:
     """Edges as sorted pairs of the positions of their names; those without a position are left out."""
     place = np.array([position.get(name, -1) for name in network.names])
-    ends = np.stack([place[network.edges[end].to_numpy()] for end in ("i", "j")], axis=1)
+    ends = np.stack([place[network.table[end].to_numpy()] for end in ("i", "j")], axis=1)
     return {(min(e), max(e)) for e in ends[(ends >= 0).all(axis=1)].tolist()}
 
 
@@ -145,7 +153,7 @@ def compare_networks(
         }
     ).take(pa.array(order))
     return Comparison(
-        edges=table,
+        table=table,
         names=names,
         only_first=_others(networks[0], position),
         only_second=_others(networks[1], position),

@@ -40,7 +40,7 @@ def consensus(networks: Sequence[Network], min_share: float = 0.5) -> Network:
                 f"{other.provenance.get('run')} has other variables than {first.provenance.get('run')}, or "
                 "other directions; a consensus is of runs of one table with data.subsample"
             )
-    edges = pa.concat_tables([network.edges for network in networks]).combine_chunks()
+    edges = pa.concat_tables([network.table for network in networks]).combine_chunks()
     i, j = (edges[end].to_numpy().astype(np.int64) for end in ("i", "j"))
     pair, row, count = np.unique(i * len(first.names) + j, return_inverse=True, return_counts=True)
     numbers = {

@@ -22,6 +22,7 @@ from mmg_ray.schema import Column
 
 if TYPE_CHECKING:
     import networkx as nx
+    import pandas as pd
 
 NETWORK_COLUMNS: tuple[Column, ...] = (
     Column("i", "int32", "position of the first variable in `names`; the regulator if directed"),
@@ -70,9 +71,14 @@ class Network(Chain):
     stream: EdgeStream | None = field(repr=False)  # that more steps take; None of a consensus
     gather: Callable[[EdgeStream | None], pa.Table] = field(repr=False)
 
+    @property
+    def edges(self) -> pd.DataFrame:
+        """A row an edge, `NETWORK_COLUMNS`, of a run with lags `LAG_COLUMNS`, the largest weight first."""
+        return self.table.to_pandas()
+
     @cached_property
-    def edges(self) -> pa.Table:
-        """A row an edge, `NETWORK_COLUMNS`, of a run with lags `LAG_COLUMNS`, the largest weight first.
+    def table(self) -> pa.Table:
+        """The same as an Arrow table, where millions of edges take least memory.
 
         Read when first asked for, so that edges which a later step drops are never held.
         """
@@ -93,34 +99,29 @@ class Network(Chain):
 
     def __repr__(self) -> str:
         kind = "directed edges" if self.directed else "edges"
-        return f"Network({len(self.names):,} variables, {self.edges.num_rows:,} {kind})"
+        return f"Network({len(self.names):,} variables, {self.table.num_rows:,} {kind})"
 
     def _repr_html_(self) -> str:
         """For notebooks: what it is and its ten strongest edges."""
-        head = self.edges.column_names[2:]
+        head = self.table.column_names[2:]
         rows = "".join(
             "<tr>" + "".join(f"<td>{_cell(row[name])}</td>" for name in head) + "</tr>"
-            for row in self.edges.slice(0, 10).to_pylist()
+            for row in self.table.slice(0, 10).to_pylist()
         )
         titles = "".join(f"<th>{name}</th>" for name in head)
         return f"<p>{html.escape(repr(self))}</p><table><tr>{titles}</tr>{rows}</table>"
 
-    def of(self, name: str) -> pa.Table:
+    def of(self, name: str) -> pd.DataFrame:
         """The edges of one variable, the largest weight first; DataError where there is no such variable."""
-        if name not in self.names:
-            near = difflib.get_close_matches(name, self.names, n=1, cutoff=0.0)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise DataError(f"there is no variable {name!r} in the network{hint}")
-        is_end = (pc.equal(self.edges[end], name) for end in ("source", "target"))
-        return self.edges.filter(pc.or_(*is_end))
+        return edges_of(self, name).to_pandas()
 
-    def modules(self, resolution: float = 1.0, seed: int = 0) -> pa.Table:
+    def modules(self, resolution: float = 1.0, seed: int = 0) -> pd.DataFrame:
         """Groups of variables with many edges among themselves, a row a variable, `modules.MODULE_COLUMNS`.
 
         Communities by modularity (Louvain); `resolution` above 1 gives more and smaller ones. Lists for an enrichment
-        test: ``net.modules().to_pandas().groupby("module").variable.agg(list)``.
+        test: ``net.modules().groupby("module").variable.agg(list)``.
         """
-        return modules_of(self.edges, self.names, resolution, seed)
+        return modules_of(self.table, self.names, resolution, seed).to_pandas()
 
     def to_networkx(self) -> nx.Graph:
         """A NetworkX Graph, or DiGraph if directed: nodes are names, edges have every number there is."""
@@ -129,7 +130,7 @@ class Network(Chain):
         graph = nx.DiGraph() if self.directed else nx.Graph()
         graph.add_nodes_from(self.names)
         every = self.numbers
-        for row in self.edges.to_pylist():
+        for row in self.table.to_pylist():
             numbers = {name: row[name] for name in every if row[name] is not None}
             graph.add_edge(row["source"], row["target"], **numbers)
         return graph
@@ -142,25 +143,35 @@ class Network(Chain):
             raise MMGError(
                 "igraph is not installed; pip install 'mmg-ray[igraph]', or use to_networkx()"
             ) from None
-        ends = zip(*(self.edges[end].to_pylist() for end in ("i", "j")), strict=True)
+        ends = zip(*(self.table[end].to_pylist() for end in ("i", "j")), strict=True)
         return igraph.Graph(
             len(self.names),
             list(ends),
             directed=self.directed,
             vertex_attrs={"name": list(self.names)},
-            edge_attrs={name: self.edges[name].to_pylist() for name in self.numbers},
+            edge_attrs={name: self.table[name].to_pylist() for name in self.numbers},
         )
 
     @property
     def numbers(self) -> list[str]:
         """Names of the columns that are numbers."""
-        return [f.name for f in self.edges.schema if pa.types.is_floating(f.type)]
+        return [f.name for f in self.table.schema if pa.types.is_floating(f.type)]
 
     @property
     def connected(self) -> np.ndarray:
         """Sorted positions of the variables that have an edge."""
-        ends = [self.edges.column(name).to_numpy() for name in ("i", "j")]
+        ends = [self.table.column(name).to_numpy() for name in ("i", "j")]
         return np.unique(np.concatenate(ends))
+
+
+def edges_of(network: Network, name: str) -> pa.Table:
+    """The rows of `Network.table` of one variable; DataError where there is no such variable."""
+    if name not in network.names:
+        near = difflib.get_close_matches(name, network.names, n=1, cutoff=0.0)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise DataError(f"there is no variable {name!r} in the network{hint}")
+    is_end = (pc.equal(network.table[end], name) for end in ("source", "target"))
+    return network.table.filter(pc.or_(*is_end))
 
 
 def network(

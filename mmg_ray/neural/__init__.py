@@ -53,7 +53,7 @@ def run(
         >>> settings = ["bins.width_s=0.01", "lags.max_s=0.05", "network.report=false"]
         >>> found = neural.run(units, settings, url="memory://units/run")
         >>> edges = found.network(["fdr=0.05"]).edges
-        >>> edges.select(["source", "target", "lag_s"]).to_pylist()
+        >>> edges[["source", "target", "lag_s"]].to_dict("records")
         [{'source': 'leader', 'target': 'follower', 'lag_s': 0.02}]
     """
     import logging

@@ -142,7 +142,7 @@ def _check(cfg: NeuralConfig, found: Recording | None) -> None:
 
 def _lags_line(run: Run) -> str:
     found = run.network([f"fdr={_RATE}"])
-    i, j, lag = (found.edges[name].to_numpy() for name in ("i", "j", "lag_s"))
+    i, j, lag = (found.table[name].to_numpy() for name in ("i", "j", "lag_s"))
     # an edge at lag 0 leads both ways
     n_neither = int((lag == 0).sum()) // 2
     ahead, behind = (int(((lag > 0) & side).sum()) for side in (i < j, i > j))

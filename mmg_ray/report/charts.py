@@ -49,7 +49,7 @@ def of_p_values(found: Findings) -> Chart:
     chart.bars(
         cuts, counts, lambda k: f"{cuts[k]:.2f} to {cuts[k + 1]:.2f}: {counts[k]:,.0f} pairs"
     )
-    level = found.n_tests / 20
+    level = found.of.n_tests / 20
     if 0 < level < most:
         chart.line([0, 1], [level, level], "dash")
     return chart

@@ -40,7 +40,7 @@ def write_differences(found: Comparison, first: str, second: str, url: str) -> N
 
 def page_of(found: Comparison, first: str, second: str) -> str:
     """The whole file."""
-    title = f"{first} and {second}: {found.edges.num_rows:,} edges compared"
+    title = f"{first} and {second}: {found.table.num_rows:,} edges compared"
     counts = found.counts | {"variables of both": len(found.names)}
     tiles = "".join(f"<li><b>{n:,}</b>{escape(kind)}</li>" for kind, n in counts.items())
     body = (
@@ -64,7 +64,7 @@ def _only(found: Comparison, first: str, second: str) -> str:
 
 def _pictures(found: Comparison, first: str, second: str) -> str:
     a, b, posterior, changed = (
-        found.edges.column(name).to_numpy(zero_copy_only=False)[:_DRAWN]
+        found.table.column(name).to_numpy(zero_copy_only=False)[:_DRAWN]
         for name in ("mi_first", "mi_second", "difference_posterior", "p_changed")
     )
     both = np.isfinite(np.stack([a, b, posterior])).all(axis=0)
@@ -100,7 +100,7 @@ def _pictures(found: Comparison, first: str, second: str) -> str:
     volcano.line((0, 0), (0, 1), "dash")
     volcano.points(posterior[~likely], changed[~likely])
     volcano.points(posterior[likely], changed[likely], "dot2", 2.5)
-    drawn = "" if len(a) == found.edges.num_rows else f" {len(a):,} edges are drawn."
+    drawn = "" if len(a) == found.table.num_rows else f" {len(a):,} edges are drawn."
     return (
         "<div class='row'>"
         + figure(
@@ -116,10 +116,10 @@ def _pictures(found: Comparison, first: str, second: str) -> str:
 
 def _table(found: Comparison) -> str:
     order = np.argsort(
-        -np.nan_to_num(found.edges.column("p_changed").to_numpy(zero_copy_only=False)),
+        -np.nan_to_num(found.table.column("p_changed").to_numpy(zero_copy_only=False)),
         kind="stable",
     )
-    rows = found.edges.take(order[:_LISTED]).select(list(_COLUMNS)).to_pylist()
+    rows = found.table.take(order[:_LISTED]).select(list(_COLUMNS)).to_pylist()
     listed = table(_COLUMNS, [list(row.values()) for row in rows])
     note = (
         "<p class='muted'>difference_posterior is second less first, nats. An edge is gained or lost as it is in the second "

@@ -39,8 +39,7 @@ def section_of(found: Findings, charts: dict[str, Chart]) -> str:
         + "</div>"
         for k, row in enumerate(_rows(found), 1)
     )
-    conditions = found.run.manifest.config["data"]["conditions"]
-    given = f", given {escape(', '.join(conditions))}" if conditions else ""
+    given = f", given {escape(', '.join(found.of.given))}" if found.of.given else ""
     rows = [[row[name] for name in columns] for row in found.strongest]
     return section(
         "Lags",
@@ -51,7 +50,8 @@ def section_of(found: Findings, charts: dict[str, Chart]) -> str:
 
 
 def _lags(found: Findings) -> LagsConfig:
-    return found.run.manifest.resolved().lags
+    assert found.of.lags is not None
+    return found.of.lags
 
 
 def _rows(found: Findings) -> list[dict[str, Any]]:

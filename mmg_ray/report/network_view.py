@@ -26,7 +26,7 @@ def section_of(found: Findings) -> str:
     if not edges.num_rows:
         return section("Network", "<p>No edge is left by these steps.</p>")
     text = (
-        f"<p>The {edges.num_rows:,} edges of largest weight of {found.network.edges.num_rows:,}. Line width "
+        f"<p>The {edges.num_rows:,} edges of largest weight of {found.network.table.num_rows:,}. Line width "
         "follows the weight, line colour the sign of the Spearman correlation, and the colour of a variable its "
         "module. Choose a variable (click, or Tab and Enter) to see its edges; Ctrl and the wheel zooms, "
         "which also shows more names.</p>"
@@ -41,7 +41,7 @@ def section_of(found: Findings) -> str:
         "<p id='graph-said' aria-live='polite'></p>"
     )
     columns = ["source", "target", "weight", "mi_nats", "se_nats", "q_value", "spearman"]
-    columns += ["lag_s"] * found.lagged
+    columns += ["lag_s"] * bool(found.of.lags)
     rows = [[row[name] for name in columns] for row in edges.to_pylist()]
     listed = folded("These edges as a table", table(columns, rows))
     return section("Network", text + listed) + _modules_section(found)
@@ -57,7 +57,7 @@ def _modules_section(found: Findings) -> str:
         f"<td>{folded('all names', f'<pre>{escape(chr(10).join(part))}</pre>')}</td></tr>"
         for k, part in enumerate(parts[:_LISTED], start=1)
     )
-    whole = found.network.edges.num_rows <= MOST_EDGES
+    whole = found.network.table.num_rows <= MOST_EDGES
     of = "the whole network" if whole else f"the {MOST_EDGES:,} edges of largest weight"
     more = f"<p>and {len(parts) - _LISTED:,} smaller ones</p>" if len(parts) > _LISTED else ""
     return section(

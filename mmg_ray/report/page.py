@@ -23,9 +23,9 @@ from mmg_ray.report.sections import (
     run_section,
     strongest_section,
 )
+from mmg_ray.report.subject import Subject
 from mmg_ray.report.svg import Chart
 from mmg_ray.store.location import Location
-from mmg_ray.store.run import Run
 
 
 class Report(Findings):
@@ -36,13 +36,13 @@ class Report(Findings):
         return f'<iframe srcdoc="{text}" style="width: 100%; height: 80vh; border: 0"></iframe>'
 
 
-def write_report(
-    run: Run,
+def write(
+    of: Subject,
     url: str,
     steps: Sequence[str] | None = None,
     figures: str | None = None,
 ) -> Report:
-    """Write the report of a complete run to a file at any URL.
+    """Write the report of a run or a matrix to a file at any URL.
 
     Args:
         steps: of the network that it shows; default `fdr=0.05`, or `top=5` of a run without p-values.
@@ -52,9 +52,9 @@ def write_report(
         What it says, in numbers.
 
     Raises:
-        StoreError: the run is not complete, or the place cannot be written. ConfigError: a wrong step.
+        StoreError: something is damaged, or the place cannot be written. ConfigError: a wrong step.
     """
-    found = Report(**vars(find(run, steps)))
+    found = Report(**vars(find(of, steps)))
     charts = figures_of(found)
     Location(url).write_bytes(page(found, charts).encode())
     if figures is not None:
@@ -66,13 +66,15 @@ def write_report(
 
 def page(found: Findings, charts: dict[str, Chart]) -> str:
     """The whole file."""
-    m = found.run.manifest
-    title = f"{m.n_variables:,} variables, {m.n_pairs:,} pair{'s' if m.n_pairs != 1 else ''}"
+    of = found.of
+    title = (
+        f"{of.quality.num_rows:,} variables, {of.n_pairs:,} pair{'s' if of.n_pairs != 1 else ''}"
+    )
     body = "".join(
         [
             head(found, title),
             network_view.section_of(found),
-            lags.section_of(found, charts) if found.lagged else strongest_section(found, charts),
+            lags.section_of(found, charts) if of.lags else strongest_section(found, charts),
             evidence_section(found),
             section(
                 "How much, and how sure",
@@ -97,7 +99,7 @@ def figures_of(found: Findings) -> dict[str, Chart]:
     charts = {"mi": drawn.of_mi(found), "p": drawn.of_p_values(found)}
     if found.calibration:
         charts["calibration"] = drawn.of_calibration(found)
-    if found.lagged:
+    if found.of.lags:
         charts |= lags.charts_of(found)
     for k, detail in enumerate(found.details, start=1):
         charts[f"pair-{k}-scatter"] = pairs.scatter(detail)

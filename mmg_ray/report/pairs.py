@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from mmg_ray.api import mmse_gap
 from mmg_ray.errors import DataError
 from mmg_ray.estimator.ranks.marginals import MISSING, midrank_scores
 from mmg_ray.report.svg import Chart, ticks
-from mmg_ray.store.prepared import Prepared
+from mmg_ray.schema import Variable
 
 _POINTS = 800
 OF_SCATTER = "Normal scores of the ranks."
@@ -24,7 +25,8 @@ class Detail:
     Attributes:
         row: of the edge table, or of a network.
         x, y: (S,) normal scores of the two variables, some of the samples.
-        logsnr, gap_x, gap_y: (K,) the MMSE gap of denoising either, given the other.
+        logsnr, gap_x, gap_y: (K,) the MMSE gap of denoising either, given the other and nothing else.
+        given: names of what the MI of the row is given.
     """
 
     row: dict[str, Any]
@@ -33,13 +35,20 @@ class Detail:
     logsnr: np.ndarray
     gap_x: np.ndarray
     gap_y: np.ndarray
+    given: tuple[str, ...] = ()
 
 
-def detail_of(prepared: Prepared, row: dict[str, Any]) -> Detail | None:
-    """The pair of a row; None of groups, and where there are too few samples for a curve."""
-    if not prepared.dims[row["i"]] == prepared.dims[row["j"]] == 1:
+def detail_of(
+    load: Callable[[Sequence[int]], Mapping[int, Variable]], row: dict[str, Any], given: list[str]
+) -> Detail | None:
+    """The pair of a row; None of groups, and where there are too few samples for a curve.
+
+    Args:
+        load: variables by their indices. given: names of what the pairs of the run are estimated given.
+    """
+    held = load([row["i"], row["j"]])
+    if any(held[row[end]].dim != 1 for end in ("i", "j")):
         return None
-    held = prepared.load([row["i"], row["j"]])
     codes = [held[row[end]].codes[:, 0] for end in ("i", "j")]
     both = (codes[0] != MISSING) & (codes[1] != MISSING)
     x, y = (np.unique(c[both], return_inverse=True)[1] for c in codes)
@@ -49,7 +58,9 @@ def detail_of(prepared: Prepared, row: dict[str, Any]) -> Detail | None:
     except DataError:
         return None
     some = np.random.default_rng(0).permutation(len(x))[:_POINTS]
-    return Detail(row, midrank_scores(x)[some], midrank_scores(y)[some], logsnr, gap_x, gap_y)
+    return Detail(
+        row, midrank_scores(x)[some], midrank_scores(y)[some], logsnr, gap_x, gap_y, tuple(given)
+    )
 
 
 def scatter(detail: Detail) -> Chart:
@@ -65,9 +76,11 @@ def scatter(detail: Detail) -> Chart:
 
 def of_gap(detail: Detail) -> str:
     """What the gap chart shows."""
+    names = ", ".join(detail.given)
+    but = f" of the two alone, which is not their MI given {names}" if names else ""
     return (
         f"Gap in denoising error: {detail.row['source']} given the other (line), "
-        f"{detail.row['target']} given the other (second colour). Half the area is the MI."
+        f"{detail.row['target']} given the other (second colour). Half the area is the MI{but}."
     )
 
 

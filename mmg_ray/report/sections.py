@@ -6,9 +6,7 @@ from datetime import UTC, datetime
 from html import escape
 
 import numpy as np
-import yaml
 
-from mmg_ray.estimator.dependence.evidence import Evidence
 from mmg_ray.report import pairs
 from mmg_ray.report.findings import Findings
 from mmg_ray.report.html import figure, folded, section, table
@@ -17,26 +15,27 @@ from mmg_ray.schema import Status, Stop
 
 
 def head(found: Findings, title: str) -> str:
-    m, s = found.run.manifest, found.status
-    kept = found.network.edges.num_rows
+    of = found.of
+    n_variables, n_samples = of.quality.num_rows, of.n_samples
+    kept = found.network.table.num_rows
     steps = ", ".join(found.network.provenance["steps"]) or "no steps"
     tiles = {
-        "pairs estimated": f"{s.pairs_done:,}",
+        "pairs estimated": f"{of.n_pairs:,}",
         f"edges left ({steps})": f"{kept:,}",
-        "variables with an edge": f"{found.network.connected.size:,} of {m.n_variables:,}",
-        "samples": f"{m.n_samples:,}",
-        "pairs without a value": f"{s.pairs_not_ok:,}",
+        "variables with an edge": f"{found.network.connected.size:,} of {n_variables:,}",
+        "samples": f"{n_samples:,}",
+        "pairs without a value": f"{of.n_pairs - of.statuses.get(Status.OK, 0):,}",
     }
     items = "".join(f"<li><b>{v}</b>{escape(k)}</li>" for k, v in tiles.items())
     near = ""
     top = found.strongest[0]["mi_nats"] if found.strongest else 0.0
-    if top > np.log(m.n_samples) - 1.5:
+    if top > np.log(n_samples) - 1.5:
         near = (
-            f"<p>The strongest pairs are near what {m.n_samples:,} samples can show at all "
-            f"(log N = {np.log(m.n_samples):.1f} nats): read them as “at least”.</p>"
+            f"<p>The strongest pairs are near what {n_samples:,} samples can show at all "
+            f"(log N = {np.log(n_samples):.1f} nats): read them as “at least”.</p>"
         )
     return (
-        f"<p class='muted'>mmg_ray report of {escape(found.run.url)}</p><h1>{escape(title)}</h1>"
+        f"<p class='muted'>mmg_ray report of {escape(of.where)}</p><h1>{escape(title)}</h1>"
         f"<ul class='tiles'>{items}</ul>{near}"
     )
 
@@ -77,14 +76,13 @@ def strongest_section(found: Findings, charts: dict[str, Chart]) -> str:
 
 def evidence_section(found: Findings) -> str:
     """What a weight means, and where to cut."""
-    evidence = found.run.manifest.evidence
-    if evidence is None:
+    model = found.of.evidence
+    if model is None:
         return section(
             "Weights",
             "<p>The weight of an edge is its MI, nats. There is no posterior: pairs of series, with groups and "
             "given conditions have none.</p>",
         )
-    model = Evidence.from_json(evidence)
     learned = (
         f"Learned from {model.n_pairs:,} pairs: {escape(str(model))}."
         if model.n_pairs
@@ -95,11 +93,11 @@ def evidence_section(found: Findings) -> str:
             f"{cut:g}",
             f"{n:,}",
             f"{rate:.1%}",
-            f"mmg-ray network {found.run.url} --step lfdr={cut:g}",
+            found.of.cut_by(f"lfdr={cut:g}"),
         ]
         for cut, n, rate in found.local
     ]
-    columns = ["lfdr up to", "edges", "of these independent", "command"]
+    columns = ["lfdr up to", "edges", "of these independent", "to keep them"]
     return section(
         "Weights, and where to cut",
         "<p>The weight of an edge before any step is mi_posterior, its mean MI in the light of all pairs, nats: "
@@ -112,12 +110,12 @@ def evidence_section(found: Findings) -> str:
 
 def p_caption(found: Findings) -> str:
     stored = int(found.p_counts.sum())
-    if not found.n_tests:
+    if not found.of.n_tests:
         return "No pair has a p-value: none was asked for (estimator.nulls.max_permutations: 0)."
     note = (
         ""
-        if stored >= found.n_tests
-        else f" Of {found.n_tests:,} tests {stored:,} are stored: a filter left out the others."
+        if stored >= found.of.n_tests
+        else f" Of {found.of.n_tests:,} tests {stored:,} are stored: a filter left out the others."
     )
     return (
         "p-values of independence. Independent pairs would lie on the dashed line; what stands "
@@ -156,7 +154,7 @@ def calibration_section(found: Findings, charts: dict[str, Chart]) -> str:
                 f"{covered.sum()} of {covered.size}",
             ]
         )
-    n = found.run.manifest.n_samples
+    n = found.of.n_samples
     return section(
         "How far to trust the numbers",
         f"<p>Pairs whose MI is known exactly, drawn with {n:,} samples and, where it says rho, with the ties "
@@ -169,7 +167,7 @@ def calibration_section(found: Findings, charts: dict[str, Chart]) -> str:
 
 
 def quality_section(found: Findings) -> str:
-    q = found.quality
+    q = found.of.quality
     status = q["status"].to_pylist()
     bad = [k for k, s in enumerate(status) if s != Status.OK]
     text = f"<p>{len(status) - len(bad):,} of {len(status):,} variables can be used.</p>"
@@ -203,46 +201,29 @@ def quality_section(found: Findings) -> str:
 
 
 def run_section(found: Findings) -> str:
-    m, s, run = found.run.manifest, found.status, found.run
-    facts = {
-        "data": m.config["data"]["path"],
-        "pairs": f"{m.config['pairs']['mode']}, {s.pairs_done:,} of {s.n_pairs:,} estimated, "
-        f"{s.pairs_stored:,} stored",
-        "denoiser": f"{m.config['estimator']['denoiser']}, seed {m.config['estimator']['seed']}",
-        "begun": m.created,
-        "speed": f"{s.pairs_per_s:,.0f} pairs a second over the last shards"
-        if s.pairs_per_s
-        else "not known",
-        "shards": f"{s.shards_done:,}, {found.stored_bytes / 1e6:,.1f} MB of edges",
-        "shards that failed": f"{s.heartbeat.failed:,}" if s.heartbeat else "not known",
-        "mmg_ray": m.version,
-        "fingerprint": m.fingerprint,
-        "report made": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    of = found.of
+    facts = {**of.facts, "report made": datetime.now(UTC).isoformat(timespec="seconds")}
     rows = "".join(f"<tr><th>{k}</th><td>{escape(str(v))}</td></tr>" for k, v in facts.items())
     by_tier = [[name, count] for name, count in found.denoisers.items()]
     stops = [[name, count, Stop(name).reason] for name, count in found.stops.items()]
     not_ok = [
-        [name, count, Status(name).remedy]
-        for name, count in s.statuses.items()
-        if name != Status.OK
+        [name, count, name.remedy] for name, count in of.statuses.items() if name != Status.OK
     ]
     missing = (
         f"<h3>Pairs without a value</h3>{table(['status', 'pairs', 'what to do'], not_ok)}"
         if not_ok
         else "<p>Every pair has a value.</p>"
     )
-    lines = [[key, text.strip()] for key, _, text in (n.partition(":") for n in found.notes)]
+    lines = [[key, text.strip()] for key, _, text in (n.partition(":") for n in of.notes)]
     before = (
         f"<h3>Found and done before</h3>{table(['step', 'what was found or done'], lines)}"
         if lines
         else ""
     )
-    config = escape(yaml.safe_dump(run.manifest.config, sort_keys=False))
     return section(
-        "The run",
+        "How it was made",
         f"<table class='facts'>{rows}</table>{before}<div class='row'>"
         f"<div><h3>Stored pairs by denoiser</h3>{table(['denoiser', 'pairs'], by_tier)}</div>"
         f"<div><h3>Why they stopped there</h3>{table(['stop', 'pairs', 'meaning'], stops)}</div></div>"
-        f"{missing}{folded('Configuration', f'<pre>{config}</pre>')}",
+        f"{missing}{folded('Configuration', f'<pre>{escape(of.configuration)}</pre>')}",
     )

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from mmg_ray.network.significance import QValues, count
 from mmg_ray.schema import CURVE, EDGE_COLUMNS, Labels, PairEstimates
 
 _TYPES = {
@@ -51,6 +52,14 @@ def edge_table(names: Sequence[str], pairs: np.ndarray, estimates: PairEstimates
         else:
             columns[name] = pa.array(column, from_pandas=True)  # a NaN is a null
     return pa.Table.from_pydict(columns, schema=edge_schema())
+
+
+def with_q_column(table: pa.Table, n_tests: int | None) -> pa.Table:
+    """The edge table with q_value behind p_value, over so many tests; null where these are not known."""
+    p = table["p_value"].to_numpy()
+    q = np.full(len(p), np.nan) if n_tests is None else QValues(count([p]), n_tests).of(p)
+    place = table.column_names.index("p_value") + 1
+    return table.add_column(place, "q_value", pa.array(q, from_pandas=True))
 
 
 def _texts(labels: Labels) -> pa.Array:

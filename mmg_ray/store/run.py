@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from mmg_ray.plan.pairs import SourcePairs
 from mmg_ray.plan.tiles import Plan
 from mmg_ray.schema import Status
 from mmg_ray.store import heartbeat, integrity, manifest, matrix, shards
+from mmg_ray.store.edge_table import with_q_column
 from mmg_ray.store.edges import Edges, batch_of, edge_fields
 from mmg_ray.store.location import Location
 from mmg_ray.store.prepared import Prepared
@@ -29,6 +30,7 @@ from mmg_ray.store.run_status import RunStatus
 from mmg_ray.store.shards import Footer, Stored
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
 log = logging.getLogger(__name__)
@@ -108,18 +110,21 @@ class Run:
         """
         return heartbeat.at_work(self._location, heartbeat.read(self._location))
 
-    def edges(self) -> pa.Table:
-        """The edge table of the finished shards, in plan order; schema.EDGE_COLUMNS documents it.
+    def edges(self) -> pd.DataFrame:
+        """A row a pair of the finished shards, in plan order, with the columns of `schema.EDGE_COLUMNS` and q_value.
 
-        Shards that are not done yet are missing from it, and the log says how many. StoreError where
-        one is damaged.
-
-        An Arrow table: `.to_pandas()` makes a pandas DataFrame, `polars.from_arrow` a polars one.
+        Shards that are not done yet are missing from it, and the log says how many; no q-value is known
+        before all are. StoreError where one is damaged.
         """
-        return self.edge_store().table()
+        footers = self._readable()
+        table = Edges(self._location, self.manifest.fingerprint, list(footers)).table()
+        valued = table.select(["p_value"]).filter(pc.is_valid(table["mi_nats"]))
+        whole = len(footers) == self.manifest.n_shards
+        n_tests = _n_tests(footers, valued.to_batches()) if whole else None
+        return with_q_column(table, n_tests).to_pandas()
 
     def edge_store(self) -> Edges:
-        """The same edges read a part at a time, for tables larger than memory."""
+        """The same edges without q-values, as Arrow tables: whole, or a part at a time where they are larger than memory."""
         return Edges(self._location, self.manifest.fingerprint, list(self._readable()))
 
     def network(self, steps: Sequence[str] = ()) -> Network:
@@ -158,6 +163,12 @@ class Run:
         """Whether it has lags."""
         return self.manifest.resolved().lags.max_s is not None
 
+    @property
+    def given(self) -> list[str]:
+        """Names of what its pairs are estimated given, or within strata of."""
+        data = self.manifest.resolved().data
+        return [*data.conditions, *data.strata]
+
     def regulators(self, plan: Plan) -> np.ndarray | None:
         """(S,) sources of a bipartite run, which its edges lead from; None of other runs."""
         bipartite = self.manifest.resolved().pairs.mode == "bipartite"
@@ -195,11 +206,9 @@ class Run:
     def n_tests(self) -> int:
         """Pairs that have a p-value, whether a filter stored them or not."""
         footers = self._readable()
-        ok = sum(footer.statuses.get(Status.OK, 0) for footer in footers.values())
         edges = Edges(self._location, self.manifest.fingerprint, list(footers))
-        # every filter keeps pairs without a p-value
-        columns = edges.batches(["p_value", "mi_nats"], pc.field("mi_nats").is_valid())
-        return ok - sum(rows.column(0).null_count for rows in columns)
+        columns = ["p_value", "mi_nats"]
+        return _n_tests(footers, edges.batches(columns, pc.field("mi_nats").is_valid()))
 
     def notes(self) -> list[str]:
         """What `mmg-ray genomics` or `mmg-ray neural` found and did before the run began, a line each; none of other runs."""
@@ -209,12 +218,12 @@ class Run:
         """Bytes of the edges in storage."""
         return sum((self._location / shards.FOLDER).sizes().values())
 
-    def strongest(self, k: int, by: str = "mi_nats") -> pa.Table:
+    def strongest(self, k: int, by: str = "mi_nats") -> pd.DataFrame:
         """The first `k` edges so far: of highest MI, or "mi_posterior", or by "p_value" the most significant.
 
         Of a run with ``edges.top_k`` they are those of all its pairs as long as k is no more.
         """
-        return self.edge_store().strongest(k, by)
+        return self.edge_store().strongest(k, by).to_pandas()
 
     def matrix(self, name: str = "mi_nats") -> zarr.Array:
         """One of `MATRICES`, (n_variables, n_variables) float32; `[:]` reads it all.
@@ -230,9 +239,9 @@ class Run:
             )
         return matrix.open_matrix(self._location, self.manifest.fingerprint, name)
 
-    def variables(self) -> pa.Table:
-        """One row per variable: its name, dimension, quality and status."""
-        return self.prepared().qc()
+    def variables(self) -> pd.DataFrame:
+        """A row a variable: its name, dimension, quality and status."""
+        return self.prepared().qc().to_pandas()
 
     def prepared(self) -> Prepared:
         """The variables as the estimators saw them: ranks, in columns that are read as needed."""
@@ -280,3 +289,10 @@ class Run:
             found.whole, [n for n in found.damaged if shards.shard_of(n) < n_shards]
         )
         return {shard: whole.footer for shard, whole in self._stored.whole.items()}
+
+
+def _n_tests(footers: dict[int, Footer], valued: Iterable[pa.RecordBatch]) -> int:
+    """Pairs that have a p-value: those with a value, less the stored ones of these without a p-value."""
+    ok = sum(footer.statuses.get(Status.OK, 0) for footer in footers.values())
+    # every filter keeps pairs without a p-value
+    return ok - sum(rows.column(0).null_count for rows in valued)

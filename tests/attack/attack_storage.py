@@ -139,9 +139,9 @@ def _report(run: Run) -> Any:
     """Everything on the page but how long the run took."""
     with tempfile.TemporaryDirectory() as folder:
         found = run.report(f"{folder}/report.html", ("fdr=0.5",))
-    texts = (found.n_tests, found.denoisers, found.stops, found.strongest, found.heat_names)
+    texts = (found.of.n_tests, found.denoisers, found.stops, found.strongest, found.heat_names)
     arrays = (found.mi_counts, found.p_counts, found.heat)
-    tables = (found.network.edges.to_pydict(), found.quality.to_pydict())
+    tables = (found.network.table.to_pydict(), found.of.quality.to_pydict())
     return texts, [array.tobytes() for array in arrays], tables
 
 
@@ -172,14 +172,14 @@ def _identity(run: Run) -> Any:
 
 
 READERS: dict[str, Callable[[Run], Any]] = {
-    "edges": lambda run: run.edges().to_pydict(),
+    "edges": lambda run: run.edge_store().table().to_pydict(),
     "csv": _csv,
-    "strongest": lambda run: run.strongest(5).to_pydict(),
+    "strongest": lambda run: run.edge_store().strongest(5).to_pydict(),
     "n_tests": Run.n_tests,
-    "network": lambda run: run.network(("fdr=0.5",)).edges.to_pydict(),
+    "network": lambda run: run.network(("fdr=0.5",)).table.to_pydict(),
     "matrix": _matrices,
     "axis names": _axis_names,
-    "variables": lambda run: run.variables().to_pydict(),
+    "variables": lambda run: run.prepared().qc().to_pydict(),
     "codes": _codes,
     "names": lambda run: run.names,
     "identity": _identity,

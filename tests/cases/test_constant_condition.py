@@ -167,14 +167,21 @@ class TestRuns:
     )
     def test_one_batch(self, tmp_path, data, caplog):
         with caplog.at_level(logging.WARNING):
-            edges = mmg_ray.run(from_dict(self.config(tmp_path, **data))).edges().to_pylist()
+            edges = (
+                mmg_ray.run(from_dict(self.config(tmp_path, **data)))
+                .edge_store()
+                .table()
+                .to_pylist()
+            )
         name = data["conditions"][0]
         assert f"data.conditions: {name!r} has one value, so it is no condition" in caplog.text
         rows = BATCH == "b1" if "samples" in data else slice(None)
         expected = mmg_ray.mi_matrix(X[rows], list("abc"))
         for edge in edges:
             assert edge["status"] == "ok"
-            assert edge["mi_nats"] == pytest.approx(expected.mi[edge["i"], edge["j"]], abs=1e-9)
+            assert edge["mi_nats"] == pytest.approx(
+                expected.mi.iloc[edge["i"], edge["j"]], abs=1e-9
+            )
 
     @pytest.mark.parametrize(
         ("name", "message"),

@@ -68,7 +68,7 @@ def adata(values: np.ndarray, obs: Any = None, var: Any = None) -> ad.AnnData:
 
 def significant(run: Run | None) -> list[tuple[str, str]]:
     assert run is not None
-    edges = run.network(["fdr=0.05"]).edges.to_pandas()
+    edges = run.network(["fdr=0.05"]).edges
     return sorted(zip(edges.source, edges.target, strict=True))
 
 
@@ -357,7 +357,7 @@ def of_age(tmp_path: Path) -> Path:
 
 def shared(run: Run | None) -> float:
     assert run is not None
-    edges = run.edges().to_pandas()
+    edges = run.edges()
     five = {f"GENE{k}" for k in range(5)}
     return float(edges.mi_nats[edges.source.isin(five) & edges.target.isin(five)].mean())
 
@@ -410,7 +410,7 @@ def test_numbers_among_the_metadata_of_a_csv_are_numbers(tmp_path: Path) -> None
             f"data: {{path: {tmp_path}/t.csv, metadata: [age], conditions: {conditions}}}\n"
             f"execute: {{executor: serial}}\noutput: {{url: {url}}}\n"
         )
-        return float(run(tmp_path / "run.yaml").edges().to_pandas().mi_nats.mean())
+        return float(run(tmp_path / "run.yaml").edges().mi_nats.mean())
 
     assert mi("[]") > 0.1
     assert abs(mi("[age]")) < 0.02

@@ -32,7 +32,7 @@ BIG = 2**60 + np.argsort(np.argsort(X[:, 0]))  # float64 would make all of them 
 
 
 def mi(data, **settings) -> float:
-    return float(mmg_ray.mi_matrix(data, denoiser="gaussian", **settings).mi[0, 1])
+    return float(mmg_ray.mi_matrix(data, denoiser="gaussian", **settings).mi.iloc[0, 1])
 
 
 def pair(x, y, **settings) -> float:

@@ -134,7 +134,7 @@ def test_two_series_of_one_name_keep_variables_apart(tmp_path: Path) -> None:
     made, run, _ = go(cfg)
     assert made.stimuli == ["acquisition/speed"]
     assert made.table.names == ["acquisition/speed", "behavior/speed"]
-    assert run.edges().num_rows == 1
+    assert run.edge_store().table().num_rows == 1
 
 
 def test_channels_of_two_series_that_would_share_a_name(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_columns_of_several_values_cost_nothing_but_themselves(tmp_path: Path) -
     assert ("trial 7", "has no time") in made.left_out
     expected = [f"{'ab'[j % 2]}" for j in range(58) if j != 7]
     assert made.table.metadata["kind"][::5].tolist() == expected
-    assert run.edges().column("status").to_pylist() == ["ok"] * 6
+    assert run.edge_store().table().column("status").to_pylist() == ["ok"] * 6
     assert "is no column" in refusal(settings(path, bins={"align": "tags"}))
     assert "no times" in refusal(settings(path, bins={"align": "kind"}))
 
@@ -349,7 +349,7 @@ def test_times_that_are_no_seconds_are_refused(
     cfg = settings(path, recording={"time_unit_s": unit_s})
     made, run, _ = go(cfg)
     assert made.table.n_samples == pytest.approx(SECONDS / 0.05, abs=3)
-    found = run.edges().to_pandas().set_index(["source", "target"]).p_value
+    found = run.edges().set_index(["source", "target"]).p_value
     assert found[("unit0", "unit1")] < 1e-3
     # taken at its word: the user says that they are seconds
     said = settings(path, recording={"time_unit_s": 1}, bins={"width_s": 50 * 1e-3 / unit_s})

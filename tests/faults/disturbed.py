@@ -121,7 +121,7 @@ def survived(fault: str, url: str, expected: dict[str, bytes], recovery_s: float
 def note(fault: str, run: Run, recovery_s: float) -> None:
     """A line of the table; every pair is there exactly once."""
     edges = run.edges()
-    pairs = list(zip(edges["i"].to_pylist(), edges["j"].to_pylist(), strict=True))
+    pairs = list(zip(edges.i, edges.j, strict=True))
     lost = run.manifest.n_pairs - len(set(pairs))
     repeated = len(pairs) - len(set(pairs))
     ROWS.append((fault, recovery_s, lost, repeated))

@@ -77,7 +77,7 @@ def change_times(folder: str | Path) -> dict[str, int]:
 def test_a_pair_that_breaks_the_estimator_is_one_failed_row(
     settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good = {(r["i"], r["j"]): r for r in run(settings).edges().to_pylist()}
+    good = {(r["i"], r["j"]): r for r in run(settings).edge_store().table().to_pylist()}
 
     def poisoned(
         variables: Mapping[int, Variable],
@@ -91,7 +91,7 @@ def test_a_pair_that_breaks_the_estimator_is_one_failed_row(
     monkeypatch.setattr(task, "estimate_given", poisoned)
     found = run(settings, tmp_path / "poisoned")
     assert found.status().statuses == {"failed": 1, "ok": len(good) - 1}
-    for row in found.edges().to_pylist():
+    for row in found.edge_store().table().to_pylist():
         pair = row["i"], row["j"]
         if pair == (2, 9):
             assert (row["status"], row["mi_nats"], row["n_samples"]) == (Status.FAILED, None, 100)
@@ -138,21 +138,22 @@ def test_damage_in_the_middle_of_a_shard_is_an_error(settings: dict[str, Any]) -
     with pytest.raises(StoreError, match="run --verify"):
         done.edges()
     again = driver.run(configuration.from_dict(settings), verify=True)
-    assert again.edges().num_rows == 120
+    assert again.edge_store().table().num_rows == 120
 
 
 @pytest.mark.parametrize("where", [0.02, 0.2, 0.4, 0.6, 0.8, 0.9, 0.97])
 def test_a_flipped_bit_anywhere_is_noticed(settings: dict[str, Any], where: float) -> None:
     """Either the bit changes nothing that is read, or the shard is refused, and computed again."""
     done = run(settings)
-    expected, before = done.edges(), edge_files(done.url)
+    expected, before = done.edge_store().table(), edge_files(done.url)
     shard = max((Path(done.url) / "edges").iterdir(), key=lambda path: path.stat().st_size)
     for bit in range(8):
         flipped = bytearray(before[shard.name])
         flipped[int(where * len(flipped)) + bit] ^= 1 << bit
         shard.write_bytes(flipped)
         try:
-            assert done.edges().num_rows < expected.num_rows or done.edges() == expected
+            found = done.edge_store().table()
+            assert found.num_rows < expected.num_rows or found == expected
         except StoreError:
             driver.run(configuration.from_dict(settings), verify=True)
             assert edge_files(done.url) == before

@@ -41,12 +41,12 @@ def annotate(network: Network, adata: AnnData) -> AnnData:
             f"none of the run's variables ({network.names[0]!r}, ...) is in var_names "
             f"({adata.var_names[0]!r}, ...); pass the AnnData that the run read"
         )
-    i, j = (place[network.edges[end].to_numpy()] for end in ("i", "j"))
+    i, j = (place[network.table[end].to_numpy()] for end in ("i", "j"))
     there = (i >= 0) & (j >= 0)
     i, j = i[there], j[there]
     shape = (adata.n_vars, adata.n_vars)
     for name in _NUMBERS:
-        values = network.edges[name].to_numpy()[there]
+        values = network.table[name].to_numpy()[there]
         if network.directed:
             matrix = csr_matrix((values, (i, j)), shape=shape)
         else:

@@ -17,7 +17,7 @@ _MOST_VARIABLES = 10_000  # 400 MB a matrix
 
 def npz(network: Network) -> bytes:
     """names (V,), provenance (JSON) and, an edge an entry, i, j and every number; NaN is none."""
-    columns = {name: network.edges[name].to_numpy() for name in ("i", "j", *network.numbers)}
+    columns = {name: network.table[name].to_numpy() for name in ("i", "j", *network.numbers)}
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
@@ -59,9 +59,9 @@ def netcdf(network: Network) -> bytes:
 
 def dense(network: Network, name: str) -> np.ndarray:
     """(V, V) float32 of one of the numbers, symmetric unless directed; NaN where there is no edge."""
-    i, j = (network.edges[end].to_numpy() for end in ("i", "j"))
+    i, j = (network.table[end].to_numpy() for end in ("i", "j"))
     matrix = np.full((len(network.names),) * 2, np.nan, dtype=np.float32)
-    matrix[i, j] = network.edges[name].to_numpy()
+    matrix[i, j] = network.table[name].to_numpy()
     if not network.directed:
         matrix[j, i] = matrix[i, j]
     return matrix

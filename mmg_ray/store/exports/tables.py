@@ -23,18 +23,18 @@ def parquet(network: Network) -> bytes:
     """Every column; the schema's metadata says where it comes from."""
     metadata = {"mmg_ray": json.dumps(network.provenance | {"directed": network.directed})}
     buffer = io.BytesIO()
-    pq.write_table(network.edges.replace_schema_metadata(metadata), buffer, compression="zstd")
+    pq.write_table(network.table.replace_schema_metadata(metadata), buffer, compression="zstd")
     return buffer.getvalue()
 
 
 def csv(network: Network) -> bytes:
     """Every column, separated by commas; a null is empty."""
-    return _quoted(network.edges, ",")
+    return _quoted(network.table, ",")
 
 
 def tsv(network: Network) -> bytes:
     """Every column, separated by tabs."""
-    return _quoted(network.edges, "\t")
+    return _quoted(network.table, "\t")
 
 
 def scenic(network: Network) -> bytes:
@@ -76,7 +76,7 @@ def viper(network: Network) -> bytes:
 
 def sif(network: Network) -> bytes:
     """Simple interaction format: source, mi, target, by tabs, no header; lone variables alone."""
-    edges = network.edges
+    edges = network.table
     ends = (_plain(edges[name]) for name in ("source", "target"))
     lines = [f"{a}\tmi\t{b}" for a, b in zip(*ends, strict=True)]
     lone = np.setdiff1d(np.arange(len(network.names)), network.connected)
@@ -86,7 +86,7 @@ def sif(network: Network) -> bytes:
 
 def both_ways(network: Network) -> pa.Table:
     """The edges as regulator -> target: of an undirected network each edge both ways."""
-    edges = network.edges
+    edges = network.table
     if network.directed:
         return edges
     swapped = {"i": "j", "j": "i", "source": "target", "target": "source"}

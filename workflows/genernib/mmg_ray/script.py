@@ -25,7 +25,7 @@ with tempfile.TemporaryDirectory(dir=par.get("temp_dir")) as folder:
         "network.heatmap=false",
     ]
     run = genomics.run(rna, settings, url=f"{folder}/run", layer=layer)
-    edges = run.network().edges.to_pandas()  # the largest weight first
+    edges = run.network().edges  # the largest weight first
 
 net = edges[["source", "target", "weight"]].head(par.get("max_n_links") or 50000)
 prediction = anndata.AnnData(

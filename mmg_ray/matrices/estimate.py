@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from mmg_ray.api.arguments import settings_of
 from mmg_ray.arrays import aligned, read, require_numbers
@@ -21,10 +22,12 @@ from mmg_ray.execute import pilot
 from mmg_ray.execute.numerics import library_threads
 from mmg_ray.execute.progress import Tally, progress
 from mmg_ray.execute.task import device_of
-from mmg_ray.pair_matrix import EstimatesByPair, MIMatrix
+from mmg_ray.matrices.by_pair import EstimatesByPair
+from mmg_ray.matrices.matrix import Made, MIMatrix
 from mmg_ray.plan.pairs import all_pairs
 from mmg_ray.plan.tiles import Plan
 from mmg_ray.schema import PairEstimates, Receipt
+from mmg_ray.store.quality import QUALITY_SCHEMA, column_row, measure
 from mmg_ray.store.sources.table import default_names
 
 
@@ -61,7 +64,7 @@ def mi_matrix(
         >>> m = mmg_ray.mi_matrix(np.stack([x, e, x + e], axis=1), ["x", "e", "sum"])
         >>> m
         MIMatrix(3 variables, 3 of 3 pairs ok)
-        >>> bool(m.p_value[0, 1] > 0.01), bool(m.p_value[0, 2] < 1e-6)
+        >>> bool(m.p_value.loc["x", "e"] > 0.01), bool(m.p_value.loc["x", "sum"] < 1e-6)
         (True, True)
     """
     tables = {"data": read(data, "data", layer)}
@@ -78,10 +81,12 @@ def mi_matrix(
             f"{len(set(names))} of them different{f'; repeated: {twice}' if twice else ''}"
         )
     settings = settings_of(config, denoiser, seed)
-    variables = {}
+    variables, rows = {}, []
     for k, column in enumerate(table.read()):
         require_numbers(column, table.called(k))
-        variables[k] = variable(ordinal_codes(column.values)[:, None], names[k])
+        codes = ordinal_codes(column.values)
+        variables[k] = variable(codes[:, None], names[k])
+        rows.append({"index": k, **column_row(names[k], k, measure(column.values, codes))})
     given = condition_of(others[0] if others else None, settings)
     device = device_of("auto")
     size = denoiser_named(settings.denoiser).tile_variables
@@ -99,15 +104,21 @@ def mi_matrix(
     found = [PairEstimates.from_rows([])]  # one variable has no tile
     tally = Tally(plan.n_shards, plan.n_pairs)
     with progress(tally) if show_progress else nullcontext(lambda: None) as show:
-        for tile, rows in enumerate(tile_pairs):
+        for tile, some in enumerate(tile_pairs):
             with library_threads(n_jobs):
                 found.append(
-                    estimate_given(variables, rows, given, settings, device, model=learned)
+                    estimate_given(variables, some, given, settings, device, model=learned)
                 )
-            tally.add(Receipt(tile, len(rows), int((~found[-1].ok).sum())))
+            tally.add(Receipt(tile, len(some), int((~found[-1].ok).sum())))
             show()
     i, j = np.concatenate([np.empty((0, 2), dtype=np.int64), *tile_pairs]).T
     columns = PairEstimates.concatenate(found).take(np.lexsort([j, i]))
-    estimates = EstimatesByPair(len(names), columns)
-    mi, se, p_value = (estimates.matrix(name) for name in ("mi_nats", "se_nats", "p_value"))
-    return MIMatrix(names, mi, se, p_value, estimates)
+    made = Made(
+        what=type(data).__name__,
+        variables=[variables[k] for k in range(len(names))],
+        quality=pa.Table.from_pylist(rows, schema=QUALITY_SCHEMA),
+        settings=settings,
+        given=(others[0].names or ["the condition"]) if others else [],
+        evidence=learned,
+    )
+    return MIMatrix(names, EstimatesByPair(len(names), columns), made)
