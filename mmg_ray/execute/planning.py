@@ -15,6 +15,7 @@ import torch
 from mmg_ray.config import Config, DataConfig, ExecuteConfig
 from mmg_ray.errors import ConfigError
 from mmg_ray.estimator.cascade.denoisers import denoiser
+from mmg_ray.estimator.cascade.tile import sees_fine_structure
 from mmg_ray.estimator.dependence import nulls
 from mmg_ray.execute import lags
 from mmg_ray.execute.numerics import library_threads
@@ -22,7 +23,7 @@ from mmg_ray.execute.task import denoiser_of, device_of, estimate_of
 from mmg_ray.plan.cost import CUDA_BUILD_BYTES, Projection, Workload, project, tile_seconds
 from mmg_ray.plan.tiles import Plan, cut_shards
 from mmg_ray.schema import Cost
-from mmg_ray.store import selection
+from mmg_ray.store import scaled_counts, selection
 from mmg_ray.store.location import Location
 from mmg_ray.store.prepared import Prepared
 from mmg_ray.store.preparing import prepare, segments
@@ -92,6 +93,9 @@ def read_input(config: Config, table: Table | None = None) -> Table:
     table = read_table(config.data) if table is None else table
     for note in table.notes:
         log.info("%s", note)
+    series = config.lags.max_s is not None
+    if sees_fine_structure(config.estimator) and not config.data.strata and not series:
+        scaled_counts.warn(table.column, table.n_variables)
     return table
 
 

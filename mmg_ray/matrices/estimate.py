@@ -16,6 +16,7 @@ from mmg_ray.arrays.variables import condition_of, variable
 from mmg_ray.config import EstimatorConfig
 from mmg_ray.errors import DataError
 from mmg_ray.estimator.cascade.denoisers import denoiser as denoiser_named
+from mmg_ray.estimator.cascade.tile import sees_fine_structure
 from mmg_ray.estimator.conditional.pairs import estimate_given
 from mmg_ray.estimator.ranks.marginals import ordinal_codes
 from mmg_ray.execute import pilot
@@ -27,6 +28,7 @@ from mmg_ray.matrices.matrix import Made, MIMatrix
 from mmg_ray.plan.pairs import all_pairs
 from mmg_ray.plan.tiles import Plan
 from mmg_ray.schema import PairEstimates, Receipt
+from mmg_ray.store import scaled_counts
 from mmg_ray.store.quality import QUALITY_SCHEMA, column_row, measure
 from mmg_ray.store.sources.table import default_names
 
@@ -81,12 +83,17 @@ def mi_matrix(
             f"{len(set(names))} of them different{f'; repeated: {twice}' if twice else ''}"
         )
     settings = settings_of(config, denoiser, seed)
+    looked_at, seen = set(scaled_counts.looked_at(len(names)).tolist()), {}
     variables, rows = {}, []
     for k, column in enumerate(table.read()):
         require_numbers(column, table.called(k))
         codes = ordinal_codes(column.values)
+        if k in looked_at:
+            seen[k] = column.values
         variables[k] = variable(codes[:, None], names[k])
         rows.append({"index": k, **column_row(names[k], k, measure(column.values, codes))})
+    if sees_fine_structure(settings):
+        scaled_counts.warn(seen.__getitem__, len(names))
     given = condition_of(others[0] if others else None, settings)
     device = device_of("auto")
     size = denoiser_named(settings.denoiser).tile_variables

@@ -48,7 +48,7 @@ def estimate_tile(
     for tier in chosen.scalars:
         if tier.only is not None:
             of_many_values &= ~tier.only(*tile.n_values(scalars), columns.n_samples[scalars])
-    fine = cfg.cascade.fine_structure and any(t.enters or t.refined for t in chosen.scalars)
+    fine = sees_fine_structure(cfg)
     tests.test_scalars(tile, scalars, of_many_values, columns, fine, device)
     if n_effective is None:
         tests.test_by_shifts(tile, scalars, vectors, columns, cfg)
@@ -75,6 +75,12 @@ def estimate_tile(
     if model is not None and columns.moments is not None:
         columns.put_posterior(model)
     return columns.estimates()
+
+
+def sees_fine_structure(cfg: EstimatorConfig) -> bool:
+    """Whether bins of ranks and nearest neighbours look at pairs."""
+    tiers = denoiser(cfg.denoiser).scalars
+    return cfg.cascade.fine_structure and any(tier.enters or tier.refined for tier in tiers)
 
 
 def takes_evidence(cfg: EstimatorConfig) -> bool:
