@@ -114,21 +114,21 @@ def index_of(run: Run, each: Callable[[int, int], Any] = lambda *_: None) -> Ind
     held: list[Batch] = []
     counts, n_without, n_left_out = count([]), 0, 0
     with ThreadPoolExecutor(_READERS) as pool:
-        for done, (p, some) in enumerate(pool.map(_read, parts), start=1):
-            counts += count([p])
-            n_without += int(np.isnan(p).sum())
-            held.append(some)
+        for done, (without, some) in enumerate(pool.map(_read, parts), start=1):
+            counts += count(batch.p_value for batch in some)
+            n_without += without
+            held += some
             if sum(len(batch.i) for batch in held) > 2 * _HELD:
                 held, out = _strongest(held)
                 n_left_out += out
             each(done, len(parts))
     n_tests = run.status().statuses.get(Status.OK, 0) - n_without
-    whole = Batch.concatenate(held)
     if n_tests:
-        q = QValues(counts, n_tests).of(whole.p_value)
-        whole = whole._replace(q_value=q)
-        whole = whole.take(~(q > LOOSEST_Q))
-    (whole, *_), out = _strongest([whole])
+        q_values = QValues(counts, n_tests)
+        most = q_values.largest_p(LOOSEST_Q)
+        held = [batch.take(~(batch.p_value > most)) for batch in held]
+        held = [batch._replace(q_value=q_values.of(batch.p_value)) for batch in held]
+    (whole, *_), out = _strongest(held)
     whole = whole.take(np.lexsort((whole.j, whole.i, -whole.weight)))
     names, sources = run.names, run.regulators(plan)
     return Index(
@@ -142,17 +142,19 @@ def index_of(run: Run, each: Callable[[int, int], Any] = lambda *_: None) -> Ind
     )
 
 
-def _read(batches: Iterator[pa.RecordBatch]) -> tuple[np.ndarray, Batch]:
-    """All p-values of a shard, and its edges that may have a q-value up to `LOOSEST_Q`."""
-    p_values, held = [np.zeros(0)], []
+def _read(batches: Iterator[pa.RecordBatch]) -> tuple[int, list[Batch]]:
+    """How many estimated pairs of a shard have no p-value, and the edges that may have a q-value up to `LOOSEST_Q`.
+
+    No q-value is below its p-value, and larger p-values take no part in a q-value up to there.
+    """
+    n_without, held = 0, []
     for batch in batches:
-        estimated = batch.column("mi_nats").is_valid()
+        if batch.column("mi_nats").null_count:
+            batch = batch.filter(batch.column("mi_nats").is_valid())
         p = batch.column("p_value")
-        p_values.append(p.filter(estimated).to_numpy(zero_copy_only=False))
-        # no q-value is below its p-value
-        likely = pc.less_equal(p, LOOSEST_Q).fill_null(True)
-        held.append(batch_of(batch.filter(pc.and_(estimated, likely))))
-    return np.concatenate(p_values), Batch.concatenate(held)
+        n_without += p.null_count
+        held.append(batch_of(batch.filter(pc.less_equal(p, LOOSEST_Q).fill_null(True))))
+    return n_without, held
 
 
 def _facing(edges: Batch, sources: np.ndarray | None, n_variables: int) -> Batch:

@@ -50,6 +50,11 @@ class QValues:
         # of this p-value and any larger one
         self._q = np.minimum(np.minimum.accumulate(rate), 1.0)
 
+    def largest_p(self, rate: float) -> float:
+        """The p-value up to which q-values are at most `rate`; 0 where none is."""
+        found = np.flatnonzero(self._q <= rate)
+        return float(np.exp(-WIDTH * found[0])) if found.size else 0.0
+
     def of(self, p_values: np.ndarray) -> np.ndarray:
         """q-values of p-values (any shape) that were counted; NaN stays."""
         tested = ~np.isnan(p_values)

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 class Batch(NamedTuple):
@@ -77,6 +79,10 @@ class EdgeStream:
     @cached_property
     def adjacency(self) -> csr_array:
         """(V, V) symmetric weights of the edges with a weight above 0, in memory: 24 bytes an edge."""
+        from scipy.sparse import (
+            csr_array,  # a tenth of a second, which looking at edges does without
+        )
+
         whole = Batch.concatenate([batch.take(batch.weight > 0) for batch in self.batches()])
         i, j, weight = whole.i, whole.j, whole.weight
         shape = (self.n_variables, self.n_variables)

@@ -106,7 +106,7 @@ class Edges:
                 footer = footer_of(parquet.metadata)
                 digests = ColumnDigests(columns)
                 schema = pa.schema([edge_schema().field(column) for column in columns])
-                for batch in parquet.iter_batches(BLOCK_ROWS, columns=columns):
+                for batch in parquet.iter_batches(BLOCK_ROWS, columns=columns, use_threads=False):
                     digests.add(batch)
                     yield pa.RecordBatch.from_arrays(
                         [batch.column(column) for column in columns], schema=schema
@@ -180,7 +180,9 @@ def edge_fields(lagged: bool) -> list[str]:
 def batch_of(rows: pa.RecordBatch) -> Batch:
     """Rows of the edge table that have a value, `edge_fields`, as network steps take them; no q-values yet."""
     i, j, mi, *others = (column.to_numpy(zero_copy_only=False) for column in rows.columns)
-    se, p, rho, posterior, dependent, *lags = (values.astype(float) for values in others)
+    se, p, rho, posterior, dependent, *lags = (
+        values.astype(float, copy=False) for values in others
+    )
     weight, q = first_weight(mi, posterior), np.full(len(i), np.nan)
     of_lags = np.stack(lags, axis=1) if lags else None
     return Batch(i, j, weight, mi, se, p, q, rho, dependent, of_lags)

@@ -24,9 +24,9 @@ from mmg_ray.plan.pairs import ListedPairs, SourcePairs
 from mmg_ray.plan.tiles import Plan
 from mmg_ray.schema import SCHEMA_VERSION
 from mmg_ray.store import digests as digested
+from mmg_ray.store.archive import archived
 from mmg_ray.store.digests import Digest
 from mmg_ray.store.location import Location
-from mmg_ray.store.sources.numpy_files import archived
 
 MANIFEST = "manifest.json"
 PLAN = "plan.npz"

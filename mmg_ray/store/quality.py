@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from mmg_ray.schema import Status
-from mmg_ray.store.sources import Table
+
+if TYPE_CHECKING:
+    from mmg_ray.store.sources import Table
 
 # Every share is of the samples with a value; statistics are of the finite values.
 QUALITY_SCHEMA = pa.schema(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from mmg_ray.errors import ConfigError
 from mmg_ray.network.stream import EdgeStream
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 def dpi(edges: EdgeStream, tolerance: float) -> EdgeStream:

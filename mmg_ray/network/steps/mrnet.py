@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from scipy.sparse import csr_array
 
 from mmg_ray.network.steps.dpi import entries
 from mmg_ray.network.stream import EdgeStream
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 def mrnet(edges: EdgeStream) -> EdgeStream:

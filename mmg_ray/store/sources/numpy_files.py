@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
 import zlib
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -60,17 +58,6 @@ def read_npz(location: Location, cfg: DataConfig) -> Contents:
         names=None if names is None else as_names(names),
         metadata=metadata,
     )
-
-
-def archived(arrays: Mapping[str, np.ndarray], compression: int) -> bytes:
-    """As np.savez does, but without the time: the same bytes every time."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", compression) as archive:
-        for name, array in arrays.items():
-            member = io.BytesIO()
-            np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue(), compression)
-    return buffer.getvalue()
 
 
 def _metadata(archive: Any, name: str, url: str) -> np.ndarray:
