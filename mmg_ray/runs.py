@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from mmg_ray.store import run as of_storage
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from mmg_ray.report.page import Report
 
 
@@ -18,6 +20,12 @@ class Run(of_storage.Run):
         url: where it is.
         manifest: its configuration, data digest and sizes.
     """
+
+    def to_frame(self, name: str = "mi_nats") -> pd.DataFrame:
+        """(V, V) one of the matrices of a complete run, with the names of the variables, as `MIMatrix.to_frame`."""
+        import pandas as pd
+
+        return pd.DataFrame(self.matrix(name)[:], index=self.names, columns=self.names)
 
     def report(
         self,

@@ -76,6 +76,8 @@ def test_the_network_of_a_matrix_is_that_of_a_run(tmp_path, table):
     assert m.network(["fdr=0.05"]).provenance["steps"] == ["fdr=0.05"]
     with pytest.raises(mmg_ray.MMGError, match="no network step"):
         m.network(["fdd=0.05"])
+    pd.testing.assert_frame_equal(m.to_frame(), run.to_frame(), check_dtype=False)
+    np.testing.assert_array_equal(m.matrix().astype(np.float32), run.matrix()[:])
     frame = m.to_frame("spearman")
     assert frame.loc["a", "b"] == frame.loc["b", "a"] == run.edges().spearman[0]
     adata = anndata.AnnData(table.to_numpy(), var=pd.DataFrame(index=list(table.columns)))

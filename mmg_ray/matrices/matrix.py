@@ -84,9 +84,13 @@ class MIMatrix:
         """(V, V) of independence."""
         return self.to_frame("p_value")
 
+    def matrix(self, name: str = "mi_nats") -> np.ndarray:
+        """The values of `to_frame`, as `Run.matrix`."""
+        return self.estimates.matrix(name)
+
     def to_frame(self, name: str = "mi_nats") -> pd.DataFrame:
         """(V, V) one of the numbers of each pair, such as "spearman", with the names of the variables."""
-        return pd.DataFrame(self.estimates.matrix(name), index=self.names, columns=self.names)
+        return pd.DataFrame(self.matrix(name), index=self.names, columns=self.names)
 
     def edges(self) -> pd.DataFrame:
         """A row a pair, with the columns of `schema.EDGE_COLUMNS` and q_value, as `Run.edges`."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
     from mmg_ray.store.run import Run
 
@@ -21,7 +19,9 @@ def prepare(name: str, folder: Path) -> list[str]:
     fmri: mean signals of 28 brain regions, white matter, ventricles and brain, one volume each 1.89 s.
     grasshopper: an auditory receptor cell and the sound's envelope, 10 s, times in microseconds.
     """
-    from mmg_ray.jobs import packaged  # takes a second: --help does without
+    import numpy as np  # this and jobs take a second: --help does without
+
+    from mmg_ray.jobs import packaged
 
     if name == "fmri":
         return [f"data.path={packaged('nitime', f'{_DATA}/fmri_timeseries.csv')}"]
@@ -37,6 +37,8 @@ def prepare(name: str, folder: Path) -> list[str]:
 
 def mirrored(run: Run) -> str:
     """Of regions of both hemispheres, how many have their mirror image as the strongest partner."""
+    import numpy as np
+
     names = run.names
     twins = {f"L{name[1:]}": name for name in names if name[0] == "R"}
     twins = {left: right for left, right in twins.items() if left in names}

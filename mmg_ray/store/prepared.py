@@ -67,7 +67,8 @@ class Prepared:
         self._run = run
         self._columns: list[list[int]] = variables.column("columns").to_pylist()
         self.names: list[str] = variables.column("name").to_pylist()
-        self.dims: np.ndarray = variables.column("n_columns").to_numpy().astype(np.int64)
+        # not to_numpy, which imports pandas
+        self.dims = np.array(variables.column("n_columns").to_pylist(), dtype=np.int64)
         self.statuses = [Status(status) for status in variables.column("status").to_pylist()]
         self.n_samples = int(codes.shape[1])
 
@@ -82,14 +83,15 @@ class Prepared:
         if digest is not None:
             digests.require(run, VARIABLES, data, Digest(digest))
         with _readable(run / VARIABLES):
-            variables = pq.read_table(io.BytesIO(data), schema=QUALITY_SCHEMA)
-            stored = pq.read_schema(io.BytesIO(data)).metadata or {}
+            parquet = pq.ParquetFile(io.BytesIO(data))  # pq.read_table would import pandas
+            stored = parquet.schema_arrow.metadata or {}
             version = stored.get(SCHEMA_KEY.encode(), b"unknown").decode()
             if version != str(SCHEMA_VERSION):
                 raise ValueError(
                     f"its schema version is {version}, and this version of mmg_ray reads {SCHEMA_VERSION}"
                 )
             written = digests.from_json(json.loads(stored[DIGESTS]))
+            variables = parquet.read().select(QUALITY_SCHEMA.names).cast(QUALITY_SCHEMA)
         with _readable(run / CODES):
             codes = zarr.open_array(Checked(run, CODES, written), mode="r", zarr_format=3)
         return cls(variables, codes, run, written)
