@@ -114,13 +114,15 @@ class Run:
         """A row a pair of the finished shards, in plan order, with the columns of `schema.EDGE_COLUMNS` and q_value.
 
         Shards that are not done yet are missing from it, and the log says how many; no q-value is known
-        before all are. StoreError where one is damaged.
+        before all are. StoreError where one is damaged. Half a gigabyte of memory for a million pairs; see
+        `edge_store` for more than fit, and `network` for those that matter.
         """
         footers = self._readable()
         table = Edges(self._location, self.manifest.fingerprint, list(footers)).table()
-        valued = table.select(["p_value"]).filter(pc.is_valid(table["mi_nats"]))
-        whole = len(footers) == self.manifest.n_shards
-        n_tests = _n_tests(footers, valued.to_batches()) if whole else None
+        n_tests = None
+        if len(footers) == self.manifest.n_shards:
+            valued = table.select(["p_value"]).filter(pc.is_valid(table["mi_nats"]))
+            n_tests = _n_tests(footers, valued.to_batches())
         return with_q_column(table, n_tests).to_pandas()
 
     def edge_store(self) -> Edges:
