@@ -74,6 +74,18 @@ class TestQValues:
         exact = stats.false_discovery_control(p)[p < 1e-3]
         assert QValues(count([small]), p.size).of(small) == pytest.approx(exact, rel=2 * WIDTH)
 
+    def test_the_largest_p_value_of_a_rate(self):
+        rng = np.random.default_rng(3)
+        for effects in (0, 50, 400):
+            p = np.r_[rng.random(3000), rng.beta(0.05, 3, effects)]
+            whole = QValues(count([p]), p.size)
+            most, q = whole.largest_p(0.2), whole.of(p)
+            np.testing.assert_array_equal(p <= most, q <= 0.2)
+            # larger p-values than the rate take no part
+            near = QValues(count([p[p <= 0.2]]), p.size)
+            assert near.largest_p(0.2) == most
+            np.testing.assert_array_equal(near.of(p[p <= most]), q[p <= most])
+
     def test_nan_stays_and_no_test_is_no_q_value(self):
         q = QValues(count([np.array([np.nan, 0.01])]), 1)
         assert np.isnan(q.of(np.array([np.nan]))).all()

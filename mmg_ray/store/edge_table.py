@@ -54,6 +54,13 @@ def edge_table(names: Sequence[str], pairs: np.ndarray, estimates: PairEstimates
     return pa.Table.from_pydict(columns, schema=edge_schema())
 
 
+def numbers(column: pa.Array) -> np.ndarray:
+    """(n,) of a column of numbers, NaN where null; without nulls a view of what Arrow holds."""
+    if column.null_count:
+        return column.to_numpy(zero_copy_only=False)  # a copy, and it imports pandas
+    return np.from_dlpack(column)
+
+
 def with_q_column(table: pa.Table, n_tests: int | None) -> pa.Table:
     """The edge table with q_value behind p_value, over so many tests; null where these are not known."""
     p = table["p_value"].to_numpy()
@@ -108,8 +115,7 @@ class ColumnDigests:
                 values = column.flatten()  # of no null
                 total.update(values.fill_null(np.nan).to_numpy(zero_copy_only=False).tobytes())
             else:
-                values = column.fill_null(0) if n_nulls else column
-                total.update(values.to_numpy(zero_copy_only=False))
+                total.update(numbers(column.fill_null(0) if n_nulls else column).data)
 
     def hexdigests(self) -> dict[str, str]:
         return {name: total.hexdigest() for name, total in self._hashes.items()}

@@ -17,7 +17,7 @@ from mmg_ray.network.graph import LAG_COLUMNS
 from mmg_ray.network.stream import Batch
 from mmg_ray.schema import CURVE, EDGE_COLUMNS
 from mmg_ray.store.csv_names import safe_texts
-from mmg_ray.store.edge_table import BLOCK_ROWS, ColumnDigests, edge_schema
+from mmg_ray.store.edge_table import BLOCK_ROWS, ColumnDigests, edge_schema, numbers
 from mmg_ray.store.kept import best, first_weight
 from mmg_ray.store.location import Location
 from mmg_ray.store.shards import FOLDER, footer_of, shard_name
@@ -179,7 +179,7 @@ def edge_fields(lagged: bool) -> list[str]:
 
 def batch_of(rows: pa.RecordBatch) -> Batch:
     """Rows of the edge table that have a value, `edge_fields`, as network steps take them; no q-values yet."""
-    i, j, mi, *others = (column.to_numpy(zero_copy_only=False) for column in rows.columns)
+    i, j, mi, *others = map(numbers, rows.columns)
     se, p, rho, posterior, dependent, *lags = (
         values.astype(float, copy=False) for values in others
     )
