@@ -153,8 +153,8 @@ def _read(batches: Iterator[pa.RecordBatch]) -> tuple[int, list[Batch]]:
             batch = batch.filter(batch.column("mi_nats").is_valid())
         p = batch.column("p_value")
         n_without += p.null_count
-        likely = np.flatnonzero(~(numbers(p) > LOOSEST_Q))
-        held.append(batch_of(batch).take(likely))
+        likely = pa.array(~(numbers(p) > LOOSEST_Q))
+        held.append(batch_of(batch.filter(likely)))  # Arrow lets other readers go on meanwhile
     return n_without, held
 
 
