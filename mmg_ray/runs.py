@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mmg_ray.results import Result
 from mmg_ray.store import run as of_storage
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from mmg_ray.report.page import Report
+    from mmg_ray.report.subject import Subject
 
 
-class Run(of_storage.Run):
+class Run(of_storage.Run, Result):
     """A run at a URL, finished or not. Cheap to make: one small read.
 
     Attributes:
@@ -21,31 +19,10 @@ class Run(of_storage.Run):
         manifest: its configuration, data digest and sizes.
     """
 
-    def to_frame(self, name: str = "mi_nats") -> pd.DataFrame:
-        """(V, V) one of the matrices of a complete run, with the names of the variables, as `MIMatrix.to_frame`."""
-        import pandas as pd
+    def _subject(self) -> Subject:
+        from mmg_ray.report.of_run import OfRun  # torch takes seconds, and looking does without
 
-        return pd.DataFrame(self.matrix(name)[:], index=self.names, columns=self.names)
-
-    def report(
-        self,
-        url: str = "report.html",
-        steps: Sequence[str] | None = None,
-        figures: str | None = None,
-    ) -> Report:
-        """Write one HTML page about the complete run, which needs no network, to a file at any URL.
-
-        Args:
-            steps: of the network that it shows; default `fdr=0.05`.
-            figures: a folder for its charts as SVG files, too.
-
-        Returns:
-            What it says, in numbers; in a notebook it shows as the page.
-        """
-        # torch takes seconds, and looking does without
-        from mmg_ray.report.of_run import write_report
-
-        return write_report(self, url, steps, figures)
+        return OfRun(self)
 
 
 def open_run(url: str) -> Run:

@@ -83,17 +83,14 @@ def mi_matrix(
             f"{len(set(names))} of them different{f'; repeated: {twice}' if twice else ''}"
         )
     settings = settings_of(config, denoiser, seed)
-    looked_at, seen = set(scaled_counts.looked_at(len(names)).tolist()), {}
     variables, rows = {}, []
     for k, column in enumerate(table.read()):
         require_numbers(column, table.called(k))
         codes = ordinal_codes(column.values)
-        if k in looked_at:
-            seen[k] = column.values
         variables[k] = variable(codes[:, None], names[k])
         rows.append({"index": k, **column_row(names[k], k, measure(column.values, codes))})
     if sees_fine_structure(settings):
-        scaled_counts.warn(seen.__getitem__, len(names))
+        scaled_counts.warn(lambda k: table.column(k).values, len(names))
     given = condition_of(others[0] if others else None, settings)
     device = device_of("auto")
     size = denoiser_named(settings.denoiser).tile_variables
@@ -122,7 +119,7 @@ def mi_matrix(
     columns = PairEstimates.concatenate(found).take(np.lexsort([j, i]))
     made = Made(
         what=type(data).__name__,
-        variables=[variables[k] for k in range(len(names))],
+        variables=variables,
         quality=pa.Table.from_pylist(rows, schema=QUALITY_SCHEMA),
         settings=settings,
         given=(others[0].names or ["the condition"]) if others else [],

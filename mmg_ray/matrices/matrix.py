@@ -20,16 +20,15 @@ from mmg_ray.matrices.by_pair import EstimatesByPair
 from mmg_ray.network.graph import Network, network
 from mmg_ray.network.steps import apply
 from mmg_ray.network.steps.fdr import with_q_values
-from mmg_ray.network.stream import Batch, EdgeStream
+from mmg_ray.network.stream import EdgeStream
+from mmg_ray.results import Result
 from mmg_ray.schema import Status, Variable
 from mmg_ray.store.edge_table import edge_table, with_q_column
-from mmg_ray.store.kept import best, first_weight
+from mmg_ray.store.edges import batch_from, edge_fields
+from mmg_ray.store.kept import best
 
 if TYPE_CHECKING:
-    from anndata import AnnData
-
-    from mmg_ray.report.page import Report
-
+    from mmg_ray.report.subject import Subject
 
 _ROWS = 2**16  # of the edge table at a time
 
@@ -40,7 +39,7 @@ class Made:
 
     Attributes:
         what: the type of the data.
-        variables: (V,) as the estimators saw them: their ranks, n x 4 bytes each.
+        variables: by position, as the estimators saw them: their ranks, n x 4 bytes each.
         quality: a row a variable, `store.quality.QUALITY_SCHEMA`.
         settings: of the estimator.
         given: names of what the pairs are estimated given.
@@ -48,7 +47,7 @@ class Made:
     """
 
     what: str
-    variables: list[Variable]
+    variables: dict[int, Variable]
     quality: pa.Table
     settings: EstimatorConfig
     given: list[str]
@@ -56,7 +55,7 @@ class Made:
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class MIMatrix:
+class MIMatrix(Result):
     """MI of all pairs of V variables.
 
     Attributes:
@@ -85,12 +84,8 @@ class MIMatrix:
         return self.to_frame("p_value")
 
     def matrix(self, name: str = "mi_nats") -> np.ndarray:
-        """The values of `to_frame`, as `Run.matrix`."""
+        """(V, V) one of the numbers of each pair, symmetric; NaN where there is none."""
         return self.estimates.matrix(name)
-
-    def to_frame(self, name: str = "mi_nats") -> pd.DataFrame:
-        """(V, V) one of the numbers of each pair, such as "spearman", with the names of the variables."""
-        return pd.DataFrame(self.matrix(name), index=self.names, columns=self.names)
 
     def edges(self) -> pd.DataFrame:
         """A row a pair, with the columns of `schema.EDGE_COLUMNS` and q_value, as `Run.edges`."""
@@ -143,19 +138,8 @@ class MIMatrix:
         """
         columns, ok = self.estimates.columns, self.estimates.columns.ok
         i, j = self.estimates.pairs[ok].astype(np.int32).T
-        mi, se, p, rho, posterior, dependent = (
-            getattr(columns, name)[ok]
-            for name in (
-                "mi_nats",
-                "se_nats",
-                "p_value",
-                "spearman",
-                "mi_posterior",
-                "p_dependent",
-            )
-        )
-        weight, q = first_weight(mi, posterior), np.full(len(i), np.nan)
-        edges = Batch(i, j, weight, mi, se, p, q, rho, dependent)
+        numbers = (getattr(columns, name)[ok] for name in edge_fields(lagged=False)[2:])
+        edges = batch_from(i, j, *numbers)
         n_variables = len(self.names)
         stream = EdgeStream(
             np.full(n_variables, n_variables - 1),
@@ -166,33 +150,8 @@ class MIMatrix:
         provenance = {"mmg_ray": version("mmg-ray"), "steps": list(steps)}
         return network(found, self.names, None, provenance)
 
-    def to_anndata(self, adata: AnnData, steps: Sequence[str] = ()) -> AnnData:
-        """Write `network(steps)` into an AnnData of these variables: .varp["mmg_ray_mi_nats"], ...
-
-        In place, and returned. DataError where `adata` has none of the variables.
-        """
-        from mmg_ray.store.exports.anndata import annotate
-
-        return annotate(self.network(steps), adata)
-
-    def report(
-        self,
-        url: str = "report.html",
-        steps: Sequence[str] | None = None,
-        figures: str | None = None,
-    ) -> Report:
-        """Write one HTML page about the matrix, which needs no network, to a file at any URL, as `Run.report`.
-
-        Args:
-            steps: of the network that it shows; default `fdr=0.05`.
-            figures: a folder for its charts as SVG files, too.
-
-        Returns:
-            What it says, in numbers; in a notebook it shows as the page.
-        """
-        from mmg_ray.report import page  # not needed for anything else here
-
-        return page.write(OfMatrix(self), url, steps, figures)
+    def _subject(self) -> Subject:
+        return OfMatrix(self)
 
     def _repr_html_(self) -> str:
         """For notebooks: what it is and its ten strongest pairs."""

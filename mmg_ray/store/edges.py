@@ -179,7 +179,11 @@ def edge_fields(lagged: bool) -> list[str]:
 
 def batch_of(rows: pa.RecordBatch) -> Batch:
     """Rows of the edge table that have a value, `edge_fields`, as network steps take them; no q-values yet."""
-    i, j, mi, *others = map(numbers, rows.columns)
+    return batch_from(*map(numbers, rows.columns))
+
+
+def batch_from(i: np.ndarray, j: np.ndarray, mi: np.ndarray, *others: np.ndarray) -> Batch:
+    """The same from (B,) columns in the order of `edge_fields`."""
     se, p, rho, posterior, dependent, *lags = (
         values.astype(float, copy=False) for values in others
     )

@@ -31,7 +31,6 @@ from mmg_ray.store.shards import Footer, Stored
 
 if TYPE_CHECKING:
     import pandas as pd
-    from anndata import AnnData
 
 log = logging.getLogger(__name__)
 
@@ -175,15 +174,6 @@ class Run:
         """(S,) sources of a bipartite run, which its edges lead from; None of other runs."""
         bipartite = self.manifest.resolved().pairs.mode == "bipartite"
         return plan.pairs.sources if bipartite and isinstance(plan.pairs, SourcePairs) else None
-
-    def to_anndata(self, adata: AnnData, steps: Sequence[str] = ()) -> AnnData:
-        """Write `network(steps)` into the AnnData that the run read: .varp["mmg_ray_mi_nats"], ...
-
-        In place, and returned. DataError where `adata` has none of the run's variables.
-        """
-        from mmg_ray.store.exports.anndata import annotate
-
-        return annotate(self.network(steps), adata)
 
     def _stream(self, partners: np.ndarray, lagged: bool) -> EdgeStream:
         """The stored edges that have a value, as network steps take them."""

@@ -20,11 +20,6 @@ _ELSEWHERE = 0.2  # of the values of a sample at most are those of the next, in 
 _FEWEST = 100  # values that are no whole numbers
 
 
-def looked_at(n_variables: int) -> np.ndarray:
-    """The variables that say enough."""
-    return np.unique(np.linspace(0, n_variables - 1, min(n_variables, _VARIABLES)).astype(np.int64))
-
-
 def warn(column: Callable[[int], np.ndarray], n_variables: int) -> None:
     """Say in the log what there is to say, see `warning_of`."""
     if text := warning_of(column, n_variables):
@@ -35,7 +30,7 @@ def warning_of(column: Callable[[int], np.ndarray], n_variables: int) -> str | N
     """What to say of variables that look like scaled counts; None of others.
 
     Args:
-        column: (N,) values of a variable by its position; asked for those of `looked_at`.
+        column: (N,) values of a variable by its position; asked for some of them.
 
     Examples:
         >>> rng = np.random.default_rng(0)
@@ -45,12 +40,13 @@ def warning_of(column: Callable[[int], np.ndarray], n_variables: int) -> str | N
         >>> warning_of(lambda v: counts[:, v], 50) is None
         True
     """
-    columns = [np.asarray(column(v), dtype=np.float64) for v in looked_at(n_variables).tolist()]
-    if not columns or not len(columns[0]):
+    parts = []
+    for v in _spread(n_variables, _VARIABLES):
+        values = np.asarray(column(v), dtype=np.float64)
+        parts.append(values[_spread(len(values), _SAMPLES)])  # no whole column is held
+    if not parts or not len(parts[0]):
         return None
-    n = len(columns[0])
-    rows = np.unique(np.linspace(0, n - 1, min(n, _SAMPLES)).astype(np.int64))
-    different = np.unique(np.stack([of[rows] for of in columns], axis=1), axis=1)
+    different = np.unique(np.stack(parts, axis=1), axis=1)
     of_sample = [row[np.isfinite(row) & (row != np.round(row))] for row in different]
     n_values, n_different = sum(map(len, of_sample)), sum(len(set(v.tolist())) for v in of_sample)
     shared = [
@@ -68,3 +64,8 @@ def warning_of(column: Callable[[int], np.ndarray], n_variables: int) -> str | N
         "the fine structure of their values shows it. Take the counts, with mmg_ray.genomics.run or mmg-ray genomics, "
         "which take depth out; or set estimator.cascade.fine_structure: false"
     )
+
+
+def _spread(n: int, most: int) -> list[int]:
+    """At most so many of n positions, evenly spaced."""
+    return np.unique(np.linspace(0, n - 1, min(n, most)).astype(np.int64)).tolist()
